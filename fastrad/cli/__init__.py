@@ -1,0 +1,87 @@
+"""The command line: one thin click command per file of this folder, imported when it is called.
+
+Exit status: 0 on success, 2 on wrong usage, 1 on failure with one clear line on stderr. Tracebacks only with
+`--debug`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+import fastrad
+from fastrad.errors import FastradError
+
+# name -> one-line help; the command `name` is `fastrad.cli.<name>:command`.
+COMMANDS = {
+    "convert": "Convert an archive of images into dataset files.",
+    "inspect": "Say what a dataset file and its card hold.",
+    "pretrain": "Pretrain a ResNet-18 on a converted archive.",
+    "compare": "Compare three initialisations on thyroid nodules.",
+    "demo": "Run the whole path on synthetic images.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called: `--help` need not import torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        return import_module(f"fastrad.cli.{name}").command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(fastrad.__version__, prog_name="fastrad")
+@click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
+def cli(debug: bool) -> None:
+    """Grayscale medical images: convert, load, pretrain, and compare initialisations honestly."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its status.
+
+    Parameters
+    ----------
+    arguments : list of str, optional
+        The words after `fastrad`; `sys.argv[1:]` by default. `--debug` is understood at any place.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    try:
+        cli.main(words, prog_name="fastrad", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        if debug:
+            raise
+        print("fastrad: stopped by Ctrl-C", file=sys.stderr)
+        sys.exit(130)
+    except FastradError as error:
+        if debug:
+            raise
+        print(f"fastrad: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        print(f"fastrad: {_os_error_line(error)}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _os_error_line(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"

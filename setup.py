@@ -1,0 +1,42 @@
+"""The package's metadata; `constraints.txt` holds the versions that are tried together."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+here = Path(__file__).parent
+version = re.search(r'^__version__ = "(.+)"$', (here / "fastrad" / "__init__.py").read_text(), re.M).group(1)
+
+extras = {
+    "ffcv": ["ffcv>=1.0.2"],
+    "dali": ["nvidia-dali-cuda120>=1.50"],
+    "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13", "pandas-stubs"],
+}
+extras["all"] = sorted({package for name in ("ffcv", "dali", "dev") for package in extras[name]})
+
+setup(
+    name="fastrad",
+    version=version,
+    packages=find_packages(include=["fastrad", "fastrad.*"]),
+    python_requires=">=3.11,<3.14",
+    install_requires=[
+        "click>=8.1",
+        "jinja2>=3.1",
+        "matplotlib>=3.9",
+        "numba>=0.61",
+        "numpy>=2.1",
+        "opencv-python-headless>=4.10",
+        "pandas>=2.2",
+        "pydicom>=3.0",
+        "rich>=13.9",
+        "safetensors>=0.4.5",
+        "scikit-learn>=1.5",
+        "scipy>=1.14",
+        "torch>=2.6",
+        "torchvision>=0.21",
+    ],
+    extras_require=extras,
+    entry_points={"console_scripts": ["fastrad = fastrad.cli:main"]},
+    package_data={"fastrad": ["py.typed", "**/*.toml", "**/*.html"]},
+)

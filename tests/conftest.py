@@ -1,0 +1,42 @@
+"""What several test modules share: the real images at `../shared/data`, or a skip that says why."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(os.environ.get("FASTRAD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+def _archive(name: str) -> Path:
+    path = SHARED_DATA / name
+    if not path.is_file():
+        pytest.skip(f"the real images {name} are not at {SHARED_DATA} (set FASTRAD_TEST_DATA to their folder)")
+    return path
+
+
+def _extract(name: str, folder: Path) -> Path:
+    with tarfile.open(_archive(name)) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mini_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The whole mini RadImageNet archive: 12,131 PNG and three CSVs, in the official layout. Not to be changed."""
+    return _extract("radimagenet-mini.tar", tmp_path_factory.mktemp("mini"))
+
+
+@pytest.fixture(scope="session")
+def ddti_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DDTI whole: 480 JPEG and 390 XML in one folder. Not to be changed."""
+    return _extract("ddti.tar", tmp_path_factory.mktemp("ddti")) / "ddti"
+
+
+@pytest.fixture(scope="session")
+def dicom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve real ultrasound DICOM files. Not to be changed."""
+    return _extract("ultrasound-dicom.tar", tmp_path_factory.mktemp("dicom")) / "ultrasound-dicom"
