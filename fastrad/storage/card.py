@@ -1,0 +1,136 @@
+"""The card of a dataset file: what is in it, where it came from, and the hashes that prove it unchanged.
+
+In: `NAME.card.json` beside `NAME.beton`. Out: a `Card`. The card carries a hash over its own bytes, so that a flipped
+byte of the card itself is found too. It holds no time stamps, host names or absolute paths: the same source and
+options give the same card.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from fastrad.errors import FormatError
+
+CARD_VERSION = 1
+_SELF_HASH = re.compile(rb'"card_sha256": "([0-9a-f]{64})"')
+_NO_HASH = "0" * 64
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a dataset file holds.
+
+    Attributes
+    ----------
+    name : str
+        The file's name without its suffix, for example "train".
+    format : str
+        "beton" or "webdataset".
+    synthetic : bool
+        True where the images are generated.
+    layout, split : str
+        The source's layout, and the split ("train", "val", "test", or "" where the source has none).
+    samples : int
+        Number of stored samples.
+    classes : list of str
+        Class names in index order; `class_counts` has the number of stored samples of each.
+    patients : list of str
+        Pseudonyms (or ids, see `patient_ids`) in index order; empty where the source knows no patients.
+    patient_ids : str
+        "pseudonym", "kept" or "none".
+    manifest_sha256 : str
+        `Manifest.sha256()` of the source.
+    parameters : dict
+        Every conversion parameter: size (pixels), fit, encode, quality, window, page_size (bytes), ...
+    mean, std : float
+        Of pixel / 255 over all stored samples, padding left out.
+    bytes : int
+        Size of the dataset file.
+    quarantined : list of dict
+        `row`, `path` and `reason` of each row that could not be stored.
+    unlabelled : dict
+        `count` and `rows` of the rows without a label.
+    notes : list of str
+        The source's remarks.
+    versions : dict
+        Of fastrad and the libraries that decided on the bytes.
+    hashes : dict
+        `algorithm`, and the hexadecimal digests `header` (header and field descriptors), `metadata` (metadata and the
+        gap up to the first page), `allocation_table` and `pages` (a list, one a page, padding included).
+    """
+
+    name: str
+    format: str
+    synthetic: bool
+    layout: str
+    split: str
+    samples: int
+    classes: list[str]
+    class_counts: dict[str, int]
+    patients: list[str]
+    patient_ids: str
+    manifest_sha256: str
+    parameters: dict[str, Any]
+    mean: float
+    std: float
+    bytes: int
+    hashes: dict[str, Any]
+    quarantined: list[dict[str, Any]] = field(default_factory=list)
+    unlabelled: dict[str, Any] = field(default_factory=lambda: {"count": 0, "rows": []})
+    notes: list[str] = field(default_factory=list)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_bytes(self) -> builtins.bytes:
+        """The card as it stands on disk: UTF-8 JSON that ends with the hash of everything else in it."""
+        content: dict[str, Any] = {"card_version": CARD_VERSION}
+        content.update({item.name: getattr(self, item.name) for item in fields(self)})
+        content["card_sha256"] = _NO_HASH
+        text = (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+        head, tail = text.rsplit(_NO_HASH.encode(), 1)
+        return head + hashlib.sha256(text).hexdigest().encode() + tail
+
+    def sha256(self) -> str:
+        """The card's own hash, which names the dataset in everything made from it."""
+        return _SELF_HASH.findall(self.to_bytes())[-1].decode()
+
+    @staticmethod
+    def path_for(dataset: Path | str) -> Path:
+        """Where the card of `NAME.beton` is: `NAME.card.json` in the same folder."""
+        dataset = Path(dataset)
+        return dataset.with_name(dataset.stem + ".card.json")
+
+    @classmethod
+    def read(cls, path: Path | str) -> Card:
+        """Read the card at `path` (`NAME.card.json`, or the dataset file that it belongs to).
+
+        Raises
+        ------
+        FormatError
+            If there is no card, or it does not match its own hash.
+        """
+        path = Path(path)
+        if not path.name.endswith(".card.json"):
+            path = cls.path_for(path)
+        try:
+            text = path.read_bytes()
+        except FileNotFoundError:
+            raise FormatError(f"{path}: the card is missing; it belongs beside the dataset file: copy both") from None
+        found = list(_SELF_HASH.finditer(text))
+        if not found:
+            raise FormatError(f"{path}: is cut short or no fastrad card; copy it again, or convert again")
+        start, end = found[-1].span(1)
+        blank = text[:start] + _NO_HASH.encode() + text[end:]
+        if hashlib.sha256(blank).hexdigest().encode() != text[start:end]:
+            raise FormatError(f"{path}: the card was altered (its own hash differs); copy it again, or convert again")
+        content = json.loads(text)
+        version = content.pop("card_version")
+        content.pop("card_sha256")
+        if version != CARD_VERSION:
+            raise FormatError(f"{path}: card version {version}, this fastrad reads {CARD_VERSION}; convert again")
+        return cls(**content)
