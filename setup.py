@@ -11,7 +11,7 @@ version = re.search(r'^__version__ = "(.+)"$', (here / "fastrad" / "__init__.py"
 extras = {
     "ffcv": ["ffcv>=1.0.2"],
     "dali": ["nvidia-dali-cuda120>=1.50"],
-    "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13", "pandas-stubs"],
+    "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13"],
 }
 extras["all"] = sorted({package for name in ("ffcv", "dali", "dev") for package in extras[name]})
 

@@ -1,0 +1,36 @@
+# `make demo` and `make test` each do all the set-up they need; tools/setup.sh says what that is and what steers it.
+PY := .venv/bin/python
+export PYTHON TORCH_INDEX WHEELS
+
+.PHONY: help setup demo test test-fast lint wheels
+
+help:
+	@echo "make demo       the whole path on synthetic images, about 6 minutes; results in demo/"
+	@echo "make test       every test"
+	@echo "make test-fast  the tests without the slow ones"
+	@echo "make lint       ruff and mypy"
+	@echo "make setup      only the set-up: Debian packages where missing, .venv"
+	@echo "make wheels     fill .wheels/ for a machine without a network (there: make demo WHEELS=.wheels)"
+	@echo "with PYTHON=python3.12, TORCH_INDEX=URL or WHEELS=DIR behind it where the set-up should differ"
+
+setup:
+	@tools/setup.sh
+
+demo: setup
+	$(PY) -m fastrad demo --out demo
+
+test: setup
+	$(PY) -m pytest
+
+test-fast: setup
+	$(PY) -m pytest -m "not slow"
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+wheels: setup
+	PIP_CONSTRAINT=.venv/constraints.txt PIP_BUILD_CONSTRAINT=.venv/constraints.txt $(PY) -m pip wheel \
+		--wheel-dir .wheels $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) '.[all]' pip setuptools wheel
+	cp .venv/constraints.txt .wheels/
