@@ -1,0 +1,378 @@
+"""ResNet-18 with a one-channel stem, and weights in and out.
+
+In: a number of classes; a weights file (safetensors, or a `.pth` state dict) with one or three input channels and any
+head. Out: a model whose parameter names are torchvision's, and safetensors with metadata. Nothing but tensors is ever
+unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from torch import Tensor, nn
+
+from fastrad.errors import FormatError, InputError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+STEM = "conv1.weight"
+HEAD = ("fc.weight", "fc.bias")
+_FOREIGN_HEADS = ("fc.", "head.", "classifier.")
+_NESTS = ("state_dict", "model")
+_PREFIXES = ("module.", "backbone.")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What is done to pixels before the first layer: (pixel / 255 - mean) / std, one value a channel.
+
+    Attributes
+    ----------
+    mean, std : tuple of float
+        Of pixel / 255; one value for gray, three for RGB.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @staticmethod
+    def gray(mean: float, std: float) -> Normalisation:
+        """The normalisation of one-channel images."""
+        return Normalisation((float(mean),), (float(std),))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Normalise a batch on its own device.
+
+        Parameters
+        ----------
+        images : uint8 tensor, (N, C, H, W)
+
+        Returns
+        -------
+        float32 tensor, (N, C, H, W)
+        """
+        shape = (1, len(self.mean), 1, 1)
+        mean = torch.tensor(self.mean, device=images.device).mul_(255).view(shape)
+        scale = torch.tensor(self.std, device=images.device).mul_(255).reciprocal_().view(shape)
+        return images.float().sub_(mean).mul_(scale)
+
+
+IMAGENET = Normalisation(IMAGENET_MEAN, IMAGENET_STD)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A ResNet-18 state dict that has been checked, and what is known about it.
+
+    Attributes
+    ----------
+    state : dict of str to float32 tensor
+        torchvision's names; the head (`fc.weight`, `fc.bias`) is left out where its form is not torchvision's.
+    metadata : dict
+        As written by `save_weights`; empty for a file of other origin.
+    notices : tuple of str
+        What the reader should be told, a line each.
+    """
+
+    state: dict[str, Tensor]
+    metadata: dict = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        """Input channels of the stem: 1 or 3."""
+        return self.state[STEM].shape[1]
+
+    @property
+    def normalisation(self) -> Normalisation | None:
+        """The normalisation that the weights were trained with; None where the file doesn't say."""
+        stored = self.metadata.get("normalisation")
+        if not isinstance(stored, dict):
+            return None
+        return Normalisation(tuple(stored["mean"]), tuple(stored["std"]))
+
+
+def resnet18(num_classes: int, in_channels: int = 1) -> nn.Module:
+    """torchvision's ResNet-18, freshly initialised, in `channels_last`, with a stem for `in_channels`.
+
+    Parameters
+    ----------
+    num_classes : int
+        Outputs of the head.
+    in_channels : int
+        1 for gray images (N, 1, H, W).
+    """
+    from torchvision.models import resnet18 as torchvision_resnet18
+
+    model = torchvision_resnet18(weights=None, num_classes=num_classes)
+    if in_channels != 3:
+        model.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+    return model.to(memory_format=torch.channels_last)
+
+
+@cache
+def _expected_shapes() -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in resnet18(1000, 3).state_dict().items()}
+
+
+def load_weights(source: str | Path) -> Weights:
+    """Read ResNet-18 weights and check every tensor's name, shape and values.
+
+    Parameters
+    ----------
+    source : path or "torchvision"
+        A `.safetensors` file; a `.pth` or `.pt` state dict (plain, or under `state_dict` or `model`, names with or
+        without the prefixes `module.` and `backbone.`); or the word "torchvision", which downloads its ImageNet
+        weights (once; they stay in torch's own cache).
+
+    Raises
+    ------
+    InputError
+        If the file is absent, is another network, or holds anything but tensors.
+    FormatError
+        If the file is cut short or altered.
+    """
+    if str(source) == "torchvision":
+        state = _download_imagenet()
+        return Weights(
+            _checked("torchvision's ImageNet weights", state)[0],
+            {
+                "normalisation": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
+                "dataset": "ImageNet-1k (torchvision ResNet18_Weights.IMAGENET1K_V1)",
+            },
+        )
+    path = Path(source)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such weights file; give a .safetensors or .pth file of a ResNet-18")
+    metadata: dict = {}
+    if path.suffix == ".safetensors":
+        state, metadata = _read_safetensors(path)
+    else:
+        state = _read_torch(path)
+    checked, notices = _checked(str(path), state)
+    if "normalisation" not in metadata:
+        notices.append(
+            f"{path} doesn't say which normalisation it was trained with: the stem is taken as for one mean and std"
+        )
+    return Weights(checked, metadata, tuple(notices))
+
+
+def _download_imagenet() -> dict[str, Tensor]:
+    from torchvision.models import ResNet18_Weights
+
+    url = ResNet18_Weights.IMAGENET1K_V1.url
+    try:
+        return torch.hub.load_state_dict_from_url(
+            url, map_location="cpu", check_hash=True, weights_only=True, progress=sys.stderr.isatty()
+        )
+    except (URLError, TimeoutError, ConnectionError) as error:
+        reason = getattr(error, "reason", error)
+        raise InputError(
+            f"the ImageNet weights cannot be downloaded from {url} ({reason}); "
+            "fetch that file where there is a network and give its path instead of 'torchvision'"
+        ) from error
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
+            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise FormatError(f"{path}: not a sound safetensors file ({error}); copy or write it again") from error
+
+
+def _json_or_text(value: str) -> object:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
+
+
+def _read_torch(path: Path) -> dict[str, Tensor]:
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever its unpickler and zip reader meet
+        reason = str(error).split("\n", 1)[0].split(". ")[0]
+        raise InputError(
+            f"{path}: cannot be read as a state dict of tensors ({type(error).__name__}: {reason}); "
+            "nothing else is unpickled; save the model's state_dict() as safetensors"
+        ) from error
+    for nest in _NESTS:
+        if isinstance(loaded, Mapping) and isinstance(loaded.get(nest), Mapping):
+            loaded = loaded[nest]
+    if not isinstance(loaded, Mapping):
+        raise InputError(f"{path}: holds a {type(loaded).__name__}, not a state dict; save the model's state_dict()")
+    return dict(loaded)
+
+
+def _without_prefix(key: str) -> str:
+    while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
+        key = key[len(prefix) :]
+    return key
+
+
+def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor], list[str]]:
+    """Bring the names to torchvision's and compare every shape with ResNet-18's."""
+    expected = _expected_shapes()
+    named = {_without_prefix(str(key)): value for key, value in state.items()}
+    checked: dict[str, Tensor] = {}
+    notices: list[str] = []
+    for key, value in named.items():
+        shape = tuple(value.shape) if isinstance(value, Tensor) else None
+        if shape is None:
+            raise InputError(f"{origin}: {key} is a {type(value).__name__}, not a tensor; save the state_dict() alone")
+        if key.startswith(_FOREIGN_HEADS) and key not in HEAD:
+            continue
+        if key not in expected:
+            raise InputError(f"{origin}: {key} with shape {list(shape)} is not part of a ResNet-18; give its weights")
+        wanted: Sequence[object] = expected[key]
+        if key == STEM:
+            wanted = (64, "1 or 3", 7, 7)
+            fits = shape in ((64, 1, 7, 7), (64, 3, 7, 7))
+        elif key in HEAD:
+            wanted = ("classes", 512) if key == "fc.weight" else ("classes",)
+            fits = len(shape) == len(wanted) and shape[1:] == tuple(wanted[1:]) and shape[0] > 0
+        else:
+            fits = shape == wanted
+        if not fits:
+            wanted_text = ", ".join(str(size) for size in wanted)
+            raise InputError(f"{origin}: {key} has shape {list(shape)}, expected [{wanted_text}] of a ResNet-18")
+        if key.endswith("num_batches_tracked"):
+            checked[key] = value.long()  # type: ignore[union-attr,attr-defined]
+            continue
+        tensor = value.detach().float()  # type: ignore[union-attr,attr-defined]
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{origin}: {key} holds values that are not finite; these weights cannot be used")
+        checked[key] = tensor
+    missing = [key for key in expected if key not in checked and key not in HEAD and "num_batches" not in key]
+    if missing:
+        raise InputError(
+            f"{origin}: {missing[0]} is missing (expected shape {list(expected[missing[0]])}; {len(missing)} missing "
+            "in all); give the weights of a whole ResNet-18"
+        )
+    if any(key not in checked for key in HEAD):
+        for key in HEAD:
+            checked.pop(key, None)
+        notices.append(f"{origin} has no head in torchvision's form: only the layers below it are used")
+    return checked, notices
+
+
+def fold_stem(state: Mapping[str, Tensor], trained: Normalisation | None, fed: Normalisation) -> dict[str, Tensor]:
+    """Rewrite a stem for images that come normalised in another way, or with one channel instead of three.
+
+    With pixels g in [0, 1] the stem was trained on (g - m_c) / s_c and will be fed y = (g - m) / s. Then
+    (g - m_c) / s_c = (s / s_c) y + (m - m_c) / s_c: the factor goes into the stem's weights, whose channels are summed
+    for replicated gray, and the constant, which the convolution turns into one offset a filter, into the running mean
+    of the batch normalisation behind it. This is exact for one mean and std on both sides (the plain sum over RGB) and,
+    with different ones, exact except where a filter reaches over the image's border, where zero padding stands for
+    the mean gray of either normalisation.
+
+    Parameters
+    ----------
+    state : mapping of str to tensor
+        A ResNet-18 state dict with one or three input channels.
+    trained : Normalisation or None
+        What the weights were trained with; None takes the stem's plain sum.
+    fed : Normalisation
+        What the model will be fed: one channel.
+
+    Returns
+    -------
+    dict of str to tensor
+        The same with a one-channel stem.
+    """
+    folded = dict(state)
+    stem = folded[STEM].double()
+    if trained is None:
+        folded[STEM] = stem.sum(1, keepdim=True).float()
+        return folded
+    channels = stem.shape[1]
+    means = torch.tensor(trained.mean, dtype=torch.float64).expand(channels).view(1, -1, 1, 1)
+    stds = torch.tensor(trained.std, dtype=torch.float64).expand(channels).view(1, -1, 1, 1)
+    folded[STEM] = (stem * (fed.std[0] / stds)).sum(1, keepdim=True).float()
+    offset = (stem * ((fed.mean[0] - means) / stds)).sum((1, 2, 3))
+    folded["bn1.running_mean"] = (folded["bn1.running_mean"].double() - offset).float()
+    return folded
+
+
+def initialise(
+    model: nn.Module,
+    weights: Weights,
+    *,
+    normalisation: Normalisation | None = None,
+    classes: Sequence[str] | None = None,
+) -> bool:
+    """Start a one-channel ResNet-18 from weights; the head stays fresh unless it is known to be for the same classes.
+
+    Parameters
+    ----------
+    model : nn.Module
+        From `resnet18(num_classes)`; changed in place.
+    weights : Weights
+    normalisation : Normalisation, optional
+        What the model will be fed; with it the stem is rewritten from the normalisation in the weights' metadata (see
+        `fold_stem`), without it the stem is the plain sum over the input channels.
+    classes : sequence of str, optional
+        The model's classes; the head is kept only if the weights' metadata names the same ones in the same order.
+
+    Returns
+    -------
+    bool
+        True where the head was kept.
+    """
+    trained = weights.normalisation if normalisation is not None else None
+    state = fold_stem(weights.state, trained, normalisation or Normalisation.gray(0, 1))
+    keep = (
+        classes is not None
+        and HEAD[0] in state
+        and list(classes) == weights.metadata.get("classes")
+        and state[HEAD[0]].shape[0] == len(classes)
+    )
+    if not keep:
+        state = {key: value for key, value in state.items() if key not in HEAD}
+    model.load_state_dict(state, strict=False)
+    return keep
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, object]) -> None:
+    """Write weights as safetensors under a temporary name, fsynced and renamed: a path that exists is complete.
+
+    Parameters
+    ----------
+    path : Path
+    state : mapping of str to tensor
+        torchvision's names.
+    metadata : mapping of str to JSON values
+        Stored as one JSON text a key.
+    """
+    from safetensors.torch import save
+
+    tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
+    write_atomically(path, save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
+
+
+def write_atomically(path: Path, *chunks: bytes) -> None:
+    """Write bytes under a temporary name beside `path`, fsync, and rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(temporary, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
