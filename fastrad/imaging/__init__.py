@@ -1,1 +1,16 @@
-"""To be described by its first module."""
+"""Any image file, or one frame of it, as one 2-D uint8 array; and that array fitted into a square.
+
+In: a path or bytes (PNG, JPEG, BMP, TIFF or DICOM). Out: gray pixels, or an `ImageError` with the reason. Only numpy
+and cv2 are imported (pydicom when a DICOM file is met), so that conversion workers stay small.
+
+    decode.py     bytes -> pixels: colour, alpha, 16 bit, windows, boxes
+    structure.py  is the file whole? asked before the decoder, which may return part of an image in silence
+    geometry.py   pad, squash or crop into a square
+    dicom.py      DICOM: transfer syntaxes, windowing, the ultrasound region, colour Doppler
+"""
+
+from fastrad.imaging.decode import decode_gray, read_gray
+from fastrad.imaging.geometry import FIT_MODES, fit
+from fastrad.imaging.structure import MAX_PIXELS, ImageError
+
+__all__ = ["FIT_MODES", "MAX_PIXELS", "ImageError", "decode_gray", "fit", "read_gray"]
