@@ -11,9 +11,10 @@ version = re.search(r'^__version__ = "(.+)"$', (here / "fastrad" / "__init__.py"
 extras = {
     "ffcv": ["ffcv>=1.0.2"],
     "dali": ["nvidia-dali-cuda120>=1.50"],
+    "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "rapidocr>=3.4"],
     "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13"],
 }
-extras["all"] = sorted({package for name in ("ffcv", "dali", "dev") for package in extras[name]})
+extras["all"] = sorted({package for name in ("ffcv", "dali", "audit", "dev") for package in extras[name]})
 
 setup(
     name="fastrad",

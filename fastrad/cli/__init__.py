@@ -18,6 +18,7 @@ from fastrad.errors import FastradError
 COMMANDS = {
     "convert": "Convert an archive of images into dataset files.",
     "inspect": "Say what a dataset file and its card hold.",
+    "audit": "Look for copies, leaks, blanks and burned-in text in datasets.",
     "pretrain": "Pretrain a ResNet-18 on a converted archive.",
     "compare": "Compare three initialisations on thyroid nodules.",
     "demo": "Run the whole path on synthetic images.",

@@ -64,6 +64,7 @@ def write_beton(
     encode: str = "raw",
     quality: int = 90,
     page_size: int = layout.MIN_PAGE_SIZE,
+    patient_names: Sequence[str] | None = None,
     **card_fields: Any,
 ) -> Card:
     """Write images from memory as a dataset file with its card.
@@ -84,6 +85,8 @@ def write_beton(
         "raw" or "jpeg" (with `quality`).
     page_size : int
         In bytes, a power of two that an image fits into.
+    patient_names : sequence of str, optional
+        The card's `patients`; p0, p1, ... by default.
     **card_fields
         Fields of `Card` that are to differ from what the arrays say, for example `classes`, `synthetic` or `split`.
 
@@ -123,9 +126,10 @@ def write_beton(
     table = layout.allocation_table(metadata).tobytes()
     content = b"".join([head, middle, *pages, table])
 
-    known = {name: card_fields.pop(name) for name in ("classes", "patients") if name in card_fields}
-    classes = list(known.get("classes", [str(number) for number in range(int(label_column.max(initial=-1)) + 1)]))
-    names = list(known.get("patients", [f"p{number}" for number in range(int(patient_column.max(initial=-1)) + 1)]))
+    classes = list(card_fields.pop("classes", map(str, range(int(label_column.max(initial=-1)) + 1))))
+    if patient_names is None:
+        patient_names = [f"p{number}" for number in range(int(patient_column.max(initial=-1)) + 1)]
+    names = list(patient_names)
     scaled = images / 255.0
     fields: dict[str, Any] = {
         "name": path.stem,

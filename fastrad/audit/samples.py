@@ -1,0 +1,118 @@
+"""One pass over every stored image: what is needed to find copies and blanks.
+
+In: dataset files. Out: a table with one line a sample; no pixel is kept.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fastrad.errors import MissingDependencyError
+from fastrad.progress import track
+from fastrad.storage import BetonFile
+
+CHUNK = 512
+# A stored ultrasound frame uses most gray levels; two levels or one value on all but a thousandth of it say nothing.
+BLANK_DEVIATION = 2.0
+BLANK_SHARE = 0.999
+
+
+def describe_samples(datasets: Sequence[BetonFile], workers: int) -> pd.DataFrame:
+    """Read every sample once.
+
+    Parameters
+    ----------
+    datasets : sequence of BetonFile
+    workers : int
+        Processes that decode.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns `dataset` (position in `datasets`), `index` (position in the file), `row`, `label` (class name),
+        `patient` (pseudonym or ""), `split`, `digest` (BLAKE2b-128 of the decoded pixels, hex), `phash` (uint64),
+        `deviation` (standard deviation of the pixels, gray levels), `blank` (bool).
+
+    Raises
+    ------
+    MissingDependencyError
+        If ImageHash is not installed.
+    """
+    try:
+        import imagehash  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("ImageHash", "the audit", "pip install 'fastrad[audit]'") from error
+    jobs = [
+        (str(dataset.path), number, start, min(start + CHUNK, len(dataset)))
+        for number, dataset in enumerate(datasets)
+        for start in range(0, len(dataset), CHUNK)
+    ]
+    parts: list[list[tuple[str, int, float, bool]]] = []
+    with track("audit: reading", sum(len(dataset) for dataset in datasets)) as progress:
+        for part in _in_processes(jobs, workers):
+            progress.advance(len(part))
+            parts.append(part)
+    frames = []
+    measured = [line for part in parts for line in part]
+    for number, dataset in enumerate(datasets):
+        card = dataset.card
+        patients = np.array([*card.patients, ""], dtype=object)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "dataset": number,
+                    "index": np.arange(len(dataset)),
+                    "row": np.asarray(dataset.rows),
+                    "label": np.array(card.classes, dtype=object)[np.asarray(dataset.labels)],
+                    # -1, the mark of an unknown patient, picks the empty string at the end.
+                    "patient": patients[np.asarray(dataset.patients)],
+                    "split": card.split or card.name,
+                }
+            )
+        )
+    table = pd.concat(frames, ignore_index=True)
+    table["digest"] = [line[0] for line in measured]
+    table["phash"] = np.array([line[1] for line in measured], dtype=np.uint64)
+    table["deviation"] = [line[2] for line in measured]
+    table["blank"] = [line[3] for line in measured]
+    return table
+
+
+def _in_processes(jobs: list[tuple[str, int, int, int]], workers: int) -> Iterator[list[tuple[str, int, float, bool]]]:
+    if workers <= 1 or len(jobs) == 1:
+        yield from map(_describe_chunk, jobs)
+        return
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_describe_chunk, jobs)
+
+
+def _describe_chunk(job: tuple[str, int, int, int]) -> list[tuple[str, int, float, bool]]:
+    path, _, start, stop = job
+    dataset = BetonFile(Path(path))
+    return [describe_image(dataset.decode(index)) for index in range(start, stop)]
+
+
+def describe_image(image: np.ndarray) -> tuple[str, int, float, bool]:
+    """Digest, perceptual hash (64 bits), standard deviation and blankness of one (H, W) uint8 image."""
+    import imagehash
+    from PIL import Image
+
+    digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest()
+    bits = imagehash.phash(Image.fromarray(image)).hash.ravel()
+    phash = int(np.packbits(bits).view(">u8")[0])
+    deviation = float(image.std())
+    share = np.bincount(image.ravel(), minlength=256).max() / image.size
+    return digest, phash, deviation, bool(deviation < BLANK_DEVIATION or share > BLANK_SHARE)
+
+
+def default_workers() -> int:
+    """The processors this process may use."""
+    return len(os.sched_getaffinity(0))
