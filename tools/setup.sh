@@ -47,7 +47,7 @@ install_packages() { # Debian packages, or one line that says how
     DEBIAN_FRONTEND=noninteractive $command </dev/null || fail "the Debian packages could not be installed: $command"
 }
 
-choose_python() {
+choose_python() { # sets `python`; leaves it empty where Debian's own is still to be installed
     local version
     if [[ -n ${PYTHON:-} ]]; then
         version=$(python_version "$PYTHON")
@@ -57,31 +57,33 @@ choose_python() {
         return
     fi
     find_python
-    if [[ -z $python && -z $unsupported ]]; then
-        install_packages python3 python3-venv python3-dev
-        find_python
-    fi
-    [[ -n $python ]] || fail "no CPython 3.11, 3.12 or 3.13 on the PATH (${unsupported:-none at all}); \
+    [[ -n $python || -z $unsupported ]] || fail "no CPython 3.11, 3.12 or 3.13 on the PATH ($unsupported); \
 install one and name it: PYTHON=/path/to/python3.12 make ..."
 }
 
-check_packages() { # what the virtual environment and the build of FFCV need from the system
-    local missing=() version tools
+lacking() { # the Debian packages that interpreter `python` lacks for a virtual environment and for building FFCV
+    local version tool
     version=$(python_version "$python")
-    tools=$("$python" -c 'import os, sysconfig
+    for tool in $("$python" -c 'import os, sysconfig
 try: import ensurepip, venv
 except ImportError: print("venv")
-if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")): print("dev")')
-    for tool in $tools; do
+if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")): print("dev")'); do
         [[ $(readlink -f "$python") == /usr/bin/* ]] ||
-            fail "$python lacks its ${tool/dev/C headers (Python.h)}; install it whole, or choose another: PYTHON=... make ..."
-        missing+=("python$version-$tool")
+            fail "$python lacks ${tool/dev/its C headers (Python.h)}; install it whole, or choose another: PYTHON=... make ..."
+        echo "python$version-$tool"
     done
-    command -v g++ >/dev/null || missing+=(g++)
-    command -v pkg-config >/dev/null || missing+=(pkg-config)
-    pkg-config --exists opencv4 2>/dev/null || missing+=(libopencv-dev)
-    pkg-config --exists libturbojpeg 2>/dev/null || missing+=(libturbojpeg0-dev)
-    [[ ${#missing[@]} == 0 ]] || install_packages "${missing[@]}"
+}
+
+check_system() { # what the virtual environment and the build of FFCV need from the system
+    local missing
+    if [[ -n $python ]]; then missing=$(lacking); else missing='python3 python3-venv python3-dev'; fi
+    command -v g++ >/dev/null || missing+=' g++'
+    command -v pkg-config >/dev/null || missing+=' pkg-config'
+    pkg-config --exists opencv4 2>/dev/null || missing+=' libopencv-dev'
+    pkg-config --exists libturbojpeg 2>/dev/null || missing+=' libturbojpeg0-dev'
+    [[ -z $missing ]] || install_packages $missing
+    [[ -n $python ]] || choose_python
+    [[ -n $python ]] || fail "Debian's python3 was installed but does not run"
 }
 
 make_venv() {
@@ -150,12 +152,12 @@ else
 fi
 if supported "$installed"; then
     python=$venv/bin/python
-    check_packages
+    check_system
     rm -f "$ready"
     touch "$unfinished"
 else
     choose_python
-    check_packages
+    check_system
     make_venv
 fi
 install
