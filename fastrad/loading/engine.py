@@ -1,0 +1,130 @@
+"""The seam between the loader and its engines: what an engine is given, and what it hands back.
+
+In: a dataset file, how to deliver (`Delivery`), and one `Step` after another. Out: `Images`, one a step, in order. The
+loader decides which samples, which crops and which labels; an engine moves pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import weakref
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from fastrad.errors import DamagedSampleError
+from fastrad.loading.randomness import Parameters
+from fastrad.storage import BetonFile
+
+LAYOUT = torch.channels_last
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """How an engine hands over its images.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where the images end up.
+    workers : int
+        Threads that may work at once.
+    dtype : torch.dtype
+        torch.uint8, or a floating type: then pixel p comes as `table[p]`.
+    table : torch.Tensor
+        The 256 normalised gray levels in `dtype`, on the CPU.
+    skip_damaged : bool
+        Leave a damaged sample out, where False raises.
+    """
+
+    device: torch.device
+    workers: int
+    dtype: torch.dtype
+    table: torch.Tensor
+    skip_damaged: bool
+
+
+class Step(NamedTuple):
+    """One rank's samples of one step.
+
+    `positions` are int64 file positions; `parameters` their crops and flips, or None where the stored frame is to be
+    handed over as it is.
+    """
+
+    positions: np.ndarray
+    parameters: Parameters | None
+
+
+class Images(NamedTuple):
+    """`images` is N x 1 x H x W, channels_last, owned by the receiver; `kept` masks the step's samples (None: all)."""
+
+    images: torch.Tensor
+    kept: np.ndarray | None
+
+
+class Engine(Protocol):
+    """What the loader asks of an engine."""
+
+    def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
+        """Deliver one `Images` a step; closing the iterator stops every thread it started."""
+
+
+def as_images(pixels: torch.Tensor) -> torch.Tensor:
+    """A contiguous (N, H, W) tensor as N x 1 x H x W with the canonical channels_last strides, without a copy."""
+    return pixels.unsqueeze(-1).permute(0, 3, 1, 2)
+
+
+class Samples:
+    """The stored bytes of a file's samples, compared with their checksums.
+
+    Reads through a descriptor instead of the memory map: a file that is cut short while open then gives a short
+    read, where touching the map would kill the process.
+
+    Parameters
+    ----------
+    file : BetonFile
+        The dataset file.
+    verify : str
+        "first" compares a sample's checksum when it is first touched, "always" each time, "never" not at all.
+    """
+
+    def __init__(self, file: BetonFile, verify: str) -> None:
+        self.file = file
+        self.descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self.descriptor)
+        self._always = verify == "always"
+        self._unchecked = np.full(file.num_samples, verify != "never")
+
+    def unchecked(self, positions: np.ndarray) -> np.ndarray:
+        """Which of the positions are still to be compared with their checksums, bool."""
+        return self._unchecked[positions]
+
+    def read(self, position: int) -> np.ndarray:
+        """One sample's stored bytes, uint8, compared with its checksum where that is due.
+
+        Raises
+        ------
+        DamagedSampleError
+            If the file ends too early or the checksum differs.
+        """
+        size = int(self.file.sizes[position])
+        stored = os.pread(self.descriptor, size, int(self.file.offsets[position]))
+        if len(stored) < size:
+            raise self.cut_short(position)
+        if self._unchecked[position]:
+            if zlib.crc32(stored) != self.file.crc32[position]:
+                raise self.damaged(position, "its checksum differs")
+            self._unchecked[position] = self._always
+        return np.frombuffer(stored, dtype=np.uint8)
+
+    def cut_short(self, position: int) -> DamagedSampleError:
+        """The error for a sample whose bytes are no longer in the file."""
+        return self.damaged(position, f"the file now ends at byte {os.fstat(self.descriptor).st_size}, before its end")
+
+    def damaged(self, position: int, reason: str) -> DamagedSampleError:
+        """The error for a damaged sample."""
+        return DamagedSampleError(str(self.file.path), int(self.file.rows[position]), reason)

@@ -1,0 +1,376 @@
+"""The loader: one constructor for every engine, one order, one randomness, batches that the caller owns.
+
+In: a dataset file. Out: `Batch` after `Batch` on the device. Which samples come when is decided here (`order`), what
+happens to them too (`randomness`); an engine only moves and resamples pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from fastrad.augment import Augmentation
+from fastrad.errors import InputError
+from fastrad.loading import order
+from fastrad.loading.engine import Delivery, Engine, Samples, Step
+from fastrad.loading.randomness import draw, whole_frame
+from fastrad.storage import BetonFile, Card
+
+ENGINES = ("auto", "ffcv", "torch")
+_PLANNED_SAMPLES = (
+    4096  # parameters are drawn for so many samples at once: numpy costs 5 us a sample for 256, 0.6 for these
+)
+_log = logging.getLogger("fastrad.loading")
+
+
+class Batch(NamedTuple):
+    """One rank's samples of one step.
+
+    Attributes
+    ----------
+    images : torch.Tensor
+        N x 1 x H x W, channels_last, in the dtype asked for; the receiver's own.
+    labels : torch.Tensor
+        Class indices, int64, shape (N,), on the same device.
+    rows : torch.Tensor
+        Manifest rows, int64, shape (N,), on the same device.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    rows: torch.Tensor
+
+
+class Loader:
+    """Batches from a `.beton` file.
+
+    Iterating once is one epoch, iterating again is the next; `epoch` says which and can be set. `size` can be set
+    between epochs.
+
+    Parameters
+    ----------
+    path : Path or str
+        The dataset file; its card lies beside it.
+    batch_size : int
+        Of one rank.
+    engine : str
+        "ffcv", "torch", or "auto".
+    size : int
+        Images come as size x size pixels.
+    train : bool
+        True shuffles and augments. False keeps the order of `indices` and resizes the whole frame.
+    device : torch.device or str, optional
+        Where the batches go; the CPU by default.
+    seed : int
+        In [0, 2**64). Order and parameters depend on seed, epoch, row and occurrence alone.
+    indices : sequence of int, optional
+        The selection, as positions in the file; all of them by default. A position may come more than once.
+    workers : int, optional
+        Threads; by default the CPUs that this process may use.
+    rank, world_size : int, optional
+        Which part of each step is ours; from `torch.distributed` where that is initialised, else 0 of 1.
+    dtype : torch.dtype
+        torch.uint8, or float32, float16, bfloat16: then (p / 255 - mean) / std with the card's mean and std.
+    augment : Augmentation, optional
+        The policy for `train=True`; `Augmentation()` by default.
+    on_damage : str
+        "raise", or "skip": leave a damaged sample out and count it in `skipped`.
+    verify : str
+        "first" compares checksums when a sample is first touched, "always" each time, "never" not at all.
+    sampler : str or array, optional
+        "balanced" draws every class equally often; an array holds one weight for each entry of `indices`. As many
+        samples as before are drawn, with replacement.
+
+    Attributes
+    ----------
+    card : Card
+    engine : str
+        The engine that works.
+    engine_reason : str
+        Why it was picked.
+    num_samples : int
+        Samples of an epoch over all ranks.
+    skipped : int
+        Damaged samples left out so far.
+
+    Raises
+    ------
+    InputError
+        If an argument can't be used.
+    FormatError
+        If the file is not a dataset file, or was cut or altered.
+    DamagedSampleError
+        While iterating, if a sample is damaged.
+    """
+
+    def __init__(
+        self,
+        path: Path | str,
+        batch_size: int,
+        *,
+        engine: str = "auto",
+        size: int = 224,
+        train: bool = True,
+        device: torch.device | str | None = None,
+        seed: int = 0,
+        indices: Any = None,
+        workers: int | None = None,
+        rank: int | None = None,
+        world_size: int | None = None,
+        dtype: torch.dtype = torch.uint8,
+        augment: Augmentation | None = None,
+        on_damage: str = "raise",
+        verify: str = "first",
+        sampler: Any = None,
+    ) -> None:
+        _require(batch_size >= 1, f"batch_size is {batch_size}, it must be at least 1")
+        _require(0 <= seed < 2**64, f"seed is {seed}, it must lie in [0, 2**64)")
+        _require(engine in ENGINES, f"engine {engine!r} is none of {', '.join(ENGINES)}")
+        _require(on_damage in ("raise", "skip"), f"on_damage {on_damage!r} is neither 'raise' nor 'skip'")
+        _require(verify in ("first", "always", "never"), f"verify {verify!r} is none of 'first', 'always', 'never'")
+        floats = (torch.float32, torch.float16, torch.bfloat16)
+        _require(dtype in (torch.uint8, *floats), f"dtype {dtype} is none of uint8, float32, float16, bfloat16")
+        _require(workers is None or workers >= 1, f"workers is {workers}, it must be at least 1")
+        self.rank, self.world_size = _rank(rank, world_size)
+        self._file = BetonFile(path)
+        self.card: Card = self._file.card
+        self.batch_size, self.train, self.seed, self.dtype = batch_size, train, seed, dtype
+        self.device = torch.device("cpu" if device is None else device)
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self.augment = (augment or Augmentation()) if train else Augmentation.none()
+        self.on_damage, self.verify = on_damage, verify
+        self.size = size
+        self._indices = self._selection(indices)
+        self._weights = self._sampler_weights(sampler)
+        self._repeats = sampler is not None or bool((np.bincount(self._indices, minlength=1) > 1).any())
+        self.skipped = 0
+        self._epoch, self._step, self._begun = 0, 0, False
+        self.engine, self.engine_reason = _pick(engine)
+        self._engine = self._make_engine()
+        _log.info("%s: engine %s (%s)", path, self.engine, self.engine_reason)
+
+    def __len__(self) -> int:
+        """Steps of an epoch, the same for every rank."""
+        return order.number_of_steps(self.num_samples, self.batch_size, self.world_size)
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of an epoch over all ranks."""
+        return len(self._indices)
+
+    @property
+    def size(self) -> int:
+        """Images come as size x size pixels; a new value holds from the next epoch on."""
+        return self._size
+
+    @size.setter
+    def size(self, size: int) -> None:
+        _require(size >= 1, f"size is {size}, it must be at least 1")
+        self._size = size
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that is being iterated, or was iterated last; setting it says which comes next."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch: int) -> None:
+        _require(0 <= epoch < 2**32, f"epoch is {epoch}, it must lie in [0, 2**32)")
+        self._epoch, self._step, self._begun = epoch, 0, False
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._begun:
+            self._epoch, self._step = self._epoch + 1, 0
+        self._begun = True
+        return self._run(self._epoch, self._step, self.size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the epoch stands: the number of batches handed out, and what makes them what they are."""
+        return {
+            "epoch": self._epoch,
+            "step": self._step,
+            "begun": self._begun,
+            **self._identity(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken: the next iteration yields the rest of that epoch, bit for bit.
+
+        Raises
+        ------
+        InputError
+            If the state is of another file, selection, sampler, seed, policy or global batch size.
+        """
+        for name, ours in self._identity().items():
+            theirs = state.get(name)
+            _require(
+                theirs == ours,
+                f"loader state of another {name.replace('_', ' ')} ({theirs}) than this loader's ({ours}); "
+                "make the loader as it was made then, or start the epoch again",
+            )
+        self.epoch = state["epoch"]
+        if state["begun"] and state["step"] == len(self):
+            self.epoch = state["epoch"] + 1
+        else:
+            self._step = state["step"]
+
+    def _identity(self) -> dict[str, Any]:
+        """What fixes the batches of an epoch, in plain values."""
+        return {
+            "file": self.card.sha256(),
+            "selection": hashlib.sha256(self._indices.tobytes()).hexdigest(),
+            "sampler": "none" if self._weights is None else hashlib.sha256(self._weights.tobytes()).hexdigest(),
+            "global_batch_size": self.batch_size * self.world_size,
+            "seed": self.seed,
+            "train": self.train,
+            "policy": repr(self.augment),
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = self.__dict__.copy()
+        del state["_engine"], state["_file"]
+        return state | {"_path": self._file.path}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._file = BetonFile(state.pop("_path"))
+        self.__dict__.update(state)
+        self._engine = self._make_engine()
+
+    def _selection(self, indices: Any) -> np.ndarray:
+        count = self._file.num_samples
+        if indices is None:
+            return np.arange(count)
+        chosen = np.asarray(indices)
+        if chosen.size == 0:
+            return np.zeros(0, dtype=np.int64)
+        _require(chosen.ndim == 1 and chosen.dtype.kind in "iu", "indices must be one row of integers")
+        outside = chosen[(chosen < 0) | (chosen >= count)]
+        _require(not len(outside), f"indices: {outside[:1]} is not a position in {self._file.path} (0 to {count - 1})")
+        return chosen.astype(np.int64)
+
+    def _sampler_weights(self, sampler: Any) -> np.ndarray | None:
+        if sampler is None:
+            return None
+        _require(self.train, "a sampler draws at random: it needs train=True")
+        if isinstance(sampler, str):
+            _require(sampler == "balanced", f"sampler {sampler!r} is neither 'balanced' nor an array of weights")
+            return order.balancing_weights(self._file.labels[self._indices])
+        weights = np.asarray(sampler, dtype=np.float64)
+        _require(
+            weights.shape == self._indices.shape, f"sampler: {weights.size} weights for {self.num_samples} samples"
+        )
+        sound = bool(np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
+        _require(sound or not weights.size, "sampler: weights must be finite and not negative, and not all zero")
+        return weights
+
+    def _make_engine(self) -> Engine:
+        samples = Samples(self._file, self.verify)
+        delivery = Delivery(
+            device=self.device,
+            workers=self.workers,
+            dtype=self.dtype,
+            table=_normalisation_table(self.card, self.dtype),
+            skip_damaged=self.on_damage == "skip",
+        )
+        if self.engine == "torch":
+            from fastrad.loading.torch import TorchEngine
+
+            return TorchEngine(samples, delivery)
+        from fastrad.loading.ffcv import FfcvEngine
+
+        return FfcvEngine(samples, delivery)
+
+    def _order(self, epoch: int) -> np.ndarray:
+        """File positions of the whole epoch, over all ranks."""
+        if not self.train or not self.num_samples:
+            return self._indices
+        if self._weights is not None:
+            return self._indices[order.weighted_order(self._weights, self.seed, epoch)]
+        return self._indices[order.permutation(self.num_samples, self.seed, epoch)]
+
+    def _steps(self, epoch: int, first: int, size: int) -> Iterator[Step]:
+        """This rank's steps; parameters are drawn for a few thousand samples at once."""
+        positions = self._order(epoch)
+        occurrence = order.occurrences(positions) if self._repeats else None
+        frame = self._file.height, self._file.width
+        at_once = max(1, _PLANNED_SAMPLES // self.batch_size)
+        for start in range(first, len(self), at_once):
+            shares = [
+                order.rank_share(step, self.num_samples, self.batch_size, self.rank, self.world_size)
+                for step in range(start, min(start + at_once, len(self)))
+            ]
+            ours = np.concatenate([np.arange(share.start, share.stop) for share in shares])
+            chosen = positions[ours]
+            if self.train:
+                repeats = np.zeros(len(ours), dtype=np.int64) if occurrence is None else occurrence[ours]
+                drawn = draw(self.augment, self.seed, epoch, self._file.rows[chosen], repeats, *frame)
+            else:
+                drawn = whole_frame(len(ours), *frame)
+            end = 0
+            for share in shares:
+                begin, end = end, end + share.stop - share.start
+                yield Step(chosen[begin:end], drawn[begin:end])
+
+    def _run(self, epoch: int, first: int, size: int) -> Iterator[Batch]:
+        waiting: list[Step] = []
+
+        def steps() -> Iterator[Step]:
+            for step in self._steps(epoch, first, size):
+                waiting.append(step)
+                yield step
+
+        delivered = self._engine.run(steps(), size)
+        try:
+            for images, kept in delivered:
+                positions = waiting.pop(0).positions
+                if kept is not None:
+                    self.skipped += int((~kept).sum())
+                    positions = positions[kept]
+                labels, rows = (
+                    torch.from_numpy(column[positions]).to(self.device)
+                    for column in (self._file.labels, self._file.rows)
+                )
+                if self._epoch == epoch:
+                    self._step += 1
+                yield Batch(images, labels, rows)
+        finally:
+            delivered.close()  # type: ignore[attr-defined]
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise InputError(message)
+
+
+def _rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    if rank is None and world_size is None:
+        distributed = torch.distributed
+        if distributed.is_available() and distributed.is_initialized():
+            return distributed.get_rank(), distributed.get_world_size()
+        return 0, 1
+    _require(rank is not None and world_size is not None, "rank and world_size go together: give both, or none")
+    assert rank is not None
+    assert world_size is not None
+    _require(0 <= rank < world_size, f"rank {rank} does not lie in 0 .. world_size - 1 with world_size {world_size}")
+    return rank, world_size
+
+
+def _pick(engine: str) -> tuple[str, str]:
+    if engine != "auto":
+        return engine, "asked for"
+    return "ffcv", "the file is read in place"
+
+
+def _normalisation_table(card: Card, dtype: torch.dtype) -> torch.Tensor:
+    """The 256 gray levels as the caller gets them: (p / 255 - mean) / std, or themselves for uint8."""
+    levels = torch.arange(256, dtype=torch.float64)
+    if dtype == torch.uint8:
+        return levels.to(dtype)
+    return ((levels / 255 - card.mean) / (card.std or 1.0)).to(dtype)  # std 0: every pixel is the same

@@ -1,0 +1,65 @@
+"""Engine `torch`: the plain reference, one sample after another, with torch's own operations and no thread.
+
+In: steps. Out: images. It says what the pixels of a batch should be; the other engines are compared with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from torch.nn import functional
+
+from fastrad.errors import DamagedSampleError
+from fastrad.loading.engine import Delivery, Images, Samples, Step, as_images
+from fastrad.loading.randomness import Parameters
+
+
+class TorchEngine:
+    """Reads, crops, resizes and flips by `torch.nn.functional.interpolate`."""
+
+    def __init__(self, samples: Samples, delivery: Delivery) -> None:
+        self._samples, self._delivery = samples, delivery
+
+    def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
+        """Deliver one `Images` a step."""
+        for step in steps:
+            images, kept = [], np.ones(len(step.positions), dtype=bool)
+            for index, position in enumerate(step.positions):
+                try:
+                    frame = self._decode(int(position))
+                except DamagedSampleError:
+                    if not self._delivery.skip_damaged:
+                        raise
+                    kept[index] = False
+                    continue
+                images.append(frame if step.parameters is None else _resample(frame, step.parameters, index, size))
+            file = self._samples.file
+            shape = (file.height, file.width) if step.parameters is None else (size, size)
+            pixels = torch.stack(images) if images else torch.empty((0, *shape), dtype=torch.uint8)
+            if self._delivery.dtype != torch.uint8:
+                pixels = self._delivery.table[pixels.long()]
+            yield Images(as_images(pixels.to(self._delivery.device)), kept)
+
+    def _decode(self, position: int) -> torch.Tensor:
+        """One stored frame, uint8, shape (height, width)."""
+        file = self._samples.file
+        stored = self._samples.read(position)
+        if file.encoding == "raw":
+            return torch.from_numpy(stored.reshape(file.height, file.width).copy())
+        image = cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
+        if image is None or image.shape != (file.height, file.width):
+            raise self._samples.damaged(position, "its JPEG cannot be decoded to the size of the file")
+        return torch.from_numpy(image)
+
+
+def _resample(frame: torch.Tensor, parameters: Parameters, index: int, size: int) -> torch.Tensor:
+    top, left = int(parameters.top[index]), int(parameters.left[index])
+    crop = frame[top : top + int(parameters.height[index]), left : left + int(parameters.width[index])]
+    if crop.shape != (size, size):
+        resized = functional.interpolate(crop[None, None].float(), (size, size), mode="bilinear", align_corners=False)
+        crop = resized[0, 0].round().clamp(0, 255).to(torch.uint8)
+    axes = [axis for axis, flags in ((1, parameters.flip_horizontal), (0, parameters.flip_vertical)) if flags[index]]
+    return crop.flip(axes)
