@@ -24,9 +24,8 @@ from fastrad.loading.randomness import draw, whole_frame
 from fastrad.storage import BetonFile, Card
 
 ENGINES = ("auto", "ffcv", "torch")
-_PLANNED_SAMPLES = (
-    4096  # parameters are drawn for so many samples at once: numpy costs 5 us a sample for 256, 0.6 for these
-)
+# parameters are drawn for so many samples at once: numpy takes 5 us a sample for 256, 0.6 us for these
+_PLANNED_SAMPLES = 4096
 _log = logging.getLogger("fastrad.loading")
 
 
@@ -263,9 +262,8 @@ class Loader:
             _require(sampler == "balanced", f"sampler {sampler!r} is neither 'balanced' nor an array of weights")
             return order.balancing_weights(self._file.labels[self._indices])
         weights = np.asarray(sampler, dtype=np.float64)
-        _require(
-            weights.shape == self._indices.shape, f"sampler: {weights.size} weights for {self.num_samples} samples"
-        )
+        fits = weights.shape == self._indices.shape
+        _require(fits, f"sampler: weights of shape {weights.shape} for {self.num_samples} samples")
         sound = bool(np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
         _require(sound or not weights.size, "sampler: weights must be finite and not negative, and not all zero")
         return weights

@@ -1,4 +1,4 @@
-"""Which sample comes when: a permutation of the selection that depends on (seed, epoch) alone, cut into steps and ranks.
+"""Which sample comes when: a permutation that depends on (seed, epoch) alone, cut into steps and ranks.
 
 In: how many samples, seed, epoch, batch size, ranks. Out: positions, as int64 arrays. Step s covers
 `order[s * B * W : (s + 1) * B * W]` for a rank's batch size B and W ranks; a rank takes its contiguous share of that

@@ -130,7 +130,7 @@ def draw(
     rows, occurrence = np.asarray(rows).astype(np.uint64), np.asarray(occurrence).astype(np.uint64)
 
     def words(number: int, chosen: slice | np.ndarray = slice(None)) -> tuple[np.ndarray, ...]:
-        tail = np.uint64(number), np.uint64(seed >> 32)
+        tail = np.array(number, dtype=np.uint64), np.array(seed >> 32, dtype=np.uint64)
         return philox4x32((rows[chosen], occurrence[chosen], *tail), (seed & 0xFFFFFFFF, epoch))
 
     result = whole_frame(len(rows), height, width)

@@ -4,10 +4,13 @@ In: addresses (a file descriptor with offsets, or memory), integer crop boxes, f
 Compiled by numba without the GIL and cached across processes; plain threads run it side by side.
 
 The filter is bilinear with half-pixel centres, edges clamped to the crop, no antialiasing, rounded to the nearest
-gray level: `cv2.resize(INTER_LINEAR)` on the crop. Weights have 7 bits horizontally and 15 vertically, which moves a pixel by
-at most one gray level and leaves a crop of the output's own size exact. With AVX2, sixteen output pixels take one byte
-shuffle and one multiply-add, as long as eight of them lie within sixteen source pixels (shrinking by up to two).
+gray level: `cv2.resize(INTER_LINEAR)` on the crop. Weights have 7 bits horizontally and 15 vertically, which moves a
+pixel by at most one gray level and leaves a crop of the output's own size exact. With AVX2, sixteen output pixels take
+one byte shuffle and one multiply-add, as long as eight of them lie within sixteen source pixels (shrinking by up to 2).
 """
+
+# mypy: disable-error-code="call-arg,call-overload,attr-defined"
+# (numba's intrinsics take a typing context that their callers do not pass, and its settings are set at run time)
 
 from __future__ import annotations
 
