@@ -110,20 +110,19 @@ class Samples:
         ------
         DamagedSampleError
             If the file ends too early or the checksum differs.
+        OSError
+            If the file cannot be read.
         """
         size = int(self.file.sizes[position])
         stored = os.pread(self.descriptor, size, int(self.file.offsets[position]))
         if len(stored) < size:
-            raise self.cut_short(position)
+            length = os.fstat(self.descriptor).st_size
+            raise self.damaged(position, f"the file now ends at byte {length}, before the sample does")
         if self._unchecked[position]:
             if zlib.crc32(stored) != self.file.crc32[position]:
                 raise self.damaged(position, "its checksum differs")
             self._unchecked[position] = self._always
         return np.frombuffer(stored, dtype=np.uint8)
-
-    def cut_short(self, position: int) -> DamagedSampleError:
-        """The error for a sample whose bytes are no longer in the file."""
-        return self.damaged(position, f"the file now ends at byte {os.fstat(self.descriptor).st_size}, before its end")
 
     def damaged(self, position: int, reason: str) -> DamagedSampleError:
         """The error for a damaged sample."""

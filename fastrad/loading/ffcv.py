@@ -171,7 +171,11 @@ class FfcvEngine:
                 samples.descriptor, sources, *frame, boxes, flips, job.shape[0], pixels.ctypes.data, missing
             )
         for index in np.flatnonzero(missing):
-            damaged.setdefault(int(index), samples.cut_short(int(positions[index])))
+            try:
+                samples.read(int(positions[index]))  # says what is wrong
+                damaged[int(index)] = samples.damaged(int(positions[index]), "a read came short")
+            except DamagedSampleError as error:
+                damaged[int(index)] = error
         return damaged
 
     def _fill_jpeg(self, job: _Job, piece: slice, positions: np.ndarray, pixels: np.ndarray, decode) -> dict:
