@@ -1,1 +1,89 @@
-"""To be described by its first module."""
+"""Archives on disk to manifests: one module a layout, each with `read(root, **options) -> Manifest`.
+
+In: a folder and the name of its layout. Out: a `Manifest` in the source's own order; rows that can't be used are kept
+with a reason. No image is opened and no file is looked for here (1.35 million look-ups take minutes on a network
+disk): what is missing or damaged is found when it is read. `read_gray(path, within=root)` then also refuses a file that
+is a link out of ROOT; folders that are such links, `..` and absolute paths are refused here.
+
+Layouts and their options (every layout also takes `exclude`, folders that are left out of the walk):
+
+    layout        what ROOT holds                                              options
+    radimagenet   radiology_ai/ (or is it) and the official CSVs, if any       -
+    ddti          N.xml and N_k.jpg in one folder                              crop ("nodule"), margin (0.1)
+    table         images or DICOM files, and a CSV path,label,patient[,split]  table, columns, labels
+    folder        one folder a class, or train/ val/ test/ of such             -
+
+`table` (a path, ROOT/labels.csv by default), `columns` (a dict of our name -> the CSV's name) and `labels` (a dict of
+class -> the values that mean it) are made from command-line words by `parse_columns` and `parse_labels`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+from fastrad.errors import InputError
+from fastrad.manifest import Manifest
+
+LAYOUTS = {
+    "radimagenet": "fastrad.sources.radimagenet",
+    "ddti": "fastrad.sources.ddti",
+    "table": "fastrad.sources.table",
+    "folder": "fastrad.sources.folder",
+}
+
+__all__ = ["LAYOUTS", "layout_options", "parse_columns", "parse_labels", "read_source"]
+
+
+def layout_options(layout: str) -> tuple[str, ...]:
+    """The names of the options that a layout takes, `exclude` among them.
+
+    Raises
+    ------
+    InputError
+        If the layout is unknown.
+    """
+    return tuple(inspect.signature(_reader(layout)).parameters)[1:]
+
+
+def read_source(layout: str, root: Path | str, **options: object) -> Manifest:
+    """Read an archive's table of contents.
+
+    Parameters
+    ----------
+    layout : str
+        One of `LAYOUTS`.
+    root : Path
+        The archive's folder.
+    **options
+        What the layout takes (see the module), among them `exclude`: folders that hold no source images, such as an
+        output folder inside `root`.
+
+    Raises
+    ------
+    InputError
+        If the layout or an option is unknown, the folder is missing or not in that layout, or its table can't be
+        used as a whole.
+    """
+    read = _reader(layout)
+    allowed = layout_options(layout)
+    unknown = sorted(set(options) - set(allowed))
+    if unknown:
+        raise InputError(f"layout {layout} has no option {unknown[0]!r}; it takes {', '.join(allowed)}")
+    root = Path(root).absolute()
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder")
+    return read(root, **options)
+
+
+def _reader(layout: str):
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+    return import_module(LAYOUTS[layout]).read
+
+
+def __getattr__(name: str) -> object:  # pandas and csv parsing are imported only where they are used
+    if name in ("parse_columns", "parse_labels"):
+        return getattr(import_module("fastrad.sources.table"), name)
+    raise AttributeError(f"module 'fastrad.sources' has no attribute {name!r}")
