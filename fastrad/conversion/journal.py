@@ -1,0 +1,150 @@
+"""The work folder of a conversion, `OUT/.NAME.work`: what is done, kept so that the same command goes on.
+
+In: a `SplitPlan` and the output folder. Out: the shards still to do, and the paths of what workers write. The folder
+holds `plan.json` (what the run agreed on), `data` (the file that grows), and a record a finished shard.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import IO, Any
+
+from fastrad.conversion.plan import SplitPlan, fingerprint
+from fastrad.conversion.shard import ShardRecord, ShardTask, read_mark, read_summary
+from fastrad.errors import FormatError, InputError
+from fastrad.storage.card import Card
+from fastrad.storage.writer import write_durably
+
+
+class Journal:
+    """The work folder of one split, opened and locked.
+
+    Parameters
+    ----------
+    plan : SplitPlan
+    out_dir : Path
+        Where the finished file goes.
+
+    Raises
+    ------
+    InputError
+        If another conversion is writing there, or the folder was begun with another source or other options (they
+        are named).
+    """
+
+    def __init__(self, plan: SplitPlan, out_dir: Path) -> None:
+        self.plan = plan
+        self.folder = out_dir / f".{plan.name}.work"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        self.poison: dict[int, dict[int, str]] = {}
+        plan_file = self.folder / "plan.json"
+        agreed = plan.fingerprint()
+        if plan_file.exists():
+            begun = json.loads(plan_file.read_bytes())
+            changed = differences(begun, agreed)
+            if changed:
+                self.close()
+                raise InputError(
+                    f"{self.folder}: an unfinished conversion lies there, but since then {changed}; "
+                    f"give the earlier command to finish it, or delete {self.folder} to start anew"
+                )
+        else:
+            (self.folder / "shards").mkdir(exist_ok=True)
+            write_durably(plan_file, json.dumps(agreed, indent=1).encode())
+
+    def _take_lock(self) -> IO[bytes]:
+        lock = open(self.folder / "lock", "ab")  # noqa: SIM115 - held until close
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise InputError(f"{self.folder}: another fastrad convert is writing there; wait for it") from None
+        return lock
+
+    def close(self) -> None:
+        """Let go of the lock; the folder stays."""
+        self._lock.close()
+
+    def remove(self) -> None:
+        """Delete the folder, after its file is finished."""
+        shutil.rmtree(self.folder)
+        self.close()
+
+    @property
+    def data(self) -> Path:
+        """The file that becomes the dataset."""
+        return self.folder / "data"
+
+    def record(self, index: int) -> Path:
+        """The record of shard `index`, without its suffix."""
+        return self.folder / "shards" / f"{index:06d}"
+
+    def summary(self, index: int) -> ShardRecord | None:
+        """What shard `index` holds; None where it is not finished."""
+        return read_summary(str(self.record(index)))
+
+    def mark(self, index: int) -> tuple[int, int] | None:
+        """How far the worker of shard `index` has got, and how much it has quarantined."""
+        return read_mark(str(self.record(index)))
+
+    def task(self, index: int) -> ShardTask:
+        """The work on shard `index`, ready to be sent to a worker."""
+        record = self.record(index)
+        record.with_suffix(".at").unlink(missing_ok=True)
+        data = self.data if self.plan.shard_pages(index) else record.with_suffix(".pages")
+        return self.plan.task(index, data, record, self.poison.get(index, {}))
+
+    def discard(self, index: int) -> None:
+        """Forget that shard `index` is done."""
+        os.unlink(f"{self.record(index)}.json")
+
+    def finished(self) -> list[int]:
+        """The shards with a record."""
+        return [index for index in range(self.plan.shards) if self.record(index).with_suffix(".json").exists()]
+
+
+def differences(begun: dict, now: dict) -> str:
+    """In words, what differs between two fingerprints; "" where nothing does."""
+    words = []
+    for name in {**begun, **now}:
+        if begun.get(name) != now.get(name):
+            hashed = any(isinstance(value, str) and len(value) == 64 for value in (begun.get(name), now.get(name)))
+            words.append(f"{name} changed" + ("" if hashed else f" from {begun.get(name)} to {now.get(name)}"))
+    return ", ".join(words)
+
+
+def finished_card(plan: SplitPlan, out_dir: Path) -> Card | None:
+    """The card of the plan's finished file; None where there is none yet.
+
+    Raises
+    ------
+    InputError
+        If the file that is there was made from another source or with other options (they are named).
+    """
+    path = out_dir / f"{plan.name}.beton"
+    if not path.exists():
+        return None
+    try:
+        card = Card.read(path)
+        whole = path.stat().st_size == card.bytes
+    except FormatError as error:
+        raise InputError(f"{path}: cannot be used ({error}); delete it, or choose another OUT_DIR") from error
+    if not whole:
+        raise InputError(f"{path}: the file that is there was cut or altered; delete it, or choose another OUT_DIR")
+    changed = differences(_fingerprint_of(card), plan.fingerprint())
+    if changed:
+        raise InputError(
+            f"{path}: is finished, but since then {changed}; delete it with its card, or choose another OUT_DIR"
+        )
+    return card
+
+
+def _fingerprint_of(card: Card) -> dict[str, Any]:
+    return fingerprint(
+        card.layout, card.manifest_sha256, card.classes, card.patients, card.patient_ids, card.parameters
+    )

@@ -1,0 +1,248 @@
+"""What a conversion worker does with one shard of a plan.
+
+In: a `ShardTask`. Out: the shard's pages in the data file, and a record beside it that says what they hold. The record
+is written after the pages have reached the disk, so a record that exists is true. Imports numpy and cv2 only: a worker
+holds one page and one image at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import zlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from fastrad.errors import InputError
+from fastrad.imaging import ImageError, fit, read_gray
+from fastrad.storage import layout
+from fastrad.storage.writer import encode_jpeg, write_durably
+
+cv2.setNumThreads(1)  # the processes are the parallelism
+
+_MARK = struct.Struct("<qq")
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How an image is stored.
+
+    Attributes
+    ----------
+    size : int
+        Side of the stored square, pixels.
+    fit : str
+        "pad", "squash" or "crop".
+    encode : str
+        "raw" or "jpeg".
+    quality : int
+        Of the JPEG, 1 to 100.
+    window : (float, float) or None
+        Stored values that become black and white.
+    """
+
+    size: int = 224
+    fit: str = "pad"
+    encode: str = "raw"
+    quality: int = 90
+    window: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard: which images, and where they go.
+
+    Attributes
+    ----------
+    index : int
+        The shard's number in its plan.
+    root : str
+        Folder that `paths` are relative to.
+    paths : list of str
+    frames : list of int
+    boxes : list of (left, top, right, bottom) or None
+    rows, labels, patients : numpy.ndarray
+        int64, one an image.
+    image : ImageOptions
+    page_size : int
+        Bytes.
+    pages : int
+        How many pages the shard may fill; 0 where they go into a file of their own.
+    data : str
+        The file that gets the pages, `position` the byte where the first page goes.
+    position : int
+    record : str
+        Path of the record without its suffix.
+    poison : dict
+        Position in the shard -> reason, for images that killed a worker and are not to be touched.
+    """
+
+    index: int
+    root: str
+    paths: list[str]
+    frames: list[int]
+    boxes: list[tuple[int, int, int, int] | None]
+    rows: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
+    image: ImageOptions
+    page_size: int
+    pages: int
+    data: str
+    position: int
+    record: str
+    poison: dict[int, str]
+
+
+@dataclass(frozen=True)
+class ShardRecord:
+    """What a finished shard holds; `metadata` and `stamps` lie in a file of their own.
+
+    Attributes
+    ----------
+    stored : int
+        Number of samples.
+    pages : list of str
+        SHA-256 of each page.
+    quarantined : list of (row, reason)
+    value_sum, square_sum, pixels : int
+        Exact sums over the stored pixel values (0 to 255), padding left out.
+    """
+
+    stored: int
+    pages: list[str]
+    quarantined: list[tuple[int, str]]
+    value_sum: int
+    square_sum: int
+    pixels: int
+
+
+def stamp(path: str) -> tuple[int, int]:
+    """Size and time of the last change (ns) of a source file; (-1, -1) where it is missing."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def convert_shard(task: ShardTask) -> int:
+    """Convert one shard and write its record; return the number of samples stored."""
+    options = task.image
+    metadata = np.zeros(len(task.rows), dtype=layout.METADATA)
+    stamps = np.empty((len(task.rows), 2), dtype=np.int64)
+    pages: list[str] = []
+    quarantined: list[tuple[int, str]] = []
+    stored_count = value_sum = square_sum = pixels = 0
+    target = os.open(task.data, os.O_WRONLY | os.O_CREAT, 0o644)
+    mark = os.open(task.record + ".at", os.O_WRONLY | os.O_CREAT, 0o644)
+
+    def write_page(page: layout.Page) -> None:
+        _write_all(target, page.content, task.position + page.number * task.page_size)
+        pages.append(hashlib.sha256(page.content).hexdigest())
+
+    try:
+        filler = layout.PageFiller(task.page_size, write_page)
+        for index, row in enumerate(task.rows.tolist()):
+            os.pwrite(mark, _MARK.pack(index, len(quarantined)), 0)
+            path = os.path.join(task.root, task.paths[index])
+            stamps[index] = stamp(path)
+            if index in task.poison:
+                quarantined.append((row, task.poison[index]))
+                continue
+            try:
+                gray = read_gray(path, frame=task.frames[index], box=task.boxes[index], window=options.window)
+                image, (top, left, height, width) = fit(gray, options.size, options.fit)
+            except ImageError as error:
+                _check_root(task.root)
+                quarantined.append((row, error.reason))
+                continue
+            except Exception as error:  # one odd file must not end a run of hours
+                quarantined.append((row, f"cannot be converted ({type(error).__name__}: {error})"))
+                continue
+            content = image[top : top + height, left : left + width]
+            value_sum += int(cv2.sumElems(content)[0])
+            square_sum += int(cv2.norm(content, cv2.NORM_L2SQR))
+            pixels += height * width
+            encoded = image.reshape(-1) if options.encode == "raw" else encode_jpeg(image, options.quality)
+            record = metadata[stored_count]
+            size = options.size
+            record["f0"] = (filler.place(encoded.data), len(encoded), size, size, layout.MODES[options.encode])
+            record["f1"], record["f2"], record["f3"] = task.labels[index], task.patients[index], row
+            record["f4"] = zlib.crc32(encoded)
+            stored_count += 1
+        filler.flush()
+        while len(pages) < task.pages:  # a shard that shrank must not keep pages of an earlier attempt
+            write_page(layout.Page(len(pages), memoryview(bytes(task.page_size))))
+        if not task.pages:
+            os.ftruncate(target, len(pages) * task.page_size)
+        os.pwrite(mark, _MARK.pack(len(task.rows), len(quarantined)), 0)
+        os.fdatasync(target)
+    finally:
+        os.close(target)
+        os.close(mark)
+    record_of_shard = ShardRecord(stored_count, pages, quarantined, value_sum, square_sum, pixels)
+    write_record(task.record, record_of_shard, metadata[:stored_count], stamps)
+    return stored_count
+
+
+def _write_all(descriptor: int, content: memoryview, position: int) -> None:
+    while content:
+        written = os.pwrite(descriptor, content, position)
+        content, position = content[written:], position + written
+
+
+def _check_root(root: str) -> None:
+    if not os.path.isdir(root):  # a file server that went away, not a damaged file
+        raise InputError(f"{root}: the source folder is gone; mount it and give the same command again")
+
+
+def write_record(record: str, summary: ShardRecord, metadata: np.ndarray, stamps: np.ndarray) -> None:
+    """Write a shard's record durably; the JSON file comes last and makes it valid."""
+    with open(record + ".npy", "wb") as file:
+        np.save(file, metadata)
+        np.save(file, stamps)
+        file.flush()
+        os.fsync(file.fileno())
+    write_durably(Path(record + ".json"), json.dumps(asdict(summary)).encode())
+
+
+def read_summary(record: str) -> ShardRecord | None:
+    """The record of a finished shard, or None where it is not finished."""
+    try:
+        content: dict[str, Any] = json.loads(Path(record + ".json").read_bytes())
+    except FileNotFoundError:
+        return None
+    content["quarantined"] = [(row, reason) for row, reason in content["quarantined"]]
+    return ShardRecord(**content)
+
+
+def read_arrays(record: str) -> tuple[np.ndarray, np.ndarray]:
+    """A finished shard's metadata (`data_ptr` counts from the shard's first page) and its source stamps (n, 2)."""
+    with open(record + ".npy", "rb") as file:
+        return np.load(file), np.load(file)
+
+
+def read_mark(record: str) -> tuple[int, int] | None:
+    """Position in the shard that a worker has reached, and its quarantine count; None where it has not begun."""
+    try:
+        content = Path(record + ".at").read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(content) < _MARK.size:
+        return None
+    position, quarantined = _MARK.unpack(content[: _MARK.size])
+    return position, quarantined
+
+
+def changed_sources(task: ShardTask) -> list[int]:
+    """Positions in a finished shard whose source files changed since it was converted."""
+    _, stamps = read_arrays(task.record)
+    now = np.array([stamp(os.path.join(task.root, path)) for path in task.paths], dtype=np.int64).reshape(-1, 2)
+    return np.flatnonzero((now != stamps).any(axis=1)).tolist()

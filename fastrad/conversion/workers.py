@@ -1,0 +1,215 @@
+"""Runs the shards of a conversion on worker processes, and outlives the workers.
+
+In: journals with shards to do. Out: their records. A worker that dies costs its shard a retry, alone; dies a worker
+again, the image that it was at is quarantined.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait as wait_for
+from typing import Any
+
+from fastrad.conversion.journal import Journal
+from fastrad.conversion.shard import convert_shard
+from fastrad.errors import FastradError
+
+_POLL_SECONDS = 0.5
+_MAX_DEATHS = 20
+POISON_REASON = "a worker died twice at this file (out of memory, or its decoder crashed)"
+_PRELOAD = ["fastrad.conversion.shard"]
+
+Shard = tuple[Journal, int]
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when the parent is gone, however it went."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+
+
+class LocalWorkers:
+    """Worker processes on this machine, started anew after one of them died.
+
+    Parameters
+    ----------
+    count : int
+        Number of processes.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(_PRELOAD)
+        self._others = set(multiprocessing.active_children())
+        self._pool: ProcessPoolExecutor | None = None
+
+    def submit(self, work: Callable, *arguments: Any) -> Future:
+        """Like `Executor.submit`."""
+        if self._pool is None:
+            self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_start_worker)
+        return self._pool.submit(work, *arguments)
+
+    def died(self, error: BaseException) -> bool:
+        """Whether `error` means that a worker died; then a new set of them is started on the next `submit`."""
+        if not isinstance(error, BrokenProcessPool):
+            return False
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        return True
+
+    def close(self) -> None:
+        """End the workers, in the middle of their work if need be."""
+        if self._pool is None:
+            return
+        for process in set(multiprocessing.active_children()) - self._others:
+            process.terminate()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool = None
+
+
+class ShardRunner:
+    """Runs shards and keeps count.
+
+    Parameters
+    ----------
+    workers : LocalWorkers
+    advance : callable
+        Called with the number of images done since the last call, and the number of images quarantined in all.
+    """
+
+    def __init__(self, workers: LocalWorkers, advance: Callable[[int, int], None]) -> None:
+        self._workers = workers
+        self._advance = advance
+        self._shown = self._done = self._quarantined = 0
+        self._deaths = 0
+
+    def count_finished(self, shard: Shard) -> None:
+        """Count a shard that an earlier run finished."""
+        self._finish(shard)
+        self._show([])
+
+    def convert(self, shards: Iterable[Shard]) -> None:
+        """Convert every shard that is given.
+
+        Raises
+        ------
+        FastradError
+            If workers keep dying.
+        OSError
+            If the output cannot be written, for example because the disk is full.
+        """
+        suspects: list[Shard] = []
+        waiting = iter(shards)
+        while True:
+            orphans = self._convert_until_death(waiting)
+            if orphans is None:
+                return
+            # A shard without a mark was not begun: it goes back in line. Each of the others is tried alone, so that
+            # a second death says which one it was.
+            suspects = [shard for shard in orphans if shard[0].mark(shard[1]) is not None]
+            innocent = [shard for shard in orphans if shard[0].mark(shard[1]) is None]
+            for shard in suspects:
+                self._convert_alone(shard)
+            waiting = _chain(innocent, waiting)
+
+    def _convert_until_death(self, waiting: Iterator[Shard]) -> list[Shard] | None:
+        orphans: list[Shard] = []
+        for shard, future in self._run(waiting):
+            error = future.exception()
+            if error is None or shard[0].summary(shard[1]) is not None:
+                self._finish(shard)
+            elif self._workers.died(error):
+                orphans.append(shard)
+            else:
+                raise error
+        if orphans:
+            self._count_death()
+            return orphans
+        return None
+
+    def _convert_alone(self, shard: Shard) -> None:
+        journal, index = shard
+        before = journal.mark(index)
+        while self._convert_until_death(iter([shard])) is not None:
+            mark = journal.mark(index)
+            if mark is not None and mark == before and mark[0] < journal.plan.shard_size(index):
+                journal.poison.setdefault(index, {})[mark[0]] = POISON_REASON
+            before = mark
+
+    def _count_death(self) -> None:
+        self._deaths += 1
+        if self._deaths > _MAX_DEATHS:
+            raise FastradError(
+                f"workers died {self._deaths} times; look for a lack of memory (`dmesg`), use fewer --workers, "
+                "and give the same command again to go on"
+            )
+
+    def _run(self, waiting: Iterator[Shard]) -> Iterator[tuple[Shard, Future]]:
+        """Submit shards, a few ahead of the workers; yield each with its future when it is done.
+
+        After a death everything in flight is yielded, with the error, and nothing new is begun.
+        """
+        flying: dict[Future, Shard] = {}
+        broken = False
+        while True:
+            while not broken and len(flying) < 2 * self._workers.count:
+                shard = next(waiting, None)
+                if shard is None:
+                    break
+                future, broken = self._submit(*shard)
+                flying[future] = shard
+            if not flying:
+                return
+            done, _ = wait(flying, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
+            self._show(flying.values())
+            for future in done:
+                broken = broken or isinstance(future.exception(), BrokenProcessPool)
+                yield flying.pop(future), future
+
+    def _submit(self, journal: Journal, index: int) -> tuple[Future, bool]:
+        try:
+            return self._workers.submit(convert_shard, journal.task(index)), False
+        except BrokenProcessPool as error:  # a worker died since the last look
+            failed: Future = Future()
+            failed.set_exception(error)
+            return failed, True
+
+    def _finish(self, shard: Shard) -> None:
+        journal, index = shard
+        summary = journal.summary(index)
+        assert summary is not None
+        self._done += summary.stored + len(summary.quarantined)
+        self._quarantined += len(summary.quarantined)
+
+    def _show(self, flying: Iterable[Shard]) -> None:
+        marks = [mark for journal, index in flying if (mark := journal.mark(index)) is not None]
+        reached = self._done + sum(position for position, _ in marks)
+        if reached > self._shown:
+            self._advance(reached - self._shown, self._quarantined + sum(count for _, count in marks))
+            self._shown = reached
+
+
+def _chain(first: list[Shard], rest: Iterator[Shard]) -> Iterator[Shard]:
+    yield from first
+    yield from rest

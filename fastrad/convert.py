@@ -1,0 +1,284 @@
+"""Converts a manifest into dataset files, one a split: in parallel, resumable, the same bytes every time.
+
+In: a `Manifest`, an output folder and `ConvertOptions`. Out: `OUT/train.beton`, `val.beton`, `test.beton` (or
+`all.beton` where the source has no splits), each with its card, and a `ConvertSummary`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastrad.conversion.finish import finish
+from fastrad.conversion.journal import Journal, finished_card
+from fastrad.conversion.plan import ConvertOptions, SplitPlan, plan_splits
+from fastrad.conversion.shard import changed_sources
+from fastrad.conversion.workers import LocalWorkers, Shard, ShardRunner, available_cores
+from fastrad.errors import FastradError, InputError
+from fastrad.manifest import Manifest
+from fastrad.progress import track
+from fastrad.pseudonym import default_key_path, pseudonym, read_or_make_key
+from fastrad.storage.card import Card
+
+__all__ = ["ConvertOptions", "ConvertSummary", "ConvertedFile", "Preview", "convert", "preview"]
+
+_STAT_THREADS = 16
+
+
+@dataclass(frozen=True)
+class ConvertedFile:
+    """One finished file.
+
+    Attributes
+    ----------
+    path : Path
+    card : Card
+    done_before : bool
+        True where an earlier run had finished it.
+    """
+
+    path: Path
+    card: Card
+    done_before: bool
+
+
+@dataclass(frozen=True)
+class ConvertSummary:
+    """What a conversion did.
+
+    Attributes
+    ----------
+    files : tuple of ConvertedFile
+    seconds : float
+        Of this run.
+    converted : int
+        Images that this run stored or quarantined.
+    empty_splits : tuple of str
+        Splits without one usable row; no file is written for them.
+    key_path : Path or None
+        The file with the pseudonyms' key, where patients are known; `key_made` says whether it was made now.
+    notices : tuple of str
+        What the user should know about this run.
+    """
+
+    files: tuple[ConvertedFile, ...]
+    seconds: float
+    converted: int
+    empty_splits: tuple[str, ...]
+    key_path: Path | None
+    key_made: bool
+    notices: tuple[str, ...]
+
+    @property
+    def quarantine_reasons(self) -> list[tuple[str, int]]:
+        """Each reason with the number of rows that it keeps out, the most frequent first."""
+        reasons = Counter(entry["reason"] for file in self.files for entry in file.card.quarantined)
+        return reasons.most_common()
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
+            "files": [
+                {
+                    "path": str(file.path),
+                    "done_before": file.done_before,
+                    "samples": file.card.samples,
+                    "classes": file.card.class_counts,
+                    "patients": len(file.card.patients),
+                    "quarantined": file.card.quarantined,
+                    "unlabelled": file.card.unlabelled,
+                    "bytes": file.card.bytes,
+                    "mean": file.card.mean,
+                    "std": file.card.std,
+                    "card_sha256": file.card.sha256(),
+                }
+                for file in self.files
+            ],
+            "seconds": round(self.seconds, 3),
+            "images_per_second": round(self.converted / self.seconds, 1) if self.converted else None,
+            "empty_splits": list(self.empty_splits),
+            "pseudonym_key": None if self.key_path is None else str(self.key_path),
+            "notices": list(self.notices),
+        }
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a conversion would do.
+
+    Attributes
+    ----------
+    plans : tuple of SplitPlan
+    bytes_needed, bytes_free : int
+        On the output's file system; `bytes_needed` counts everything that lies there at the same time.
+    """
+
+    plans: tuple[SplitPlan, ...]
+    bytes_needed: int
+    bytes_free: int
+
+
+def preview(manifest: Manifest, out_dir: Path, options: ConvertOptions) -> Preview:
+    """The plan of a conversion; nothing is written.
+
+    Raises
+    ------
+    InputError
+        As `convert`.
+    """
+    plans = plan_splits(manifest, options, None)
+    return Preview(plans, sum(_space(plan) for plan in plans if len(plan.rows)), _free_bytes(out_dir))
+
+
+def convert(manifest: Manifest, out_dir: Path, options: ConvertOptions | None = None) -> ConvertSummary:
+    """Convert every usable row of a manifest; go on where an earlier run with the same arguments stopped.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    out_dir : Path
+        Made where it does not exist.
+    options : ConvertOptions, optional
+
+    Returns
+    -------
+    ConvertSummary
+
+    Raises
+    ------
+    InputError
+        If nothing can be converted, or the folder holds the work of another source or other options.
+    FastradError
+        If the disk is full or workers keep dying; what is done is kept.
+    """
+    options = options or ConvertOptions()
+    out_dir = Path(out_dir)
+    started = time.monotonic()
+    name_patient, key_path, key_made = _patient_names(manifest, out_dir, options)
+    plans = plan_splits(manifest, options, name_patient)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    cards = {plan.name: finished_card(plan, out_dir) for plan in plans}
+    notices: list[str] = []
+    journals: list[Journal] = []
+    try:
+        for plan in plans:
+            if len(plan.rows) and cards[plan.name] is None:
+                journals.append(Journal(plan, out_dir))
+        _refuse_full_disk(journals, out_dir)
+        todo, done = _open_shards(journals, notices)
+        try:
+            _convert_shards(todo, done, options)
+            for journal in list(journals):
+                cards[journal.plan.name] = finish(journal, out_dir, name_patient)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise FastradError(
+                f"{out_dir}: the disk is full ({error.strerror}); what is converted is kept: free some space and give "
+                "the same command again to go on"
+            ) from error
+    finally:
+        for journal in journals:
+            journal.close()
+    before = {plan.name for plan in plans} - {journal.plan.name for journal in journals}
+    files = tuple(
+        ConvertedFile(out_dir / f"{name}.beton", card, name in before) for name, card in cards.items() if card
+    )
+    return ConvertSummary(
+        files=files,
+        seconds=time.monotonic() - started,
+        converted=sum(journal.plan.shard_size(index) for journal, index in todo),
+        empty_splits=tuple(plan.name for plan in plans if not len(plan.rows)),
+        key_path=key_path,
+        key_made=key_made,
+        notices=tuple(notices),
+    )
+
+
+def _patient_names(
+    manifest: Manifest, out_dir: Path, options: ConvertOptions
+) -> tuple[Callable[[str], str] | None, Path | None, bool]:
+    """The function from patient id to pseudonym (None keeps the ids), and where its key lies."""
+    if options.keep_patient_ids:
+        return None, None, False
+    if not (manifest.table["patient"] != "").any():
+        return lambda patient: patient, None, False
+    path = options.pseudonym_key or default_key_path()
+    if out_dir.resolve() in path.resolve().parents:
+        raise InputError(f"{path}: the key must lie outside the output {out_dir}, which may be given away")
+    key, made = read_or_make_key(path)
+    return lambda patient: pseudonym(patient, key), path, made
+
+
+def _open_shards(journals: list[Journal], notices: list[str]) -> tuple[list[Shard], list[Shard]]:
+    """The shards to do and the shards done; a shard whose source files changed since is to be done again."""
+    done = [(journal, index) for journal in journals for index in journal.finished()]
+    with ThreadPoolExecutor(_STAT_THREADS) as threads:
+        changes = list(threads.map(lambda shard: changed_sources(shard[0].task(shard[1])), done))
+    for (journal, index), changed in zip(done, changes, strict=True):
+        if changed:
+            journal.discard(index)
+            row = journal.plan.rows[index * journal.plan.shard_rows + changed[0]]
+            notices.append(
+                f"{journal.plan.name}: {len(changed)} source files (the first: row {row}) changed since they were "
+                "converted; their shard is converted again"
+            )
+    kept = [shard for shard, changed in zip(done, changes, strict=True) if not changed]
+    finished = {(journal.plan.name, index) for journal, index in kept}
+    todo = [
+        (journal, index)
+        for journal in journals
+        for index in range(journal.plan.shards)
+        if (journal.plan.name, index) not in finished
+    ]
+    return todo, kept
+
+
+def _convert_shards(todo: list[Shard], done: list[Shard], options: ConvertOptions) -> None:
+    count = min(options.workers or available_cores(), max(len(todo), 1))
+    total = sum(journal.plan.shard_size(index) for journal, index in todo + done)
+    if not todo:
+        return
+    with track("convert", total) as progress:
+        workers = LocalWorkers(count)
+        try:
+            runner = ShardRunner(workers, lambda images, bad: progress.advance(images, quarantined=bad))
+            for shard in done:
+                runner.count_finished(shard)
+            runner.convert(iter(todo))
+        finally:
+            workers.close()
+
+
+def _space(plan: SplitPlan) -> int:
+    """Bytes that the conversion of a split needs on disk; JPEG lies there twice while its parts are joined."""
+    return plan.estimated_bytes * (1 if plan.image.encode == "raw" else 2)
+
+
+def _free_bytes(folder: Path) -> int:
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _refuse_full_disk(journals: list[Journal], out_dir: Path) -> None:
+    """Raw files are of known size: say at once when they cannot fit."""
+    needed = 0
+    for journal in journals:
+        if journal.plan.image.encode == "raw":
+            there = os.stat(journal.data).st_blocks * 512 if journal.data.exists() else 0
+            needed += max(_space(journal.plan) - there, 0)
+    free = _free_bytes(out_dir)
+    if needed > free:
+        raise FastradError(
+            f"{out_dir}: the disk is too full: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; free "
+            "some space, choose another OUT_DIR or a smaller --size, and give the command again"
+        )
