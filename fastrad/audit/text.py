@@ -29,7 +29,7 @@ FEWEST_PATIENTS_TO_PRINT = 3
 # Below this side length letters are a few pixels high; the detector finds more when they are enlarged.
 ENLARGE_BELOW = 512
 _DIAGNOSIS = re.compile(
-    r"T[I1L]?-?RADS?|B[I1L]-?RADS?|BETHESDA|BENIGN|MALIG|CARCIN|CANCER|TUMOU?R|ADENOMA|PAPILLAR|METAST|NODUL", re.I
+    r"T[I1L]?-?RADS?|B[I1L]-?RADS?|BETHESDA|BENIGN|MALIG|CARCIN|CANCER|TUMOU?R|ADENOMA|PAPILLAR|METAST", re.I
 )
 
 
