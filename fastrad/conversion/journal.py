@@ -115,7 +115,8 @@ def differences(begun: dict, now: dict) -> str:
         if begun.get(name) != now.get(name):
             hashed = any(isinstance(value, str) and len(value) == 64 for value in (begun.get(name), now.get(name)))
             words.append(f"{name} changed" + ("" if hashed else f" from {begun.get(name)} to {now.get(name)}"))
-    return ", ".join(words)
+    follow = [word for word in words if not word.startswith(("page_size", "shard_rows"))]
+    return ", ".join(follow or words)
 
 
 def finished_card(plan: SplitPlan, out_dir: Path) -> Card | None:

@@ -1,0 +1,228 @@
+"""`fastrad convert`: an archive of images into dataset files.
+
+In: the archive's folder and how its images are to be stored. Out: `train.beton`, `val.beton`, `test.beton` (or
+`all.beton`), each with its card; a summary on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fastrad.errors import InputError
+from fastrad.sources import LAYOUTS
+
+_FOLDER = click.Path(path_type=Path)
+_PHANTOM_LAYOUTS = {"thyroid": "table", "radiology": "radimagenet", "natural": "folder"}
+_REASONS_SHOWN = 8
+
+_OPTIONS = [
+    click.option("--size", type=int, default=224, show_default=True, help="Side of the stored square, pixels."),
+    click.option("--fit", type=click.Choice(["pad", "squash", "crop"]), default="pad", show_default=True),
+    click.option("--encode", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True),
+    click.option("--quality", type=int, default=90, show_default=True, help="Of the JPEG, 1 to 100."),
+    click.option("--window", metavar="LOW,HIGH", help="Stored values that become black and white. [the whole range]"),
+    click.option("--workers", type=int, help="Processes. [the cores that may be used]"),
+    click.option(
+        "--pseudonym-key", type=_FOLDER, help="File with the key of the patients' pseudonyms; made where missing."
+    ),
+    click.option("--keep-patient-ids", is_flag=True, help="Store patient ids as the source has them."),
+    click.option("--dry-run", is_flag=True, help="Print the plan and the space that it needs; write nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+]
+
+
+def _stored(function: Callable) -> Callable:
+    """Give a command the options that say how images are stored."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+class _WordsAfterLabels(click.Command):
+    """Lets `--labels` take several words, `--labels malignant=1,M benign=0,B`, as it reads best."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words: list[str] = []
+        listing = False
+        for word in args:
+            listing = word == "--labels" or (listing and "=" in word and not word.startswith("-"))
+            words += ["--labels", word] if listing and word != "--labels" else [] if listing else [word]
+        return super().parse_args(ctx, words)
+
+
+@click.group("convert")
+def command() -> None:
+    """Convert an archive of images into dataset files that `fastrad` and FFCV read.
+
+    A run that was stopped, however it was, goes on when the same command is given again.
+    """
+
+
+@command.command("radimagenet")
+@click.argument("root", type=_FOLDER)
+@click.argument("out_dir", type=_FOLDER)
+@_stored
+def radimagenet(root: Path, out_dir: Path, **options: Any) -> None:
+    """RadImageNet in ROOT (the folder with radiology_ai/ and the CSV files) into OUT_DIR."""
+    _convert("radimagenet", root, out_dir, {}, options)
+
+
+@command.command("thyroid", cls=_WordsAfterLabels)
+@click.argument("root", type=_FOLDER, required=False)
+@click.argument("out_dir", type=_FOLDER, required=False)
+@click.option("--layout", type=click.Choice([name for name in LAYOUTS if name != "radimagenet"]), help="What ROOT is.")
+@click.option("--table", type=_FOLDER, help="Layout table: the CSV. [ROOT/labels.csv]")
+@click.option("--columns", metavar="path=FILE,label=DX,...", help="Layout table: what the CSV's columns are called.")
+@click.option("--labels", multiple=True, metavar="CLASS=VALUE,... ...", help="Layout table: what its values mean.")
+@click.option("--crop", type=click.Choice(["nodule"]), help="Store the outlined nodule, with a margin.")
+@click.option("--margin", type=float, help="Around the nodule, as a part of its longer side. [0.1]")
+@_stored
+def thyroid(
+    root: Path | None,
+    out_dir: Path | None,
+    layout: str | None,
+    table: Path | None,
+    columns: str | None,
+    labels: tuple[str, ...],
+    crop: str | None,
+    margin: float | None,
+    **options: Any,
+) -> None:
+    """Thyroid images in ROOT into OUT_DIR."""
+    from fastrad.sources.table import parse_columns, parse_labels
+
+    if root is None or out_dir is None or layout is None:
+        raise click.UsageError("ROOT, OUT_DIR and --layout are needed")
+    given = {
+        "table": table,
+        "columns": parse_columns(columns) if columns else None,
+        "labels": parse_labels(labels) if labels else None,
+        "crop": crop,
+        "margin": margin,
+    }
+    _convert(layout, root, out_dir, {name: value for name, value in given.items() if value is not None}, options)
+
+
+@command.command("phantom")
+@click.argument("out_dir", type=_FOLDER)
+@click.option("--kind", type=click.Choice(list(_PHANTOM_LAYOUTS)), required=True)
+@click.option("--images", type=int, required=True, help="How many images to generate.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@_stored
+def phantom(out_dir: Path, kind: str, images: int, seed: int, **options: Any) -> None:
+    """Generated images: the archive goes to OUT_DIR/archive, the dataset files to OUT_DIR."""
+    from fastrad.sources.phantom import write_phantom
+
+    archive = out_dir / "archive"
+    write_phantom(kind, archive, images=images, seed=seed, workers=options["workers"])
+    _convert(_PHANTOM_LAYOUTS[kind], archive, out_dir, {}, options)
+
+
+def _convert(layout: str, root: Path, out_dir: Path, source: dict[str, Any], options: dict[str, Any]) -> None:
+    from fastrad.convert import ConvertOptions, convert, preview
+    from fastrad.sources import read_source
+
+    dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
+    chosen = ConvertOptions(**{**options, "window": _window(options["window"])})
+    manifest = read_source(layout, root, exclude=[out_dir], **source)
+    if dry_run:
+        _print_preview(preview(manifest, out_dir, chosen), as_json)
+        return
+    try:
+        summary = convert(manifest, out_dir, chosen)
+    except KeyboardInterrupt:
+        print(f"fastrad: what is done is kept in {out_dir}; give the same command again to go on", file=sys.stderr)
+        raise
+    if as_json:
+        print(json.dumps(summary.to_dict(), indent=1))
+    else:
+        _print_summary(summary)
+
+
+def _window(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(word) for word in text.split(","))
+    except ValueError:
+        raise InputError(f"--window {text}: two numbers LOW,HIGH are needed") from None
+    return low, high
+
+
+def _print_preview(preview: Any, as_json: bool) -> None:
+    files = [
+        {
+            "name": plan.name,
+            "images": len(plan.rows),
+            "classes": len(plan.classes),
+            "patients": len(plan.patient_names),
+            "shards": plan.shards,
+            "bytes": plan.estimated_bytes if len(plan.rows) else 0,
+        }
+        for plan in preview.plans
+    ]
+    if as_json:
+        print(json.dumps({"files": files, "bytes_needed": preview.bytes_needed, "bytes_free": preview.bytes_free}))
+        return
+    for file in files:
+        print(
+            f"{file['name']}.beton: {file['images']:,} images, {file['classes']} classes, "
+            f"{file['patients']:,} patients, {file['shards']} shards, {_size(file['bytes'])}"
+        )
+    print(f"needs {_size(preview.bytes_needed)}, {_size(preview.bytes_free)} are free; nothing was written")
+
+
+def _print_summary(summary: Any) -> None:
+    for file in summary.files:
+        card = file.card
+        counts = ", ".join(f"{name} {count:,}" for name, count in list(card.class_counts.items())[:_REASONS_SHOWN])
+        more = len(card.classes) - _REASONS_SHOWN
+        print(f"{file.path}{'  (finished before)' if file.done_before else ''}")
+        print(
+            f"  {card.samples:,} images of {len(card.patients):,} patients"
+            if card.patients
+            else f"  {card.samples:,} images"
+        )
+        print(f"  {len(card.classes)} classes: {counts}" + (f" and {more} more" if more > 0 else ""))
+        print(f"  {_size(card.bytes)}, mean {card.mean:.4f}, std {card.std:.4f} of pixel/255")
+        if card.unlabelled["count"]:
+            patients = card.unlabelled.get("patients")
+            print(
+                f"  unlabelled, left out: {card.unlabelled['count']:,} images"
+                + (f" of {patients:,} patients" if patients else "")
+            )
+        if card.quarantined:
+            print(f"  quarantined: {len(card.quarantined):,} rows (listed in the card)")
+        if card.synthetic:
+            print("  synthetic: these images are generated")
+    for reason, count in summary.quarantine_reasons[:_REASONS_SHOWN]:
+        print(f"quarantined {count:,}: {reason}")
+    if len(summary.quarantine_reasons) > _REASONS_SHOWN:
+        print(f"quarantined for {len(summary.quarantine_reasons) - _REASONS_SHOWN} more reasons: see the cards")
+    for split in summary.empty_splits:
+        print(f"{split}: no row is usable, so no file is written")
+    notes = dict.fromkeys(note for file in summary.files for note in file.card.notes)
+    for note in (*notes, *summary.notices):
+        print(f"note: {note}")
+    if summary.key_path is not None:
+        made = "made now; keep it, and keep it apart from the data" if summary.key_made else "as before"
+        print(f"patients are pseudonyms by the key in {summary.key_path} ({made})")
+    if summary.converted:
+        rate = summary.converted / summary.seconds
+        print(f"converted {summary.converted:,} images in {summary.seconds:.1f} s, {rate:,.0f} images/s")
+    else:
+        print("everything was finished before; nothing to do (`fastrad verify --source` compares the pixels again)")
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"

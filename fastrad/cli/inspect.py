@@ -1,0 +1,76 @@
+"""`fastrad inspect`: what a dataset file and its card say, and a contact sheet.
+
+In: a `.beton` file. Out: a description on stdout, and a PNG where `--sheet` asks for one.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+_FILE = click.Path(path_type=Path)
+_SHOWN = 10
+
+
+@click.command("inspect")
+@click.argument("file", type=_FILE)
+@click.option("--sheet", type=_FILE, help="Write a contact sheet with labels to this PNG.")
+@click.option("--images", type=click.IntRange(1, 2000), default=48, show_default=True, help="On the contact sheet.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(file: Path, sheet: Path | None, images: int, as_json: bool) -> None:
+    """Say what FILE and its card hold."""
+    from fastrad.inspection import contact_sheet, describe
+    from fastrad.storage import BetonFile
+
+    opened = BetonFile(file)
+    content = describe(opened)
+    if as_json:
+        print(json.dumps(content, indent=1))
+    else:
+        _print(content)
+    if sheet is not None:
+        count = contact_sheet(opened, sheet, count=images)
+        if not as_json:
+            print(f"contact sheet of {count} images: {sheet}")
+
+
+def _print(content: dict[str, Any]) -> None:
+    image, size = content["image"], content["bytes"]
+    print(f"{content['path']}" + ("  (synthetic)" if content["synthetic"] else ""))
+    patients = f" of {content['patients']:,} patients" if content["patients"] else ", patients unknown"
+    print(f"  {content['samples']:,} images{patients}")
+    split = content["source"]["split"] or "none"
+    print(f"  source: layout {content['source']['layout']}, split {split}")
+    print(f"  stored: {image['height']} x {image['width']} pixels, gray, {image['encoding']}")
+    parameters = ", ".join(f"{name} {value}" for name, value in content["parameters"].items() if value is not None)
+    print(f"  converted with: {parameters}")
+    print(
+        f"  bytes: {size['file']:,} in all; an image {size['image_min']:,} to {size['image_max']:,}, "
+        f"median {size['image_median']:,}"
+    )
+    print(f"  mean {content['mean']:.4f}, std {content['std']:.4f} of pixel/255, padding left out")
+    print(f"  {len(content['classes'])} classes")
+    width = max(len(name) for name in content["classes"])
+    for name, count in content["classes"].items():
+        print(f"    {name:<{width}}  {count:>9,}  {100 * count / content['samples']:5.1f} %")
+    if content["unlabelled"]["count"]:
+        print(f"  unlabelled rows left out: {content['unlabelled']['count']:,}")
+    if content["quarantined"]:
+        print(f"  quarantined rows: {len(content['quarantined']):,}")
+        for entry in content["quarantined"][:_SHOWN]:
+            print(f"    row {entry['row']}, {entry['path']}: {entry['reason']}")
+        if len(content["quarantined"]) > _SHOWN:
+            print(f"    and {len(content['quarantined']) - _SHOWN} more (--json lists all)")
+    for note in content["notes"]:
+        print(f"  note: {note}")
+    print("  sample rows")
+    for sample in content["sample_rows"]:
+        patient = f", patient {sample['patient']}" if sample["patient"] else ""
+        where = f"position {sample['position']}: row {sample['row']}"
+        print(f"    {where}, {sample['label']}{patient}, {sample['bytes']:,} bytes")
+    versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
+    print(f"  made by {versions}")
+    print(f"  card sha256 {content['card_sha256']}")
