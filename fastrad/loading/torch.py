@@ -38,28 +38,28 @@ class TorchEngine:
                 images.append(frame if step.parameters is None else _resample(frame, step.parameters, index, size))
             file = self._samples.file
             shape = (file.height, file.width) if step.parameters is None else (size, size)
-            pixels = torch.stack(images) if images else torch.empty((0, *shape), dtype=torch.uint8)
+            # rounding the batch at once: a parallel operation a sample would wait for torch's threads each time
+            pixels = (torch.stack(images) if images else torch.empty((0, *shape))).round().clamp(0, 255).to(torch.uint8)
             if self._delivery.dtype != torch.uint8:
                 pixels = self._delivery.table[pixels.long()]
             yield Images(as_images(pixels.to(self._delivery.device)), kept)
 
     def _decode(self, position: int) -> torch.Tensor:
-        """One stored frame, uint8, shape (height, width)."""
+        """One stored frame as float32 gray levels, shape (height, width)."""
         file = self._samples.file
         stored = self._samples.read(position)
         if file.encoding == "raw":
-            return torch.from_numpy(stored.reshape(file.height, file.width).copy())
+            return torch.from_numpy(stored.reshape(file.height, file.width).astype(np.float32))
         image = cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
         if image is None or image.shape != (file.height, file.width):
             raise self._samples.damaged(position, "its JPEG cannot be decoded to the size of the file")
-        return torch.from_numpy(image)
+        return torch.from_numpy(image.astype(np.float32))
 
 
 def _resample(frame: torch.Tensor, parameters: Parameters, index: int, size: int) -> torch.Tensor:
     top, left = int(parameters.top[index]), int(parameters.left[index])
     crop = frame[top : top + int(parameters.height[index]), left : left + int(parameters.width[index])]
     if crop.shape != (size, size):
-        resized = functional.interpolate(crop[None, None].float(), (size, size), mode="bilinear", align_corners=False)
-        crop = resized[0, 0].round().clamp(0, 255).to(torch.uint8)
+        crop = functional.interpolate(crop[None, None], (size, size), mode="bilinear", align_corners=False)[0, 0]
     axes = [axis for axis, flags in ((1, parameters.flip_horizontal), (0, parameters.flip_vertical)) if flags[index]]
     return crop.flip(axes)

@@ -249,9 +249,7 @@ def test_damaged_samples_can_be_skipped_and_are_counted(engine: str, beton: Path
     assert batches[0].images.shape == (0, 1, 32, 32)
     assert _join(batches).rows.tolist() == [row for row in rows.tolist() if row not in lost]
     assert loader.skipped == 5
-    reference = {
-        row: image for row, image in zip(rows.tolist(), _join(_evaluation(beton, "torch")).images, strict=True)
-    }
+    reference = dict(zip(rows.tolist(), _join(_evaluation(beton, "torch")).images, strict=True))
     for batch in batches:
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         for row, image in zip(batch.rows.tolist(), batch.images, strict=True):
@@ -302,9 +300,7 @@ def test_a_file_cut_short_while_open_raises_within_seconds(engine: str, beton: P
         assert len(list(batches)) == len(loader) - 1
     else:
         with pytest.raises(DamagedSampleError, match=r"row \d+ .*ends at byte"):
-            for _ in range(3):
-                list(batches)
-                batches = iter(loader)
+            list(batches)
     assert time.monotonic() - begun < 5
 
 
