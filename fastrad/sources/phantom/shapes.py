@@ -56,10 +56,10 @@ class Blob:
         normal = np.sqrt(slope * slope + steepness * steepness) + np.float32(1e-6)
         facing = np.abs(steepness) / normal
         unit = radius / normal  # the ellipse's gradient: what a unit of relative radius is in length
-        edge: np.ndarray | float = np.float32(1)
+        edge: np.ndarray = np.ones((), np.float32)
         if self.waves:
             turn = np.arctan2(along, across)
-            edge = 1 + sum(  # type: ignore[assignment]
+            edge = edge + sum(
                 np.float32(amplitude) * np.cos(np.float32(count) * turn + np.float32(phase))
                 for count, amplitude, phase in self.waves
             )

@@ -340,7 +340,7 @@ def _comet_tail(tissue: Tissue, rng: np.random.Generator, outline: Blob) -> None
         x, z = _within(rng, outline, 0.6)
         pitch = rng.uniform(0.7, 0.9)
         for echo in range(int(rng.integers(4, 7))):
-            tissue.point(x, z + pitch * echo, 30 - 4.0 * echo)
+            tissue.point(x, z + pitch * echo, 26 - 4.0 * echo)
 
 
 def _macrocalcification(tissue: Tissue, rng: np.random.Generator, outline: Blob) -> None:

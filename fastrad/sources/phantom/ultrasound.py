@@ -135,7 +135,7 @@ def envelope(tissue: Tissue, rng: np.random.Generator) -> np.ndarray:
     """
     scanner = tissue.scanner
     rows, columns = tissue.echo.shape
-    shadow = np.cumsum(tissue.loss, axis=0) * np.float32(tissue.step_mm)
+    shadow: np.ndarray = np.cumsum(tissue.loss, axis=0) * np.float32(tissue.step_mm)
     shadow = cv2.GaussianBlur(shadow, (0, 0), sigmaX=0.35 / tissue.step_mm, sigmaY=0.01)
     gain = np.exp(np.maximum(shadow, -14) * np.float32(-np.log(10) / 20))  # enhancement behind fluid ends at 14 dB
     strength = np.exp(tissue.echo * np.float32(np.log(10) / 20)) * gain
