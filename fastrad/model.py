@@ -59,6 +59,8 @@ class Normalisation:
         -------
         float32 tensor, (N, C, H, W)
         """
+        if len(self.mean) == 1:  # plain numbers: a tensor made on the host would make the host wait for the GPU
+            return images.float().sub_(255 * self.mean[0]).mul_(1 / (255 * self.std[0]))
         shape = (1, len(self.mean), 1, 1)
         mean = torch.tensor(self.mean, device=images.device).mul_(255).view(shape)
         scale = torch.tensor(self.std, device=images.device).mul_(255).reciprocal_().view(shape)
@@ -364,8 +366,8 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     write_atomically(path, save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
 
 
-def write_atomically(path: Path, *chunks: bytes) -> None:
-    """Write bytes under a temporary name beside `path`, fsync, and rename."""
+def write_atomically(path: Path, *chunks: bytes | memoryview) -> None:
+    """Write bytes under a temporary name beside `path`, fsync, and rename; an `OSError` names `path`."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with open(temporary, "wb") as file:
@@ -374,5 +376,8 @@ def write_atomically(path: Path, *chunks: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk is reported by write(), which knows no name
+        raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -65,7 +65,7 @@ def auroc(positive: Tensor, negative: Tensor) -> float:
 
 
 def evaluate(logits: Tensor, labels: Tensor) -> Metrics:
-    """All metrics of a validation.
+    """All metrics of a validation; all of them NaN where a single logit is not finite.
 
     Parameters
     ----------
@@ -74,6 +74,9 @@ def evaluate(logits: Tensor, labels: Tensor) -> Metrics:
         In [0, C).
     """
     samples, classes = logits.shape
+    if not torch.isfinite(logits).all():
+        nan = float("nan")  # an order among them would mean nothing, and might look perfect
+        return Metrics(nan, nan, nan, nan, nan, nan, (nan,) * classes, classes - len(labels.unique()))
     scores = functional.log_softmax(logits.double(), dim=1)  # the logarithm keeps scores near 1 apart
     counts = torch.bincount(labels, minlength=classes)
     present = counts > 0

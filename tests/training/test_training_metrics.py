@@ -74,6 +74,15 @@ def test_a_single_class_has_no_auroc():
     assert found.classes_absent == 1
 
 
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_logits_that_are_not_finite_give_no_metric_at_all(broken):
+    logits, labels = _samples(3, 20, ties=False)
+    logits[5, 1] = broken
+    found = evaluate(logits, labels)
+    assert all(math.isnan(value) for value in (found.loss, found.top1, found.macro_auroc, found.micro_auroc))
+    assert len(found.class_auroc) == 3
+
+
 def test_top5_of_fewer_than_five_classes_is_one():
     logits, labels = _samples(3, 50, ties=False)
     assert evaluate(logits, labels).top5 == 1.0
