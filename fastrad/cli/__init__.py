@@ -18,10 +18,12 @@ from fastrad.errors import FastradError
 COMMANDS = {
     "convert": "Convert an archive of images into dataset files.",
     "inspect": "Say what a dataset file and its card hold.",
+    "verify": "Prove a dataset file unchanged, or name what is damaged.",
     "audit": "Look for copies, leaks, blanks and burned-in text in datasets.",
     "pretrain": "Pretrain a ResNet-18 on a converted archive.",
     "compare": "Compare three initialisations on thyroid nodules.",
     "demo": "Run the whole path on synthetic images.",
+    "doctor": "Say what works here, what is missing, and the command that mends it.",
 }
 
 

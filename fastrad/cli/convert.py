@@ -129,7 +129,8 @@ def _convert(layout: str, root: Path, out_dir: Path, source: dict[str, Any], opt
     from fastrad.sources import read_source
 
     dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
-    chosen = ConvertOptions(**{**options, "window": _window(options["window"])})
+    kept = {name: value for name, value in source.items() if name != "table"}
+    chosen = ConvertOptions(**{**options, "window": _window(options["window"])}, source_options=kept)
     manifest = read_source(layout, root, exclude=[out_dir], **source)
     if dry_run:
         _print_preview(preview(manifest, out_dir, chosen), as_json)

@@ -197,6 +197,7 @@ def _card(
             "rows": unlabelled.tolist(),
         },
         notes=list(manifest.notes),
+        source_options=dict(plan.source_options),
         versions={
             "fastrad": fastrad.__version__,
             "numpy": np.__version__,

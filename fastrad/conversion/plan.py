@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fastrad.conversion.shard import ImageOptions, ShardTask
+from fastrad.conversion.images import ImageOptions, SourceImages
+from fastrad.conversion.shard import ShardTask
 from fastrad.errors import InputError
 from fastrad.imaging import FIT_MODES
 from fastrad.manifest import Manifest
@@ -49,6 +50,8 @@ class ConvertOptions:
         File with the key of the pseudonyms; None for the one in the user's configuration folder.
     keep_patient_ids : bool
         Store the patient ids themselves.
+    source_options : mapping
+        What `read_source` was given, kept in the card so that the source can be read again; no absolute paths.
     """
 
     size: int = 224
@@ -59,6 +62,7 @@ class ConvertOptions:
     workers: int | None = None
     pseudonym_key: Path | None = None
     keep_patient_ids: bool = False
+    source_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= MAX_SIZE:
@@ -102,6 +106,8 @@ class SplitPlan:
         Bytes.
     shard_rows : int
         Images a shard.
+    source_options : mapping
+        As in `ConvertOptions`.
     """
 
     name: str
@@ -117,6 +123,7 @@ class SplitPlan:
     image: ImageOptions
     page_size: int
     shard_rows: int
+    source_options: Mapping[str, Any]
 
     @property
     def shards(self) -> int:
@@ -172,23 +179,29 @@ class SplitPlan:
             self.parameters(),
         )
 
-    def task(self, index: int, data: Path, record: Path, poison: dict[int, str]) -> ShardTask:
-        """The work on shard `index`: pages into `data`, the record at `record`."""
-        here = slice(index * self.shard_rows, (index + 1) * self.shard_rows)
-        rows = self.rows[here]
+    def source_images(self, rows: np.ndarray) -> SourceImages:
+        """Where the images of some manifest rows are, for a worker."""
         table = self.manifest.table
-        pages = self.shard_pages(index)
-        position = self.data_start + index * (self.shard_rows // self.images_a_page) * self.page_size if pages else 0
-        return ShardTask(
-            index=index,
+        return SourceImages(
             root=str(self.manifest.root),
             paths=table["path"].iloc[rows].tolist(),
             frames=table["frame"].iloc[rows].tolist(),
             boxes=table["box"].iloc[rows].tolist(),
+            options=self.image,
+        )
+
+    def task(self, index: int, data: Path, record: Path, poison: dict[int, str]) -> ShardTask:
+        """The work on shard `index`: pages into `data`, the record at `record`."""
+        here = slice(index * self.shard_rows, (index + 1) * self.shard_rows)
+        rows = self.rows[here]
+        pages = self.shard_pages(index)
+        position = self.data_start + index * (self.shard_rows // self.images_a_page) * self.page_size if pages else 0
+        return ShardTask(
+            index=index,
+            images=self.source_images(rows),
             rows=rows,
             labels=self.labels[here],
             patients=self.patients[here],
-            image=self.image,
             page_size=self.page_size,
             pages=pages,
             data=str(data),
@@ -283,6 +296,7 @@ def plan_splits(
                 image=options.image,
                 page_size=page_size,
                 shard_rows=shard_rows,
+                source_options=options.source_options,
             )
         )
     return tuple(plans)

@@ -19,39 +19,11 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fastrad.errors import InputError
-from fastrad.imaging import ImageError, fit, read_gray
+from fastrad.conversion.images import SourceImages, UnusableImageError
 from fastrad.storage import layout
-from fastrad.storage.writer import encode_jpeg, write_durably
-
-cv2.setNumThreads(1)  # the processes are the parallelism
+from fastrad.storage.writer import write_durably
 
 _MARK = struct.Struct("<qq")
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """How an image is stored.
-
-    Attributes
-    ----------
-    size : int
-        Side of the stored square, pixels.
-    fit : str
-        "pad", "squash" or "crop".
-    encode : str
-        "raw" or "jpeg".
-    quality : int
-        Of the JPEG, 1 to 100.
-    window : (float, float) or None
-        Stored values that become black and white.
-    """
-
-    size: int = 224
-    fit: str = "pad"
-    encode: str = "raw"
-    quality: int = 90
-    window: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,14 +34,9 @@ class ShardTask:
     ----------
     index : int
         The shard's number in its plan.
-    root : str
-        Folder that `paths` are relative to.
-    paths : list of str
-    frames : list of int
-    boxes : list of (left, top, right, bottom) or None
+    images : SourceImages
     rows, labels, patients : numpy.ndarray
         int64, one an image.
-    image : ImageOptions
     page_size : int
         Bytes.
     pages : int
@@ -84,14 +51,10 @@ class ShardTask:
     """
 
     index: int
-    root: str
-    paths: list[str]
-    frames: list[int]
-    boxes: list[tuple[int, int, int, int] | None]
+    images: SourceImages
     rows: np.ndarray
     labels: np.ndarray
     patients: np.ndarray
-    image: ImageOptions
     page_size: int
     pages: int
     data: str
@@ -123,18 +86,9 @@ class ShardRecord:
     pixels: int
 
 
-def stamp(path: str) -> tuple[int, int]:
-    """Size and time of the last change (ns) of a source file; (-1, -1) where it is missing."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
-
-
 def convert_shard(task: ShardTask) -> int:
     """Convert one shard and write its record; return the number of samples stored."""
-    options = task.image
+    options = task.images.options
     metadata = np.zeros(len(task.rows), dtype=layout.METADATA)
     stamps = np.empty((len(task.rows), 2), dtype=np.int64)
     pages: list[str] = []
@@ -151,26 +105,19 @@ def convert_shard(task: ShardTask) -> int:
         filler = layout.PageFiller(task.page_size, write_page)
         for index, row in enumerate(task.rows.tolist()):
             os.pwrite(mark, _MARK.pack(index, len(quarantined)), 0)
-            path = os.path.join(task.root, task.paths[index])
-            stamps[index] = stamp(path)
+            stamps[index] = task.images.stamp(index)
             if index in task.poison:
                 quarantined.append((row, task.poison[index]))
                 continue
             try:
-                gray = read_gray(path, frame=task.frames[index], box=task.boxes[index], window=options.window)
-                image, (top, left, height, width) = fit(gray, options.size, options.fit)
-            except ImageError as error:
-                _check_root(task.root)
-                quarantined.append((row, error.reason))
+                image, content = task.images.load(index)
+            except UnusableImageError as error:
+                quarantined.append((row, str(error)))
                 continue
-            except Exception as error:  # one odd file must not end a run of hours
-                quarantined.append((row, f"cannot be converted ({type(error).__name__}: {error})"))
-                continue
-            content = image[top : top + height, left : left + width]
             value_sum += int(cv2.sumElems(content)[0])
             square_sum += int(cv2.norm(content, cv2.NORM_L2SQR))
-            pixels += height * width
-            encoded = image.reshape(-1) if options.encode == "raw" else encode_jpeg(image, options.quality)
+            pixels += content.size
+            encoded = options.encoded(image)
             record = metadata[stored_count]
             size = options.size
             record["f0"] = (filler.place(encoded.data), len(encoded), size, size, layout.MODES[options.encode])
@@ -196,11 +143,6 @@ def _write_all(descriptor: int, content: memoryview, position: int) -> None:
     while content:
         written = os.pwrite(descriptor, content, position)
         content, position = content[written:], position + written
-
-
-def _check_root(root: str) -> None:
-    if not os.path.isdir(root):  # a file server that went away, not a damaged file
-        raise InputError(f"{root}: the source folder is gone; mount it and give the same command again")
 
 
 def write_record(record: str, summary: ShardRecord, metadata: np.ndarray, stamps: np.ndarray) -> None:
@@ -244,5 +186,5 @@ def read_mark(record: str) -> tuple[int, int] | None:
 def changed_sources(task: ShardTask) -> list[int]:
     """Positions in a finished shard whose source files changed since it was converted."""
     _, stamps = read_arrays(task.record)
-    now = np.array([stamp(os.path.join(task.root, path)) for path in task.paths], dtype=np.int64).reshape(-1, 2)
+    now = np.array([task.images.stamp(index) for index in range(len(task.rows))], dtype=np.int64).reshape(-1, 2)
     return np.flatnonzero((now != stamps).any(axis=1)).tolist()

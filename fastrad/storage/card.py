@@ -58,6 +58,8 @@ class Card:
         `count` and `rows` of the rows without a label.
     notes : list of str
         The source's remarks.
+    source_options : dict
+        What the source was read with, so that `fastrad verify --source` can read it again; no absolute paths.
     versions : dict
         Of fastrad and the libraries that decided on the bytes.
     hashes : dict
@@ -84,6 +86,7 @@ class Card:
     quarantined: list[dict[str, Any]] = field(default_factory=list)
     unlabelled: dict[str, Any] = field(default_factory=lambda: {"count": 0, "rows": []})
     notes: list[str] = field(default_factory=list)
+    source_options: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
 
     def to_bytes(self) -> builtins.bytes:
