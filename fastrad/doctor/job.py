@@ -1,0 +1,192 @@
+"""What a job of a given size would need on a machine: disk, memory, hours a step, and the engine that fits.
+
+In: a `Machine`, the number of images and their side length. Out: a `Job` of `Step`s. Every duration is a count divided
+by a rate that was measured somewhere, and says where; this machine itself is not measured, `fastrad bench` does that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrad.doctor.machine import Machine
+from fastrad.storage.layout import ALLOCATION, DEFAULT_PAGE_SIZE, METADATA, METADATA_START
+
+RADIMAGENET_IMAGES = 1_350_000
+STUDY_IMAGES = 721  # one image a patient, as many patients as the study that fastrad repeats
+ARMS, FOLDS = 3, 5
+# An epoch's working memory beside the pages themselves: torch with FFCV is 0.7 GB a process, buffers about as much.
+_PROCESS_BYTES = 1_500_000_000
+# Conversion holds numpy, OpenCV and a few pages in each process.
+_CONVERTER_BYTES = 52_000_000 + 3 * DEFAULT_PAGE_SIZE
+_FREE_SHARE_FOR_CACHE = 0.8
+
+_PNG_PER_CORE = 3_870 / 2
+_PNG_SOURCE = (
+    "cv2 decodes 3,870 gray PNG of 224 px a second in two processes on two cores, and converting cannot be faster"
+)
+_LOADING_PER_CORE = 36_900 / 2 * 0.84
+_LOADING_SOURCE = "crop, resize and flip at 0.84 of the bare cv2.resize, 36,900 images/s with two threads on two cores"
+_TWO_CORES = {32: 139.0, 48: 118.0, 64: 85.0, 128: 37.0, 224: 9.0}
+_CPU_SOURCE = "ResNet-18, float32, channels_last on two cores: 139, 118, 85, 37, 9 images/s at 32, 48, 64, 128, 224 px"
+
+
+@dataclass(frozen=True)
+class _GpuRate:
+    """ResNet-18 training with mixed precision: images/s at `size` px."""
+
+    images_per_second: float
+    size: int
+    source: str
+
+
+# First match of the name counts. The last one stands in for GPUs that nobody measured.
+_GPU_RATES = {
+    "H200": _GpuRate(20_000, 176, "an estimate for the H200 at 160 to 192 px, not measured"),
+    "A100": _GpuRate(10_000, 176, "A100 with FFCV's recipe at 160 to 192 px (ffcv-imagenet README)"),
+    "": _GpuRate(3_482, 224, "RTX 3090 with mixed precision and channels_last at 224 px (timm results)"),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the job.
+
+    Attributes
+    ----------
+    name : str
+        The command.
+    hours : float
+        What `images / images_per_second` comes to, over all the step's epochs.
+    images : int
+        Images that pass through, all epochs counted.
+    images_per_second : float
+        The rate on this machine's cores or GPU.
+    rests_on : str
+        The measured figure behind the rate.
+    """
+
+    name: str
+    hours: float
+    images: int
+    images_per_second: float
+    rests_on: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """The plan; bytes and pixels.
+
+    Attributes
+    ----------
+    images, size, epochs : int
+        What was asked: images, their stored side length, epochs of pretraining and of each of the study's trainings.
+    disk : int
+        Bytes of the dataset file, raw; `free_disk` is what the folder has. The archive itself comes on top.
+    memory : int
+        Bytes below which a step cannot work; `comfortable_memory` also holds the whole file.
+    engine : str
+        The engine that fits, and `engine_reason` why.
+    steps : tuple of Step
+        In the order of the work.
+    obstacles : tuple of str
+        What stands in the way here, one line each.
+    """
+
+    images: int
+    size: int
+    epochs: int
+    disk: int
+    free_disk: int
+    memory: int
+    comfortable_memory: int
+    engine: str
+    engine_reason: str
+    steps: tuple[Step, ...]
+    obstacles: tuple[str, ...]
+
+
+def file_bytes(images: int, size: int) -> int:
+    """Bytes of a raw dataset file of `images` samples of `size` x `size` pixels, with pages of the default size."""
+    page = DEFAULT_PAGE_SIZE
+    while page < size * size:
+        page *= 2
+    head = -(-(METADATA_START + images * METADATA.itemsize) // page) * page
+    pages = -(-images // (page // (size * size)))
+    return head + pages * page + images * ALLOCATION.itemsize
+
+
+def estimate(machine: Machine, images: int, size: int, epochs: int) -> Job:
+    """Plan the job of converting, pretraining and comparing on this machine."""
+    disk = file_bytes(images, size)
+    metadata = images * METADATA.itemsize
+    memory = max(machine.usable_cores * _CONVERTER_BYTES, _PROCESS_BYTES + metadata)
+    comfortable = _PROCESS_BYTES + disk
+    training, source = _training_rate(machine, size)
+    loading = _LOADING_PER_CORE * machine.usable_cores
+    slower, slower_source = (training, source) if training <= loading else (loading, _LOADING_SOURCE)
+    study = STUDY_IMAGES * ARMS * FOLDS
+    steps = (
+        _step("convert", images, _PNG_PER_CORE * machine.usable_cores, _PNG_SOURCE),
+        _step("pretrain, one epoch", images, slower, slower_source),
+        _step(f"pretrain, {epochs} epochs", images * epochs, slower, slower_source),
+        _step(f"compare, {ARMS} arms x {FOLDS} folds x {epochs} epochs", study * epochs, slower, slower_source),
+    )
+    engine, reason = _engine(machine, disk, comfortable, slower, size)
+    return Job(
+        images=images,
+        size=size,
+        epochs=epochs,
+        disk=disk,
+        free_disk=machine.free_disk,
+        memory=memory,
+        comfortable_memory=comfortable,
+        engine=engine,
+        engine_reason=reason,
+        steps=steps,
+        obstacles=tuple(_obstacles(machine, disk, memory)),
+    )
+
+
+def _step(name: str, images: int, rate: float, rests_on: str) -> Step:
+    return Step(name, images / rate / 3600, images, rate, rests_on)
+
+
+def _training_rate(machine: Machine, size: int) -> tuple[float, str]:
+    """Images a second of one GPU, or of the usable cores; work grows with the number of pixels."""
+    if machine.gpus:
+        name = machine.gpus[0].name
+        key = next(key for key in _GPU_RATES if key in name)
+        rate = _GPU_RATES[key]
+        stand_in = "" if key else f"no figure for {name}, so another stands in: "
+        return rate.images_per_second * (rate.size / size) ** 2, stand_in + rate.source
+    sizes = np.array(list(_TWO_CORES))
+    nearest = int(np.clip(size, sizes[0], sizes[-1]))
+    rate_two = np.exp(np.interp(np.log(nearest), np.log(sizes), np.log(list(_TWO_CORES.values()))))
+    return float(rate_two) * (nearest / size) ** 2 * machine.usable_cores / 2, _CPU_SOURCE
+
+
+def _engine(machine: Machine, disk: int, comfortable: int, rate: float, size: int) -> tuple[str, str]:
+    gigabytes = disk / 1e9
+    if machine.free_memory * _FREE_SHARE_FOR_CACHE >= comfortable:
+        return "ffcv", f"the file of {gigabytes:.1f} GB stays in memory after the first epoch"
+    megabytes = rate * size * size / 1e6
+    return "ffcv", (
+        f"the file of {gigabytes:.1f} GB is larger than the free memory, so every epoch reads it from the disk, "
+        f"which has to give {megabytes:,.1f} MB/s to keep up"
+    )
+
+
+def _obstacles(machine: Machine, disk: int, memory: int) -> list[str]:
+    lines = []
+    if machine.free_disk < disk:
+        lines.append(
+            f"{machine.disk_folder} has {machine.free_disk / 1e9:.1f} GB free, the file needs {disk / 1e9:.1f} GB: "
+            "choose another disk, a smaller --size or --encode jpeg"
+        )
+    if machine.free_memory < memory:
+        lines.append(f"{machine.free_memory / 1e9:.1f} GB of memory are free, the steps need {memory / 1e9:.1f} GB")
+    if not machine.gpus:
+        lines.append("without a GPU the training runs on the CPU: at this size the hours above say whether that helps")
+    return lines

@@ -1,0 +1,75 @@
+"""What a job of a given size would need: every number worked out by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastrad.doctor import Machine, estimate
+from fastrad.doctor.job import file_bytes
+from fastrad.doctor.machine import Gpu
+from fastrad.storage import write_beton
+
+WORKSTATION = Machine(
+    cores=2,
+    usable_cores=2,
+    memory=64_000_000_000,
+    free_memory=60_000_000_000,
+    disk_folder=Path("/data"),
+    free_disk=500_000_000_000,
+    shared_memory=32 << 30,
+    descriptors=1024,
+    descriptors_limit=1 << 20,
+    gpus=(),
+)
+RTX_3090 = Gpu("NVIDIA GeForce RTX 3090", 24 << 30, 23 << 30, "580.65.06")
+
+
+@pytest.mark.parametrize(("count", "size"), [(700, 8), (300, 224), (2049, 64)])
+def test_disk_is_the_size_of_the_file_that_gets_written(tmp_path: Path, count: int, size: int) -> None:
+    images = np.zeros((count, size, size), dtype=np.uint8)
+    write_beton(tmp_path / "all.beton", images, np.zeros(count, dtype=np.int64), page_size=1 << 23)
+    assert file_bytes(count, size) == (tmp_path / "all.beton").stat().st_size
+
+
+def test_converting_takes_images_over_the_stated_rate_of_the_cores() -> None:
+    convert = estimate(WORKSTATION, 1_350_000, 224, epochs=16).steps[0]
+    assert convert.hours == pytest.approx(1_350_000 / 3_870 / 3600)
+    assert "3,870" in convert.rests_on
+
+
+def test_cpu_training_follows_the_measured_sizes() -> None:
+    job = estimate(WORKSTATION, 1_000, 64, epochs=3)
+    epoch, run, study = job.steps[1:]
+    assert epoch.hours == pytest.approx(1_000 / 85 / 3600)
+    assert run.hours == pytest.approx(3 * epoch.hours)
+    assert study.images == 721 * 3 * 5 * 3
+
+
+def test_gpu_nobody_measured_says_whose_figure_stands_in() -> None:
+    machine = Machine(**{**vars(WORKSTATION), "gpus": (Gpu("NVIDIA RTX 4000 Ada", 20 << 30, 19 << 30, "580.65.06"),)})
+    training = estimate(machine, 1_350_000, 224, epochs=1).steps[1]
+    assert training.images_per_second == pytest.approx(3_482)
+    assert training.rests_on.startswith("no figure for NVIDIA RTX 4000 Ada")
+    assert "RTX 3090" in training.rests_on
+
+
+def test_file_larger_than_memory_names_what_the_disk_has_to_give() -> None:
+    machine = Machine(**{**vars(WORKSTATION), "gpus": (RTX_3090,)})
+    job = estimate(machine, 1_350_000, 224, epochs=1)
+    # 3,482 images/s of 224 x 224 bytes are 174.7 MB/s; the file has 67.9 GB
+    assert "174.7 MB/s" in job.engine_reason
+    assert "67.9 GB" in job.engine_reason
+
+
+def test_file_that_fits_memory_is_said_to_stay_there() -> None:
+    assert "stays in memory" in estimate(WORKSTATION, 100_000, 224, epochs=1).engine_reason
+
+
+def test_full_disk_is_named_with_what_the_file_needs() -> None:
+    machine = Machine(**{**vars(WORKSTATION), "free_disk": 1_000_000_000})
+    obstacle = estimate(machine, 1_350_000, 224, epochs=1).obstacles[0]
+    assert "1.0 GB free" in obstacle
+    assert "67.9 GB" in obstacle
