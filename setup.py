@@ -19,6 +19,9 @@ extras["all"] = sorted({package for name in ("ffcv", "dali", "audit", "dev") for
 setup(
     name="fastrad",
     version=version,
+    description="Grayscale medical image archives to fast dataset files, pretraining, and an honest comparison",
+    license="MIT",
+    license_files=["LICENSE"],
     packages=find_packages(include=["fastrad", "fastrad.*"]),
     python_requires=">=3.11,<3.14",
     install_requires=[
