@@ -1,0 +1,114 @@
+"""`fastrad compare`: the three-way study from a converted thyroid archive to its report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command("compare")
+@click.argument("thyroid", type=click.Path(path_type=Path))
+@click.option(
+    "--radimagenet", required=True, metavar="WEIGHTS", help="Weights of `fastrad pretrain`, or any ResNet-18's."
+)
+@click.option(
+    "--imagenet",
+    default="torchvision",
+    show_default=True,
+    metavar="torchvision|FILE",
+    help="ImageNet weights: downloaded, or a file.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The study's folder.")
+@click.option("--arm", "arms", multiple=True, metavar="NAME=WEIGHTS", help="A further arm; may be given several times.")
+@click.option("--epochs", default=30, show_default=True, help="Epochs of a run at most.")
+@click.option("--size", type=int, help="Input side in pixels; by default as stored.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of splits and runs.")
+@click.option("--seeds", default=3, show_default=True, help="Repetitions of everything with other seeds.")
+@click.option("--folds", default=5, show_default=True, help="Folds of the cross-validation.")
+@click.option("--test-fraction", default=145 / 721, show_default="145/721", help="Share of patients held out.")
+@click.option(
+    "--splits",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV patient,set[,fold] instead of drawn splits: by time, by site.",
+)
+@click.option("--positive", metavar="LABEL", help="The class that counts as malignant, if it has another name.")
+@click.option("--batch-size", default=32, show_default=True, help="Images a training step.")
+@click.option("--learning-rate", default=3e-4, show_default=True, help="AdamW's peak.")
+@click.option(
+    "--backbone-rate", default=1.0, show_default=True, help="The backbone's share of that rate; 0 freezes it."
+)
+@click.option(
+    "--patience", default=10, show_default=True, help="Epochs without a better validation AUROC to end a run."
+)
+@click.option("--class-weighting", is_flag=True, help="Weight benign and malignant alike in the loss.")
+@click.option("--device", help="For example cuda; by default a GPU where there is one.")
+@click.option("--json", "as_json", is_flag=True, help="Print table.json instead of the table.")
+def command(
+    thyroid: Path,
+    radimagenet: str,
+    imagenet: str,
+    out: Path,
+    arms: tuple[str, ...],
+    epochs: int,
+    size: int | None,
+    seed: int,
+    seeds: int,
+    folds: int,
+    test_fraction: float,
+    splits: Path | None,
+    positive: str | None,
+    batch_size: int,
+    learning_rate: float,
+    backbone_rate: float,
+    patience: int,
+    class_weighting: bool,
+    device: str | None,
+    as_json: bool,
+) -> None:
+    """Compare no transfer, ImageNet and RadImageNet on THYROID (a .beton file, or the folder of all.beton).
+
+    Patients are split into a held-out test set and folds; the arms differ in their initial weights only.
+    """
+    from fastrad.study.compare import CompareConfig, compare
+    from fastrad.study.dataset import open_dataset
+    from fastrad.study.fine_tuning import Recipe
+
+    further = []
+    for text in arms:
+        name, separator, weights = text.partition("=")
+        if not separator or not name or not weights:
+            raise click.UsageError(f"--arm {text}: give NAME=WEIGHTS")
+        further.append((name, weights))
+    recipe = Recipe(
+        epochs=epochs,
+        size=size or int(open_dataset(thyroid, positive).card.parameters["size"]),
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        backbone_rate=backbone_rate,
+        patience=patience,
+        class_weighting=class_weighting,
+    )
+    config = CompareConfig(
+        dataset=thyroid,
+        out=out,
+        radimagenet=radimagenet,
+        imagenet=imagenet,
+        recipe=recipe,
+        arms=tuple(further),
+        positive=positive,
+        folds=folds,
+        seeds=seeds,
+        seed=seed,
+        test_fraction=test_fraction,
+        splits=splits,
+        device=device,
+        command=shlex.join(["fastrad", *sys.argv[1:]]),
+    )
+    folder = compare(config)
+    print((folder / ("table.json" if as_json else "table.md")).read_text(), end="")
+    print(
+        f"written to {folder}: report.html, table.md, table.csv, table.json, roc.png, predictions.csv", file=sys.stderr
+    )

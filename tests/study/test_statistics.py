@@ -1,0 +1,255 @@
+"""AUROC, DeLong, intervals and resampling against independent computations, and by simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from sklearn.metrics import average_precision_score, roc_auc_score
+
+from fastrad.errors import InputError
+from fastrad.study import statistics
+
+
+def brute_force_delong(y, a, b):
+    """DeLong 1988 as printed: every malignant-benign pair compared, covariances of the component means."""
+    y, scores = np.asarray(y), [np.asarray(a, float), np.asarray(b, float)]
+    m, n = int((y == 1).sum()), int((y == 0).sum())
+    v10, v01 = [], []
+    for score in scores:
+        positive, negative = score[y == 1], score[y == 0]
+        psi = np.array([[1.0 if x > z else 0.5 if x == z else 0.0 for z in negative] for x in positive])
+        v10.append(psi.mean(axis=1))
+        v01.append(psi.mean(axis=0))
+    aurocs = [component.mean() for component in v10]
+
+    def covariance(r, s):
+        s10 = sum((v10[r][i] - aurocs[r]) * (v10[s][i] - aurocs[s]) for i in range(m)) / (m - 1)
+        s01 = sum((v01[r][j] - aurocs[r]) * (v01[s][j] - aurocs[s]) for j in range(n)) / (n - 1)
+        return s10 / m + s01 / n
+
+    variance = covariance(0, 0) + covariance(1, 1) - 2 * covariance(0, 1)
+    return aurocs, variance
+
+
+def paired_sample(rng, malignant, benign, auroc_a, auroc_b, correlation=0.6):
+    """Labels and two correlated binormal scores with the given true AUROCs."""
+    y = np.repeat([1, 0], [malignant, benign])
+    noise = rng.normal(size=(2, y.size))
+    first = noise[0]
+    second = correlation * noise[0] + math.sqrt(1 - correlation**2) * noise[1]
+    shift = math.sqrt(2) * stats.norm.ppf([auroc_a, auroc_b])
+    return y, first + shift[0] * y, second + shift[1] * y
+
+
+@pytest.mark.parametrize("levels", [3, 10, 10_000], ids=["many ties", "some ties", "no ties"])
+def test_delong_equals_the_brute_force_form_with_ties(levels):
+    rng = np.random.default_rng(levels)
+    for _ in range(20):
+        y = np.concatenate(([0, 0, 1, 1], rng.integers(0, 2, rng.integers(4, 60))))
+        a, b = rng.integers(0, levels, (2, y.size)) + y
+        (expected_a, expected_b), variance = brute_force_delong(y, a, b)
+        test = statistics.delong_test(y, a, b)
+        assert test.auroc_a == pytest.approx(expected_a, abs=1e-12)
+        assert test.auroc_b == pytest.approx(expected_b, abs=1e-12)
+        assert test.difference == pytest.approx(expected_a - expected_b, abs=1e-12)
+        assert test.standard_error**2 == pytest.approx(variance, abs=1e-12)
+        if variance > 1e-12:
+            z = (expected_a - expected_b) / math.sqrt(variance)
+            assert test.z == pytest.approx(z, abs=1e-6)
+            assert test.p_value == pytest.approx(math.erfc(abs(z) / math.sqrt(2)), abs=1e-6)
+
+
+def test_covariance_of_two_arms_is_the_tests_variance():
+    y, a, b = paired_sample(np.random.default_rng(3), 30, 50, 0.8, 0.7)
+    aurocs, covariance = statistics.delong_covariance(y, a, b)
+    test = statistics.delong_test(y, a, b)
+    assert aurocs == pytest.approx([test.auroc_a, test.auroc_b])
+    variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
+    assert test.standard_error**2 == pytest.approx(variance)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3)), min_size=2, max_size=40))
+@settings(max_examples=100, deadline=None)
+def test_auroc_and_average_precision_equal_scikit_learns(samples):
+    y, score = np.array([[0, 1], [1, 0], *samples]).T
+    assert statistics.auroc(y, score) == pytest.approx(roc_auc_score(y, score), abs=1e-12)
+    assert statistics.average_precision(y, score) == pytest.approx(average_precision_score(y, score), abs=1e-12)
+
+
+def test_swapping_the_arms_turns_the_sign_and_keeps_p():
+    y, a, b = paired_sample(np.random.default_rng(4), 25, 40, 0.85, 0.75)
+    one, other = statistics.delong_test(y, a, b), statistics.delong_test(y, b, a)
+    assert one.difference == -other.difference
+    assert one.z == -other.z
+    assert one.p_value == other.p_value
+
+
+def test_only_ranks_count():
+    y, a, b = paired_sample(np.random.default_rng(5), 25, 40, 0.85, 0.75)
+    assert statistics.delong_test(y, a, b) == statistics.delong_test(y, np.exp(a), 1000 * b - 7)
+    assert statistics.delong_test(y, a, a * 2)[2:] == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_infinite_scores_are_ranked():
+    assert statistics.auroc([0, 0, 1, 1], [-np.inf, 0.5, 0.4, np.inf]) == 0.75
+    assert statistics.average_precision([0, 0, 1, 1], [-np.inf, -np.inf, np.inf, np.inf]) == 1.0
+
+
+@pytest.mark.parametrize("statistic", [statistics.auroc, statistics.auroc_interval, statistics.average_precision])
+@pytest.mark.parametrize(
+    ("y", "score", "reason"),
+    [
+        ([1, 1, 1], [1, 2, 3], "0 benign of 3"),
+        ([0, 0, 0], [1, 2, 3], "0 malignant of 3"),
+        ([0, 1, 0, 1], [1, np.nan, 2, 3], "1 of the scores are NaN"),
+        ([0, 1, 2], [1, 2, 3], "labels must be 0"),
+        ([0, 1], [1, 2, 3], "one score a label"),
+    ],
+)
+def test_what_has_no_answer_is_refused(statistic, y, score, reason):
+    with pytest.raises(InputError, match=reason):
+        statistic(y, score)
+
+
+def test_an_interval_and_a_test_need_two_of_each_class():
+    with pytest.raises(InputError, match="1 malignant of 3"):
+        statistics.auroc_interval([0, 0, 1], [1, 2, 3])
+    with pytest.raises(InputError, match="1 benign of 3"):
+        statistics.delong_test([0, 1, 1], [1, 2, 3], [3, 2, 1])
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(-3, 3), st.integers(-3, 3)), max_size=30),
+    st.floats(0.5, 0.999),
+)
+@settings(max_examples=200, deadline=None)
+def test_intervals_stay_within_their_range_and_hold_the_estimate(samples, level):
+    y, a, b = np.array([[0, 0, 0], [0, 1, 2], [1, 0, 0], [1, 2, 1], *samples]).T
+    estimate = statistics.auroc(y, a)
+    low, high = statistics.auroc_interval(y, a, level)
+    assert 0 <= low <= estimate + 1e-12
+    assert estimate - 1e-12 <= high <= 1
+    assert low < high
+    low, high = statistics.difference_interval(y, a, b, level)
+    if not math.isnan(low):
+        assert -1 <= low <= high <= 1
+
+
+def test_perfect_separation_has_a_lower_limit_below_one():
+    y = [0] * 10 + [1] * 10
+    low, high = statistics.auroc_interval(y, np.arange(20))
+    assert 0.7 < low < 0.95
+    assert high == 1
+    assert statistics.auroc_interval(y, -np.arange(20)) == pytest.approx((1 - high, 1 - low))
+
+
+def test_constant_scores_have_auroc_one_half_with_a_wide_interval():
+    y = [0] * 30 + [1] * 30
+    low, high = statistics.auroc_interval(y, np.zeros(60))
+    assert statistics.auroc(y, np.zeros(60)) == 0.5
+    assert (low + high) / 2 == pytest.approx(0.5)
+    assert 0.2 < high - low < 0.4
+
+
+def test_perfect_against_constant_has_no_test():
+    y = [0] * 5 + [1] * 5
+    test = statistics.delong_test(y, np.arange(10), np.zeros(10))
+    assert test.difference == 0.5
+    assert math.isnan(test.z)
+    assert math.isnan(test.p_value)
+    assert all(math.isnan(limit) for limit in statistics.difference_interval(y, np.arange(10), np.zeros(10)))
+
+
+def test_newcombes_interval_solves_its_equation():
+    z2 = stats.norm.ppf(0.975) ** 2
+    for limit in statistics.newcombe_interval(0.8, 15, 60):
+        extra = (15 + 60) / 2 - 1
+        spread = 1 + extra * ((1 - limit) / (2 - limit) + limit / (1 + limit))
+        variance = limit * (1 - limit) * spread / (15 * 60)
+        assert (0.8 - limit) ** 2 == pytest.approx(z2 * variance)
+
+
+def test_holm_equals_the_worked_definition():
+    assert statistics.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert statistics.holm([0.5, 0.6]) == [1.0, 1.0]
+    adjusted = statistics.holm([math.nan, 0.02, 0.01])
+    assert math.isnan(adjusted[0])
+    assert adjusted[1:] == pytest.approx([0.02, 0.02])
+
+
+def test_detectable_difference_is_found_with_the_stated_power():
+    rng = np.random.default_rng(8)
+    difference = statistics.detectable_difference(0.045)
+    z = rng.normal(difference, 0.045, 200_000) / 0.045
+    assert np.mean(np.abs(z) > stats.norm.ppf(0.975)) == pytest.approx(0.8, abs=0.005)
+    assert math.isnan(statistics.detectable_difference(0.0))
+
+
+def test_wilsons_interval_equals_scipys():
+    for successes, trials in ((0, 10), (3, 10), (10, 10), (44, 145)):
+        expected = stats.binomtest(successes, trials).proportion_ci(0.95, method="wilson")
+        assert statistics.wilson_interval(successes, trials) == pytest.approx((expected.low, expected.high))
+    assert statistics.wilson_interval(0, 0) == (0, 1)
+
+
+def test_bootstrap_statistics_equal_those_of_the_repeated_rows():
+    rng = np.random.default_rng(9)
+    y = np.array([1] * 12 + [0] * 20)
+    score = rng.integers(0, 6, y.size) + y
+    counts = statistics.resample_counts(y, repetitions=50, seed=1)
+    auroc = statistics.bootstrap_auroc(y, score, counts)
+    precision = statistics.bootstrap_average_precision(y, score, counts)
+    for index, count in enumerate(counts.astype(int)):
+        rows = np.repeat(np.arange(y.size), count)
+        assert auroc[index] == pytest.approx(roc_auc_score(y[rows], score[rows]))
+        assert precision[index] == pytest.approx(average_precision_score(y[rows], score[rows]))
+
+
+def test_resamples_draw_whole_patients_within_their_class():
+    y = np.array([1, 1, 0, 1, 0, 0, 0, 0])
+    patients = np.array(["a", "a", "a", "b", "c", "c", "d", "e"])
+    counts = statistics.resample_counts(y, patients, repetitions=300, seed=2)
+    for patient in np.unique(patients):
+        rows = counts[:, patients == patient]
+        assert (rows == rows[:, :1]).all()
+    assert (counts[:, 0] + counts[:, 3] == 2).all()
+    assert (counts[:, 4] + counts[:, 6] + counts[:, 7] == 3).all()
+    assert set(counts[:, 0]) == {0.0, 1.0, 2.0}
+    assert np.array_equal(counts, statistics.resample_counts(y, patients, repetitions=300, seed=2))
+
+
+def test_bootstrap_logit_interval_stays_in_range_at_the_edges():
+    y = np.array([1] * 5 + [0] * 20)
+    perfect = y.astype(float)
+    counts = statistics.resample_counts(y, repetitions=100)
+    replicates = statistics.bootstrap_average_precision(y, perfect, counts)
+    low, high = statistics.bootstrap_logit_interval(1.0, replicates, 5)
+    assert (low, high) == statistics.wilson_interval(5, 5)
+
+
+def test_mlstatkit_agrees():
+    mlstatkit = pytest.importorskip("MLstatkit", reason="MLstatkit is not installed (pip install MLstatkit)")
+    for seed in range(20):
+        y, a, b = paired_sample(np.random.default_rng(seed), 20, 45, 0.85, 0.72)
+        a, b = np.round(a, 1), np.round(b, 1)
+        z, p, *_ = mlstatkit.Delong_test(y, a, b)
+        test = statistics.delong_test(y, a, b)
+        assert -test.z == pytest.approx(z, abs=1e-9)  # theirs is b - a
+        assert test.p_value == pytest.approx(p, abs=1e-9)
+
+
+@pytest.mark.parametrize(("malignant", "benign"), [(44, 101), (15, 60)], ids=["44 of 145", "15 of 75"])
+@pytest.mark.parametrize("truth", [0.74, 0.80, 0.84])
+def test_auroc_interval_covers_as_stated(malignant, benign, truth):
+    rng = np.random.default_rng(11)
+    repetitions, covered = 2000, 0
+    for _ in range(repetitions):
+        y, score, _ = paired_sample(rng, malignant, benign, truth, truth)
+        low, high = statistics.auroc_interval(y, score)
+        covered += low <= truth <= high
+    assert 0.93 <= covered / repetitions <= 0.97
