@@ -103,3 +103,8 @@ def track(description: str, total: int | None, unit: str = "images") -> Iterator
             yield plain
         finally:
             plain.line()
+
+
+def say(line: str) -> None:
+    """Print one line about the work on stderr, at once."""
+    print(line, file=sys.stderr, flush=True)
