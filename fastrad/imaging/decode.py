@@ -1,7 +1,7 @@
 """One image file to gray pixels.
 
 In: a path or bytes of PNG, JPEG, BMP, TIFF (any of gray, RGB, RGBA, palette, 1 to 16 bit) or DICOM. Out: (H, W)
-uint8, or an `ImageError`. The rules:
+uint8, or an `ImageError`. HDF5 holds frames as DICOM does. The rules:
 
 - An image whose colours are all gray comes out exactly; other colours by luma, 0.299 R + 0.587 G + 0.114 B (ITU-R
   BT.601). A colour JPEG stores that luma already, and it is taken as stored.
@@ -13,33 +13,48 @@ uint8, or an `ImageError`. The rules:
 
 from __future__ import annotations
 
+import io
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
 
-from fastrad.imaging.structure import Header, ImageError, check_structure
+from fastrad.imaging.structure import ImageError, check_structure
+from fastrad.imaging.window import Window, apply_window
 
 Box = tuple[int, int, int, int]
-Window = tuple[float, float]
+HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 # cv2 writes lines of its own about damaged files, without their names; ours say more.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-def read_gray(path: Path | str, *, frame: int = 0, box: Box | None = None, window: Window | None = None) -> np.ndarray:
+def read_gray(
+    path: Path | str,
+    *,
+    frame: int = 0,
+    box: Box | None = None,
+    window: Window | None = None,
+    within: Path | str | None = None,
+) -> np.ndarray:
     """Read one image file, or one frame of it, as gray pixels.
 
     Parameters
     ----------
     path : Path
-        A PNG, JPEG, BMP, TIFF or DICOM file; its content decides which, not its name.
+        A PNG, JPEG, BMP, TIFF or DICOM file (its content decides which, not its name), or an HDF5 file whose dataset
+        `image` holds frames.
     frame : int
-        Which frame of a multi-frame DICOM file; 0 for everything else.
+        Which frame of a DICOM or HDF5 file; 0 for everything else.
     box : (left, top, right, bottom), optional
-        The region wanted, in pixels, right and bottom excluded. What lies outside the image is left out.
+        The region wanted, in pixels of the whole frame, right and bottom excluded. What lies outside the image is left
+        out. Without it, a DICOM file that says where its screen shows tissue gives those regions, others the whole.
     window : (low, high), optional
-        The stored values that become 0 and 255; values between are mapped linearly, rounded to nearest.
+        The values that become 0 and 255; values between are mapped linearly, rounded to nearest.
+    within : Path, optional
+        A folder: where `path` itself is a link, what it points at must lie in there.
 
     Returns
     -------
@@ -52,38 +67,69 @@ def read_gray(path: Path | str, *, frame: int = 0, box: Box | None = None, windo
         If the file is missing, damaged, no image, too large, or lacks the frame or box asked for. It is an
         `InputError`; its `reason` leaves the path out.
     """
+    name = str(path)
+    if within is not None and os.path.islink(path):
+        root = os.path.realpath(within)
+        if os.path.commonpath([root, os.path.realpath(path)]) != root:
+            raise ImageError(name, "a link that leads outside ROOT")
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            return _read(file, name, frame, box, window)
     except FileNotFoundError:
-        raise ImageError(str(path), "no such file") from None
+        raise ImageError(name, "no such file") from None
     except OSError as error:
-        raise ImageError(str(path), f"cannot be read ({error.strerror})") from None
-    return decode_gray(data, name=str(path), frame=frame, box=box, window=window)
+        raise ImageError(name, f"cannot be read ({error.strerror})") from None
 
 
 def decode_gray(
     data: bytes, *, name: str = "image", frame: int = 0, box: Box | None = None, window: Window | None = None
 ) -> np.ndarray:
     """As `read_gray`, from the bytes of a file; `name` stands for it in errors."""
-    if data[128:132] == b"DICM" or name.lower().endswith((".dcm", ".dicom")):
+    return _read(io.BytesIO(data), name, frame, box, window)
+
+
+def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window | None) -> np.ndarray:
+    head = file.read(132)
+    if head[128:] == b"DICM":
         from fastrad.imaging.dicom import decode_dicom
 
-        gray = decode_dicom(data, name=name, frame=frame, window=window)
+        gray = decode_dicom(file, name=name, frame=frame, window=window, regions=box is None)
+    elif head.startswith(HDF5_SIGNATURE):
+        from fastrad.imaging.hdf5 import read_hdf5_frame
+
+        gray = _to_uint8(read_hdf5_frame(name, frame), window, name)
     else:
-        header = check_structure(data, name)
         if frame != 0:
-            raise ImageError(name, f"has no frame {frame}: a {header.kind} file is a still image")
-        gray = _to_uint8(_decode_still(data, header, name), window, name)
+            raise ImageError(name, f"has no frame {frame}: it is a still image")
+        gray = _to_uint8(_to_gray(decode_stored(head + file.read(), name)), window, name)
     if box is not None:
         gray = _crop(gray, box, name)
     return np.ascontiguousarray(gray)
 
 
-def _decode_still(data: bytes, header: Header, name: str) -> np.ndarray:
-    """Gray pixels at the file's own depth."""
-    # IMREAD_UNCHANGED keeps alpha and 16 bit (and ignores orientation); libjpeg itself gives the luma of a JPEG.
-    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION if header.kind == "JPEG" else int(cv2.IMREAD_UNCHANGED)
+def decode_stored(data: bytes, name: str, *, color: bool = False) -> np.ndarray:
+    """The pixels of a still image as they are stored.
+
+    Parameters
+    ----------
+    color : bool
+        Whether to decode the colours of a JPEG; else its luma, which is what it stores, is taken.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W), (H, W, 3) BGR or (H, W, 4) BGR and alpha; uint8, uint16, or any type of a gray TIFF.
+
+    Raises
+    ------
+    ImageError
+        As `read_gray`.
+    """
+    header = check_structure(data, name)
+    # IMREAD_UNCHANGED keeps alpha and 16 bit, and ignores orientation.
+    flags = int(cv2.IMREAD_UNCHANGED)
+    if header.kind == "JPEG" and not color:
+        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error:
@@ -92,14 +138,17 @@ def _decode_still(data: bytes, header: Header, name: str) -> np.ndarray:
         raise ImageError(name, f"{header.kind} cannot be decoded: its image data are damaged or of an unknown kind")
     if image.shape[:2] != (header.height, header.width):
         raise ImageError(name, f"{header.kind} decodes to another size than it declares")
+    if image.ndim == 3 and (image.dtype not in (np.uint8, np.uint16) or image.shape[2] not in (3, 4)):
+        raise ImageError(name, f"{image.shape[2]} channels of {image.dtype} are not supported")
+    if image.ndim == 2 and header.gray_key is not None:
+        image[image == header.gray_key] = 0
+    return image
+
+
+def _to_gray(image: np.ndarray) -> np.ndarray:
+    """Luma at the image's own depth, alpha composited on black."""
     if image.ndim == 2:
-        if header.gray_key is not None:
-            image[image == header.gray_key] = 0
         return image
-    if image.dtype not in (np.uint8, np.uint16) or image.shape[2] not in (3, 4):
-        raise ImageError(
-            name, f"{header.kind} holds {image.shape[2]} channels of {image.dtype}, which is not supported"
-        )
     if image.shape[2] == 3:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     gray = cv2.cvtColor(image, cv2.COLOR_BGRA2GRAY)
@@ -119,21 +168,6 @@ def _to_uint8(gray: np.ndarray, window: Window | None, name: str) -> np.ndarray:
         # 65535 = 255 * 257, so this is value * 255 / 65535 rounded to nearest.
         return ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)
     raise ImageError(name, f"holds {gray.dtype} values, which have no range of their own; give a window (low, high)")
-
-
-def apply_window(values: np.ndarray, window: Window, name: str) -> np.ndarray:
-    """Map `low` to 0 and `high` to 255, linearly, clipped, rounded to nearest (halves up).
-
-    Raises
-    ------
-    ImageError
-        If `high` does not exceed `low`.
-    """
-    low, high = window
-    if not high > low:
-        raise ImageError(name, f"the window ({low:g}, {high:g}) is empty: its second value must exceed the first")
-    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low)) + 0.5
-    return np.clip(scaled, 0.0, 255.0).astype(np.uint8)
 
 
 def _crop(gray: np.ndarray, box: Box, name: str) -> np.ndarray:

@@ -1,0 +1,27 @@
+"""A range of values onto 0 to 255.
+
+In: gray values of any type and (low, high). Out: uint8.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastrad.imaging.structure import ImageError
+
+Window = tuple[float, float]
+
+
+def apply_window(values: np.ndarray, window: Window, name: str) -> np.ndarray:
+    """Map `low` to 0 and `high` to 255, linearly, clipped, rounded to nearest (halves up).
+
+    Raises
+    ------
+    ImageError
+        If `high` does not exceed `low`; `name` stands for the image.
+    """
+    low, high = window
+    if not high > low:
+        raise ImageError(name, f"the window ({low:g}, {high:g}) is empty: its second value must exceed the first")
+    scaled = (values.astype(np.float64) - low) * (255.0 / (high - low)) + 0.5
+    return np.clip(scaled, 0.0, 255.0).astype(np.uint8)
