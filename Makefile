@@ -8,7 +8,7 @@ help:
 	@echo "make demo       the whole path on synthetic images, about 6 minutes; results in demo/"
 	@echo "make test       every test"
 	@echo "make test-fast  the tests without the slow ones"
-	@echo "make lint       ruff and mypy"
+	@echo "make lint       ruff, mypy, and hadolint for the Dockerfile"
 	@echo "make setup      only the set-up: Debian packages where missing, .venv"
 	@echo "make wheels     fill .wheels/ for a machine without a network (there: make demo WHEELS=.wheels)"
 	@echo "with PYTHON=python3.12, TORCH_INDEX=URL or WHEELS=DIR behind it where the set-up should differ"
@@ -29,6 +29,7 @@ lint: setup
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	.venv/bin/hadolint Dockerfile
 
 wheels: setup
 	PIP_CONSTRAINT=.venv/constraints.txt PIP_BUILD_CONSTRAINT=.venv/constraints.txt $(PY) -m pip wheel \
