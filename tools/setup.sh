@@ -99,17 +99,16 @@ pip_install() { "$venv/bin/python" -m pip install --no-input "${source[@]}" "$@"
 pinned() { sed -n "s/^$1==\([^ ]*\).*/\1/p" constraints.txt; }
 
 install_torch_from_index() { # both from the one index; what they need may come from the ordinary one as well
-    local torch
+    # Another build of torch brings CUDA libraries of its own choice, so these pins are dropped.
+    local family='(torch|torchvision|triton|cuda-[a-z]+|nvidia-(cu|nccl|nvjitlink|nvshmem|nvtx)[a-z0-9-]*)'
+    grep -v -E "^$family==" constraints.txt >"$constraints"
     say "taking torch and torchvision from $TORCH_INDEX"
     pip_install --no-deps --index-url "$TORCH_INDEX" "torch==$(pinned torch)" "torchvision==$(pinned torchvision)" || {
-        say "the pinned torch $(pinned torch) is not there; taking the newest that is"
+        say "the pinned torch $(pinned torch) with torchvision $(pinned torchvision) is not there; taking the newest that is"
         pip_install --no-deps --index-url "$TORCH_INDEX" torch torchvision ||
             fail "torch and torchvision could not be installed from $TORCH_INDEX"
     }
-    # Another build of torch brings CUDA libraries of its own choice, so those pins are dropped.
-    torch=$("$venv/bin/python" -m pip freeze --exclude-editable | grep -E '^torch(vision)?==')
-    grep -v -E '^(torch|torchvision|triton|cuda-[a-z]+|nvidia-(cu|nccl|nvjitlink|nvshmem|nvtx)[a-z0-9-]*)==' constraints.txt >"$constraints"
-    echo "$torch" >>"$constraints"
+    "$venv/bin/python" -m pip freeze | grep -E '^torch(vision)?==' >>"$constraints"
     source+=(--extra-index-url "$TORCH_INDEX")
 }
 
