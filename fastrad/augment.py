@@ -133,7 +133,7 @@ def augment_batch(
     if not len(images):
         return _channels_last(torch.empty((0, size, size), dtype=dtype, device=images.device))
     pixels = images[:, 0]
-    if not _keeps_the_frame(parameters, *pixels.shape[1:], size):
+    if not _keeps_the_frame(parameters, (pixels.shape[1], pixels.shape[2]), size):
         pixels = _resample(pixels, parameters, size)
     if _changes_intensity(parameters):
         pixels = _change_intensity(pixels.float() / 255, parameters) * 255
@@ -160,7 +160,8 @@ def _columns(device: torch.device, *columns: np.ndarray) -> list[torch.Tensor]:
     return list(packed[:, :, None, None])
 
 
-def _keeps_the_frame(parameters: Parameters, height: int, width: int, size: int) -> bool:
+def _keeps_the_frame(parameters: Parameters, frame: tuple[int, int], size: int) -> bool:
+    height, width = frame
     moved = parameters.top.any() or parameters.left.any() or parameters.angle.any()
     mirrored = parameters.flip_horizontal.any() or parameters.flip_vertical.any()
     cropped = (parameters.height != height).any() or (parameters.width != width).any()

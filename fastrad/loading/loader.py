@@ -9,23 +9,29 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from fastrad.augment import Augmentation
+from fastrad.augment import Augmentation, augment_batch
 from fastrad.errors import InputError
-from fastrad.loading import order
+from fastrad.loading import ffcv, order
 from fastrad.loading.engine import Delivery, Engine, Samples, Step
-from fastrad.loading.randomness import draw, whole_frame
+from fastrad.loading.randomness import Parameters, draw, whole_frame
+from fastrad.loading.resident import ResidentEngine, free_bytes, needed_bytes
+from fastrad.loading.threads import ThreadedEngine
+from fastrad.loading.torch import TorchEngine
 from fastrad.storage import BetonFile, Card
 
-ENGINES = ("auto", "ffcv", "torch")
+ENGINES = ("auto", "dali", "ffcv", "resident", "torch")
 # parameters are drawn for so many samples at once: numpy takes 5 us a sample for 256, 0.6 us for these
 _PLANNED_SAMPLES = 4096
+_RESIDENT_SHARE = 0.6  # of the free memory: the rest is the model's
 _log = logging.getLogger("fastrad.loading")
 
 
@@ -60,7 +66,8 @@ class Loader:
     batch_size : int
         Of one rank.
     engine : str
-        "ffcv", "torch", or "auto".
+        "ffcv" reads the file in place, "resident" holds it in the device's memory, "dali" leaves decoding, crops and
+        flips to NVIDIA DALI, "torch" is the plain reference; "auto" picks and says what and why.
     size : int
         Images come as size x size pixels.
     train : bool
@@ -151,7 +158,12 @@ class Loader:
         self._repeats = sampler is not None or bool((np.bincount(self._indices, minlength=1) > 1).any())
         self.skipped = 0
         self._epoch, self._step, self._begun = 0, 0, False
-        self.engine, self.engine_reason = _pick(engine)
+        self.engine, self.engine_reason = self._pick(engine)
+        on_gpu = self.device.type == "cuda"
+        # what a crop box and flips cannot say, and what a GPU does better, is done to the stored frames on the device
+        self._copies = self.augment.has_rotation or (self.engine == "resident" and on_gpu)
+        normalises = on_gpu and self.dtype != torch.uint8 and self.engine != "dali"
+        self._finishes = self._copies or self.augment.has_intensity or normalises
         self._engine = self._make_engine()
         _log.info("%s: engine %s (%s)", path, self.engine, self.engine_reason)
 
@@ -273,17 +285,19 @@ class Loader:
         delivery = Delivery(
             device=self.device,
             workers=self.workers,
-            dtype=self.dtype,
+            dtype=torch.uint8 if self._finishes else self.dtype,
             table=_normalisation_table(self.card, self.dtype),
             skip_damaged=self.on_damage == "skip",
         )
         if self.engine == "torch":
-            from fastrad.loading.torch import TorchEngine
-
             return TorchEngine(samples, delivery)
-        from fastrad.loading.ffcv import FfcvEngine
+        if self.engine == "resident":
+            return ResidentEngine(samples, delivery, self._indices)
+        if self.engine == "dali":
+            from fastrad.loading.dali import DaliEngine
 
-        return FfcvEngine(samples, delivery)
+            return DaliEngine(samples, delivery, self.batch_size)
+        return ThreadedEngine(ffcv.filler(samples), (self._file.height, self._file.width), delivery)
 
     def _order(self, epoch: int) -> np.ndarray:
         """File positions of the whole epoch, over all ranks."""
@@ -293,7 +307,7 @@ class Loader:
             return self._indices[order.weighted_order(self._weights, self.seed, epoch)]
         return self._indices[order.permutation(self.num_samples, self.seed, epoch)]
 
-    def _steps(self, epoch: int, first: int, size: int) -> Iterator[Step]:
+    def _steps(self, epoch: int, first: int) -> Iterator[Step]:
         """This rank's steps; parameters are drawn for a few thousand samples at once."""
         positions = self._order(epoch)
         occurrence = order.occurrences(positions) if self._repeats else None
@@ -317,20 +331,23 @@ class Loader:
                 yield Step(chosen[begin:end], drawn[begin:end])
 
     def _run(self, epoch: int, first: int, size: int) -> Iterator[Batch]:
-        waiting: list[Step] = []
+        waiting: deque[Step] = deque()
 
         def steps() -> Iterator[Step]:
-            for step in self._steps(epoch, first, size):
+            for step in self._steps(epoch, first):
                 waiting.append(step)
-                yield step
+                yield Step(step.positions, None) if self._copies else step
 
         delivered = self._engine.run(steps(), size)
         try:
             for images, kept in delivered:
-                positions = waiting.pop(0).positions
-                if kept is not None:
+                positions, parameters = waiting.popleft()
+                assert parameters is not None
+                if kept is not None and not kept.all():
                     self.skipped += int((~kept).sum())
-                    positions = positions[kept]
+                    positions, parameters = positions[kept], parameters[kept]
+                if self._finishes:
+                    images = self._finish(images, parameters, size)
                 labels, rows = (
                     torch.from_numpy(column[positions]).to(self.device)
                     for column in (self._file.labels, self._file.rows)
@@ -340,6 +357,25 @@ class Loader:
                 yield Batch(images, labels, rows)
         finally:
             delivered.close()  # type: ignore[attr-defined]
+
+    def _finish(self, images: torch.Tensor, parameters: Parameters, size: int) -> torch.Tensor:
+        """Do on the device what the engine left to it: the geometry, the intensities, the normalisation."""
+        if not self._copies:  # the engine has cropped and flipped
+            done = whole_frame(len(parameters), size, size)
+            geometry = ("top", "left", "height", "width", "flip_horizontal", "flip_vertical")
+            parameters = replace(parameters, **{name: getattr(done, name) for name in geometry})
+        return augment_batch(images, parameters, size, self.card.mean, self.card.std or 1.0, self.dtype)
+
+    def _pick(self, engine: str) -> tuple[str, str]:
+        if engine != "auto":
+            return engine, "asked for"
+        if self.device.type != "cuda":
+            return "ffcv", "the batches stay on the CPU, and the page cache holds the file as well as a copy would"
+        needed = needed_bytes(len(np.unique(self._indices)), self._file.height, self._file.width)
+        free = free_bytes(self.device)
+        if needed <= _RESIDENT_SHARE * free:
+            return "resident", f"{needed:,} bytes of images fit into {free:,} bytes free on {self.device}"
+        return "ffcv", f"{needed:,} bytes of images leave too little of {free:,} bytes free on {self.device}"
 
 
 def _require(condition: bool, message: str) -> None:
@@ -358,12 +394,6 @@ def _rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
     assert world_size is not None
     _require(0 <= rank < world_size, f"rank {rank} does not lie in 0 .. world_size - 1 with world_size {world_size}")
     return rank, world_size
-
-
-def _pick(engine: str) -> tuple[str, str]:
-    if engine != "auto":
-        return engine, "asked for"
-    return "ffcv", "the file is read in place"
 
 
 def _normalisation_table(card: Card, dtype: torch.dtype) -> torch.Tensor:

@@ -24,7 +24,7 @@ from numba.extending import intrinsic
 from fastrad.loading.randomness import Parameters
 
 _PREAD = types.ExternalFunction("pread", types.int64(types.int32, types.uintp, types.uintp, types.int64))
-_GROUP = 16  # output pixels of one vector step
+_MEMCPY = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
 PADDING = 64  # bytes that must be readable behind a source in memory
 
 _BYTES = ir.VectorType(ir.IntType(8), 32)
@@ -267,6 +267,13 @@ def read(descriptor, sources, length, output, status):
                 break
             done += count
         status[sample] = length - done
+
+
+@njit(nogil=True, cache=True)
+def copy(sources, length, output):
+    """Copy N samples of `length` bytes each from the addresses `sources` to the address `output`."""
+    for sample in range(len(sources)):
+        _MEMCPY(np.uintp(output + sample * length), np.uintp(sources[sample]), np.uintp(length))
 
 
 @njit(nogil=True, cache=True)

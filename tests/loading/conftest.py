@@ -49,7 +49,9 @@ def raw_beton(tmp_path_factory, frames, labels, rows) -> Path:
     return path
 
 
-@pytest.fixture(params=["torch", "ffcv"])
+@pytest.fixture(params=["torch", "ffcv", "resident", "dali"])
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn: the contract is one."""
+    if request.param == "dali":
+        pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed")
     return request.param

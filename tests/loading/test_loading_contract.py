@@ -13,15 +13,17 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 import torch
 
-from fastrad.augment import Augmentation
+from fastrad.augment import Augmentation, augment_batch
 from fastrad.errors import DamagedSampleError, InputError
 from fastrad.loading import Batch, Loader
+from fastrad.loading.randomness import draw
 from fastrad.storage import BetonFile
 
 FRAMES = 61
@@ -428,3 +430,38 @@ def test_a_loader_works_in_another_process(engine: str, raw_beton: Path, method:
 def test_wrong_arguments_are_named(raw_beton: Path, options: dict, named: str) -> None:
     with pytest.raises(InputError, match=named):
         Loader(raw_beton, 8, **options)
+
+
+def test_rotation_and_intensities_follow_the_engines_crops(engine: str, raw_beton: Path, frames, rows) -> None:
+    """The batch equals `augment_batch` on the stored frames, which has its own tests, within rounding."""
+    turning = Augmentation(max_rotation=15, noise=0.05)
+    shading = Augmentation(brightness=0.3, contrast=0.2, gamma=0.2, erase=0.5)
+    for policy in (turning, shading):
+        loader = Loader(raw_beton, 61, engine=engine, size=48, augment=policy, seed=5)
+        batch = next(iter(loader))
+        places = np.searchsorted(rows, batch.rows.numpy())
+        parameters = draw(policy, 5, 0, batch.rows.numpy(), np.zeros(FRAMES, np.int64), 96, 96)
+        stored = torch.from_numpy(frames[places])[:, None]
+        expected = augment_batch(stored, parameters, 48, 0.0, 1.0, torch.uint8)
+        difference = (batch.images.int() - expected.int()).abs().float()
+        assert difference.mean() <= 1
+        assert difference.quantile(0.999) <= 3  # a gray level before gamma and contrast is up to three after
+        assert batch.images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_resident_says_what_it_needs_when_memory_is_short(raw_beton: Path) -> None:
+    from fastrad.loading.engine import Delivery
+    from fastrad.loading.resident import ResidentEngine, needed_bytes
+
+    assert needed_bytes(1_350_000, 224, 224) == pytest.approx(67.7e9, rel=0.001)
+    samples = SimpleNamespace(file=SimpleNamespace(path=raw_beton, height=10**7, width=10**7))
+    delivery = Delivery(torch.device("cpu"), 1, torch.uint8, torch.arange(256), False)
+    with pytest.raises(InputError, match=r"needs 100,000,000,000,\d+ bytes on cpu, [\d,]+ are free"):
+        ResidentEngine(samples, delivery, np.arange(1))
+
+
+def test_auto_says_what_it_picked_and_why(raw_beton: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="fastrad.loading"):
+        loader = Loader(raw_beton, 8)
+    assert loader.engine == "ffcv"
+    assert loader.engine_reason in caplog.text
