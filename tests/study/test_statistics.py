@@ -232,6 +232,28 @@ def test_bootstrap_logit_interval_stays_in_range_at_the_edges():
     assert (low, high) == statistics.wilson_interval(5, 5)
 
 
+def test_delongs_own_example_gives_the_published_figures():
+    """Ovarian cancer, DeLong 1988: albumin and total protein against the K-G score; figures as SAS/STAT prints them."""
+    printed = """3.0 5.8 10 0 3.2 6.3 5 1 3.9 6.8 3 1 2.8 4.8 6 0 3.2 5.8 3 1 0.9 4.0 5 0 2.5 5.7 8 0 1.6 5.6 5 1
+        3.8 5.7 5 1 3.7 6.7 6 1 3.2 5.4 4 1 3.8 6.6 6 1 4.1 6.6 5 1 3.6 5.7 5 1 4.3 7.0 4 1 3.6 6.7 4 0
+        2.3 4.4 6 1 4.2 7.6 4 0 4.0 6.6 6 0 3.5 5.8 6 1 3.8 6.8 7 1 3.0 4.7 8 0 4.5 7.4 5 1 3.7 7.4 5 1
+        3.1 6.6 6 1 4.1 8.2 6 1 4.3 7.0 5 1 4.3 6.5 4 1 3.2 5.1 5 1 2.6 4.7 6 1 3.3 6.8 6 0 1.7 4.0 7 0
+        3.7 6.1 5 1 3.3 6.3 7 1 4.2 7.7 6 1 3.5 6.2 5 1 2.9 5.7 9 0 2.1 4.8 7 1 2.8 6.2 8 0 4.0 7.0 7 1
+        3.3 5.7 6 1 3.7 6.9 5 1 3.6 6.6 5 1"""
+    albumin, protein, score, y = np.array(printed.split(), dtype=float).reshape(-1, 4).T
+    kg_score = 10 - score
+    aurocs, covariance = statistics.delong_covariance(y, albumin, kg_score, protein)
+    assert np.round(aurocs, 4).tolist() == [0.7366, 0.7258, 0.6478]
+    assert np.round(np.sqrt(np.diag(covariance)), 4).tolist() == [0.0927, 0.1028, 0.1000]
+    for marker, difference, error, chi_square, p in (
+        (albumin, 0.0108, 0.0953, 0.0127, 0.9102),
+        (protein, -0.0780, 0.1046, 0.5554, 0.4561),
+    ):
+        test = statistics.delong_test(y, marker, kg_score)
+        found = [test.difference, test.standard_error, test.z**2, test.p_value]
+        assert np.round(found, 4).tolist() == [difference, error, chi_square, p]
+
+
 def test_mlstatkit_agrees():
     mlstatkit = pytest.importorskip("MLstatkit", reason="MLstatkit is not installed (pip install MLstatkit)")
     for seed in range(20):
@@ -253,3 +275,37 @@ def test_auroc_interval_covers_as_stated(malignant, benign, truth):
         low, high = statistics.auroc_interval(y, score)
         covered += low <= truth <= high
     assert 0.93 <= covered / repetitions <= 0.97
+
+
+@pytest.mark.parametrize(("malignant", "benign"), [(44, 101), (15, 60)], ids=["44 of 145", "15 of 75"])
+@pytest.mark.parametrize(("better", "worse"), [(0.84, 0.74), (0.80, 0.80)])
+def test_difference_interval_covers_as_stated_and_ranks_planted_arms(malignant, benign, better, worse):
+    rng = np.random.default_rng(12)
+    repetitions, covered, estimates, significant = 2000, 0, [], 0
+    for _ in range(repetitions):
+        y, a, b = paired_sample(rng, malignant, benign, better, worse)
+        low, high = statistics.difference_interval(y, a, b)
+        covered += low <= better - worse <= high
+        test = statistics.delong_test(y, a, b)
+        estimates.append(test.difference)
+        significant += test.p_value < 0.05
+    assert 0.93 <= covered / repetitions <= 0.97
+    assert np.mean(estimates) == pytest.approx(better - worse, abs=0.004)
+    if better == worse:
+        assert 0.03 <= significant / repetitions <= 0.07
+
+
+def test_average_precision_interval_covers_the_hard_case():
+    """The population's value comes from a large sample with the same prevalence."""
+    rng = np.random.default_rng(13)
+    y, score, _ = paired_sample(rng, 40_000, 160_000, 0.80, 0.80)
+    truth = average_precision_score(y, score)
+    covered = 0
+    for repetition in range(400):
+        y, score, _ = paired_sample(rng, 15, 60, 0.80, 0.80)
+        counts = statistics.resample_counts(y, repetitions=300, seed=repetition)
+        replicates = statistics.bootstrap_average_precision(y, score, counts)
+        estimate = statistics.average_precision(y, score)
+        low, high = statistics.bootstrap_logit_interval(estimate, replicates, 15)
+        covered += low <= truth <= high
+    assert 0.91 <= covered / 400 <= 0.98

@@ -1,0 +1,140 @@
+"""From predictions to numbers: averaging over images, folds and seeds; thresholds; what can't be compared."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from fastrad.errors import InputError
+from fastrad.study import decision
+from fastrad.study.evaluation import evaluate
+
+ARMS = ("none", "imagenet", "radimagenet")
+
+
+def make_predictions(strength, *, patients=120, test=40, seeds=(0, 1), folds=5, rng_seed=0, shuffle_test_labels=False):
+    """Logits of patients with one or two images; `strength` is each arm's separation of the classes."""
+    rng = np.random.default_rng(rng_seed)
+    labels = (np.arange(patients) % 3 == 0).astype(int)
+    names = np.array([f"p{index:03d}" for index in range(patients)])
+    images = [(patient, row) for row, patient in enumerate(np.concatenate((np.arange(patients), np.arange(20))))]
+    fold_of = np.where(np.arange(patients) < test, -1, np.arange(patients) % folds)
+    shown = labels.copy()
+    if shuffle_test_labels:
+        shown[:test] = rng.permutation(shown[:test])
+    lines = []
+    for arm in ARMS:
+        for seed in seeds:
+            for fold in range(folds):
+                for patient, row in images:
+                    if fold_of[patient] in (-1, fold):
+                        set_ = "test" if fold_of[patient] == -1 else "val"
+                        score = rng.normal() + strength[arm] * labels[patient] - 1
+                        lines.append((arm, seed, fold, set_, names[patient], row, shown[patient], score))
+    return pd.DataFrame(lines, columns=["arm", "seed", "fold", "set", "patient", "row", "label", "score"])
+
+
+@pytest.fixture(scope="module")
+def predictions():
+    return make_predictions({"none": 0.2, "imagenet": 0.4, "radimagenet": 0.8})
+
+
+def test_a_patients_score_is_the_mean_over_images_then_folds_then_seeds(predictions):
+    result = evaluate(predictions)
+    test = predictions[(predictions.arm == "imagenet") & (predictions.set == "test")]
+    for patient, score in zip(result.patients, result.scores["imagenet"], strict=True):
+        mine = test[test.patient == patient]
+        by_seed = [
+            np.mean([mine[(mine.seed == seed) & (mine.fold == fold)].score.mean() for fold in range(5)])
+            for seed in (0, 1)
+        ]
+        assert score == pytest.approx(np.mean(by_seed))
+
+
+def test_uneven_images_do_not_weigh_a_fold_more(predictions):
+    """Dropping one image of one run changes only that run's mean."""
+    first = predictions[(predictions.arm == "none") & (predictions.set == "test") & (predictions.patient == "p000")]
+    kept = predictions.drop(first.index[0])
+    before, after = evaluate(predictions), evaluate(kept)
+    remaining = first.iloc[1].score if first.iloc[1].fold == first.iloc[0].fold else None
+    assert remaining is not None
+    change = (remaining - first.iloc[:2].score.mean()) / 10
+    assert after.scores["none"][0] - before.scores["none"][0] == pytest.approx(change)
+
+
+def test_cross_validated_auroc_is_that_of_each_runs_own_validation_patients(predictions):
+    arm = evaluate(predictions).arm("radimagenet")
+    expected = np.empty((2, 5))
+    for seed in (0, 1):
+        for fold in range(5):
+            part = predictions.query("arm == 'radimagenet' and set == 'val' and seed == @seed and fold == @fold")
+            means = part.groupby("patient")[["label", "score"]].mean()
+            expected[seed, fold] = roc_auc_score(means.label, means.score)
+    assert arm.fold_auroc == pytest.approx(expected)
+    assert arm.cv_auroc == pytest.approx(expected.mean())
+    assert arm.cv_auroc_sd == pytest.approx(expected.mean(axis=0).std(ddof=1))
+
+
+def test_the_threshold_comes_from_validation_patients_alone(predictions):
+    changed = predictions.copy()
+    changed.loc[changed.set == "test", "label"] = 1 - changed.loc[changed.set == "test", "label"]
+    for arm in ARMS:
+        threshold = evaluate(predictions).arm(arm).operating_point.threshold
+        assert evaluate(changed).arm(arm).operating_point.threshold == threshold
+        mine = predictions.query("arm == @arm and set == 'val'").groupby(["seed", "patient"])[["label", "score"]].mean()
+        means = mine.groupby("patient").mean()
+        assert threshold == pytest.approx(decision.youden_threshold(means.label, means.score))
+
+
+def test_seed_variance_is_apart_from_sampling_variance(predictions):
+    arm = evaluate(predictions).arm("none")
+    assert arm.seed_test_auroc.shape == (2,)
+    assert arm.seed_sd == pytest.approx(np.std(arm.seed_test_auroc, ddof=1))
+    assert np.isnan(evaluate(predictions[predictions.seed == 0]).arm("none").seed_sd)
+
+
+def test_every_pair_is_compared_later_minus_earlier(predictions):
+    result = evaluate(predictions)
+    pairs = [(difference.a, difference.b) for difference in result.differences]
+    assert pairs == [("imagenet", "none"), ("radimagenet", "none"), ("radimagenet", "imagenet")]
+    for difference in result.differences:
+        expected = result.arm(difference.a).test_auroc - result.arm(difference.b).test_auroc
+        assert difference.difference == pytest.approx(expected)
+        assert difference.holm_p_value >= difference.p_value
+
+
+def test_equal_arms_are_never_shown_to_differ():
+    result = evaluate(make_predictions(dict.fromkeys(ARMS, 0.5)).assign(score=lambda table: np.round(table.score, 1)))
+    assert not any(difference.shown for difference in result.differences)
+
+
+def test_a_large_planted_difference_is_shown_and_ranked():
+    result = evaluate(make_predictions({"none": 0.0, "imagenet": 0.3, "radimagenet": 1.5}, patients=240, test=120))
+    assert result.arm("none").test_auroc < result.arm("imagenet").test_auroc < result.arm("radimagenet").test_auroc
+    assert next(each for each in result.differences if (each.a, each.b) == ("radimagenet", "none")).shown
+
+
+def test_shuffled_test_labels_give_one_half_within_the_interval():
+    inside = 0
+    for seed in range(20):
+        result = evaluate(
+            make_predictions(dict.fromkeys(ARMS, 1.0), seeds=(0,), folds=2, rng_seed=seed, shuffle_test_labels=True)
+        )
+        inside += result.arm("imagenet").test_interval.low <= 0.5 <= result.arm("imagenet").test_interval.high
+    assert inside >= 17
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda table: table.drop(columns="fold"), "no column fold"),
+        (lambda table: table[(table.arm != "none") | (table.seed == 0)], "other seeds or folds"),
+        (lambda table: table[(table.arm != "none") | (table.patient != "p000")], "tested on other patients"),
+        (lambda table: table.assign(score=table.score.where(table.row != 3)), "have no score"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(predictions, spoil, reason):
+    with pytest.raises(InputError, match=reason):
+        evaluate(spoil(predictions))
