@@ -9,12 +9,23 @@ Layouts and their options (every layout also takes `exclude`, folders that are l
 
     layout        what ROOT holds                                              options
     radimagenet   radiology_ai/ (or is it) and the official CSVs, if any       -
-    ddti          N.xml and N_k.jpg in one folder                              crop ("nodule"), margin (0.1)
-    table         images or DICOM files, and a CSV path,label,patient[,split]  table, columns, labels
+    ddti          N.xml and N_k.jpg in one folder                              crop, margin
+    tn3k          trainval-image/, test-image/, label4trainval.csv, ...        -
+    tn5000        {Train,Valid,Test}/{Benign,Malignant}/*.png                  -
+    thyroidxl     {train,test}/images/, {train,test}_annotations.json          crop, margin
+    aimi          dataset.hdf5 and metadata.csv                                frames ("all")
+    table         images or DICOM files, and a CSV path,label,patient[,split]  table, columns, labels, frames, doppler
     folder        one folder a class, or train/ val/ test/ of such             -
 
-`table` (a path, ROOT/labels.csv by default), `columns` (a dict of our name -> the CSV's name) and `labels` (a dict of
-class -> the values that mean it) are made from command-line words by `parse_columns` and `parse_labels`.
+    crop      "nodule": boxes from the archive's outlines; "" (default): whole images
+    margin    what a box is widened by on each side, as a part of its longer side (0.1)
+    table     path of the CSV (ROOT/labels.csv)
+    columns   dict of our names (path, label, patient, split, frame) to the CSV's; made by `parse_columns`
+    labels    dict of class to the list of values that mean it, other values are excluded; made by `parse_labels`
+    frames    of clips: "first", "middle", "all" or "every:N"; for table "first" by default
+    doppler   colour Doppler: "count" or "exclude" looks at every image, "ignore" at none, "" (default) at DICOM only
+
+`template()` is the text of a sample CSV for `table`.
 """
 
 from __future__ import annotations
@@ -29,11 +40,15 @@ from fastrad.manifest import Manifest
 LAYOUTS = {
     "radimagenet": "fastrad.sources.radimagenet",
     "ddti": "fastrad.sources.ddti",
+    "tn3k": "fastrad.sources.tn3k",
+    "tn5000": "fastrad.sources.tn5000",
+    "thyroidxl": "fastrad.sources.thyroidxl",
+    "aimi": "fastrad.sources.aimi",
     "table": "fastrad.sources.table",
     "folder": "fastrad.sources.folder",
 }
 
-__all__ = ["LAYOUTS", "layout_options", "parse_columns", "parse_labels", "read_source"]
+__all__ = ["LAYOUTS", "layout_options", "parse_columns", "parse_labels", "read_source", "template"]
 
 
 def layout_options(layout: str) -> tuple[str, ...]:
@@ -84,6 +99,6 @@ def _reader(layout: str):
 
 
 def __getattr__(name: str) -> object:  # pandas and csv parsing are imported only where they are used
-    if name in ("parse_columns", "parse_labels"):
+    if name in ("parse_columns", "parse_labels", "template"):
         return getattr(import_module("fastrad.sources.table"), name)
     raise AttributeError(f"module 'fastrad.sources' has no attribute {name!r}")

