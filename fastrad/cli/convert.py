@@ -82,6 +82,9 @@ def radimagenet(root: Path, out_dir: Path, **options: Any) -> None:
 @click.option("--labels", multiple=True, metavar="CLASS=VALUE,... ...", help="Layout table: what its values mean.")
 @click.option("--crop", type=click.Choice(["nodule"]), help="Store the outlined nodule, with a margin.")
 @click.option("--margin", type=float, help="Around the nodule, as a part of its longer side. [0.1]")
+@click.option("--frames", metavar="first|middle|all|every:N", help="Of clips with several frames, which to store.")
+@click.option("--doppler", type=click.Choice(["count", "exclude", "ignore"]), help="What to do about colour Doppler.")
+@click.option("--template", is_flag=True, help="Print a sample CSV for layout table, and stop.")
 @_stored
 def thyroid(
     root: Path | None,
@@ -92,11 +95,18 @@ def thyroid(
     labels: tuple[str, ...],
     crop: str | None,
     margin: float | None,
+    frames: str | None,
+    doppler: str | None,
+    template: bool,
     **options: Any,
 ) -> None:
     """Thyroid images in ROOT into OUT_DIR."""
     from fastrad.sources.table import parse_columns, parse_labels
+    from fastrad.sources.table import template as sample_csv
 
+    if template:
+        print(sample_csv(), end="")
+        return
     if root is None or out_dir is None or layout is None:
         raise click.UsageError("ROOT, OUT_DIR and --layout are needed")
     given = {
@@ -105,6 +115,8 @@ def thyroid(
         "labels": parse_labels(labels) if labels else None,
         "crop": crop,
         "margin": margin,
+        "frames": frames,
+        "doppler": doppler,
     }
     _convert(layout, root, out_dir, {name: value for name, value in given.items() if value is not None}, options)
 

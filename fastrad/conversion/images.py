@@ -98,7 +98,13 @@ class SourceImages:
         """
         options = self.options
         try:
-            gray = read_gray(self.path(index), frame=self.frames[index], box=self.boxes[index], window=options.window)
+            gray = read_gray(
+                self.path(index),
+                frame=self.frames[index],
+                box=self.boxes[index],
+                window=options.window,
+                within=self.root,
+            )
             image, (top, left, height, width) = fit(gray, options.size, options.fit)
         except ImageError as error:
             if not os.path.isdir(self.root):  # a file server that went away, not a damaged file

@@ -24,7 +24,7 @@ from fastrad.manifest import Manifest
 from fastrad.storage import layout
 
 MAX_SIZE = 8192
-_ROWS_A_SHARD = 2048  # about a second of decoding: little is lost by a crash, and the journal stays small
+ROWS_A_SHARD = 2048  # about a second of decoding: little is lost by a crash, and the journal stays small
 _SMALL_FILE = 8 * layout.DEFAULT_PAGE_SIZE
 
 
@@ -241,9 +241,9 @@ def page_and_shard(count: int, size: int, encode: str) -> tuple[int, int]:
     while page < (image if encode == "raw" else 2 * image):  # a JPEG of noise can be larger than its pixels
         page *= 2
     if encode != "raw":
-        return page, _ROWS_A_SHARD
+        return page, ROWS_A_SHARD
     a_page = page // image
-    return page, -(-_ROWS_A_SHARD // a_page) * a_page
+    return page, -(-ROWS_A_SHARD // a_page) * a_page
 
 
 def plan_splits(
