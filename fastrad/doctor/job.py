@@ -15,7 +15,9 @@ from fastrad.storage.layout import ALLOCATION, DEFAULT_PAGE_SIZE, METADATA, META
 
 RADIMAGENET_IMAGES = 1_350_000
 STUDY_IMAGES = 721  # one image a patient, as many patients as the study that fastrad repeats
-ARMS, FOLDS = 3, 5
+ARMS, FOLDS, STUDY_EPOCHS = 3, 5, 30
+# The loader's own rule for engine="auto": images that take no more of the GPU's free memory than this are kept there.
+RESIDENT_SHARE = 0.6
 # An epoch's working memory beside the pages themselves: torch with FFCV is 0.7 GB a process, buffers about as much.
 _PROCESS_BYTES = 1_500_000_000
 # Conversion holds numpy, OpenCV and a few pages in each process.
@@ -81,7 +83,7 @@ class Job:
     Attributes
     ----------
     images, size, epochs : int
-        What was asked: images, their stored side length, epochs of pretraining and of each of the study's trainings.
+        What was asked: images, their stored side length, epochs of pretraining.
     disk : int
         Bytes of the dataset file, raw; `free_disk` is what the folder has. The archive itself comes on top.
     memory : int
@@ -120,20 +122,21 @@ def file_bytes(images: int, size: int) -> int:
 def estimate(machine: Machine, images: int, size: int, epochs: int) -> Job:
     """Plan the job of converting, pretraining and comparing on this machine."""
     disk = file_bytes(images, size)
-    metadata = images * METADATA.itemsize
-    memory = max(machine.usable_cores * _CONVERTER_BYTES, _PROCESS_BYTES + metadata)
+    memory = max(machine.usable_cores * _CONVERTER_BYTES, _PROCESS_BYTES + images * METADATA.itemsize)
     comfortable = _PROCESS_BYTES + disk
-    training, source = _training_rate(machine, size)
+    rate, source = _training_rate(machine, size)
+    resident = _stays_on_gpu(machine, images, size)
     loading = _LOADING_PER_CORE * machine.usable_cores
-    slower, slower_source = (training, source) if training <= loading else (loading, _LOADING_SOURCE)
-    study = STUDY_IMAGES * ARMS * FOLDS
+    if not resident and loading < rate:
+        rate, source = loading, _LOADING_SOURCE
+    study = STUDY_IMAGES * ARMS * FOLDS * STUDY_EPOCHS
     steps = (
         _step("convert", images, _PNG_PER_CORE * machine.usable_cores, _PNG_SOURCE),
-        _step("pretrain, one epoch", images, slower, slower_source),
-        _step(f"pretrain, {epochs} epochs", images * epochs, slower, slower_source),
-        _step(f"compare, {ARMS} arms x {FOLDS} folds x {epochs} epochs", study * epochs, slower, slower_source),
+        _step("pretrain, one epoch", images, rate, source),
+        _step(f"pretrain, {epochs} epochs", images * epochs, rate, source),
+        _step(f"compare, {ARMS} arms x {FOLDS} folds x {STUDY_EPOCHS} epochs", study, rate, source),
     )
-    engine, reason = _engine(machine, disk, comfortable, slower, size)
+    engine, reason = _engine(machine, resident, disk, comfortable, rate * size * size)
     return Job(
         images=images,
         size=size,
@@ -167,14 +170,22 @@ def _training_rate(machine: Machine, size: int) -> tuple[float, str]:
     return float(rate_two) * (nearest / size) ** 2 * machine.usable_cores / 2, _CPU_SOURCE
 
 
-def _engine(machine: Machine, disk: int, comfortable: int, rate: float, size: int) -> tuple[str, str]:
-    gigabytes = disk / 1e9
+def _stays_on_gpu(machine: Machine, images: int, size: int) -> bool:
+    return bool(machine.gpus) and images * size * size <= RESIDENT_SHARE * machine.gpus[0].free_memory
+
+
+def _engine(machine: Machine, resident: bool, disk: int, comfortable: int, bytes_per_second: float) -> tuple[str, str]:
+    gigabytes = f"{disk / 1e9:.1f} GB"
+    if resident:
+        return (
+            "resident",
+            f"the images of the {gigabytes} file fit into {machine.gpus[0].free_memory / 1e9:.0f} GB of GPU memory",
+        )
     if machine.free_memory * _FREE_SHARE_FOR_CACHE >= comfortable:
-        return "ffcv", f"the file of {gigabytes:.1f} GB stays in memory after the first epoch"
-    megabytes = rate * size * size / 1e6
+        return "ffcv", f"the {gigabytes} file stays in memory after the first epoch"
     return "ffcv", (
-        f"the file of {gigabytes:.1f} GB is larger than the free memory, so every epoch reads it from the disk, "
-        f"which has to give {megabytes:,.1f} MB/s to keep up"
+        f"the {gigabytes} file is larger than the free memory, so every epoch reads it from the disk, "
+        f"which has to give {bytes_per_second / 1e6:,.1f} MB/s to keep up"
     )
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from fastrad.doctor import Machine, estimate
+from fastrad.doctor import job as job_module
 from fastrad.doctor.job import file_bytes
 from fastrad.doctor.machine import Gpu
+from fastrad.loading import loader as loader_module
 from fastrad.storage import write_beton
 
 WORKSTATION = Machine(
@@ -45,7 +47,7 @@ def test_cpu_training_follows_the_measured_sizes() -> None:
     epoch, run, study = job.steps[1:]
     assert epoch.hours == pytest.approx(1_000 / 85 / 3600)
     assert run.hours == pytest.approx(3 * epoch.hours)
-    assert study.images == 721 * 3 * 5 * 3
+    assert study.images == 721 * 3 * 5 * 30
 
 
 def test_gpu_nobody_measured_says_whose_figure_stands_in() -> None:
@@ -62,6 +64,19 @@ def test_file_larger_than_memory_names_what_the_disk_has_to_give() -> None:
     # 3,482 images/s of 224 x 224 bytes are 174.7 MB/s; the file has 67.9 GB
     assert "174.7 MB/s" in job.engine_reason
     assert "67.9 GB" in job.engine_reason
+
+
+def test_images_that_fit_the_gpu_stay_there_and_loading_does_not_limit() -> None:
+    h200 = Gpu("NVIDIA H200", 143_771 << 20, 140_000_000_000, "580.65.06")
+    job = estimate(Machine(**{**vars(WORKSTATION), "gpus": (h200,)}), 1_350_000, 176, epochs=1)
+    assert job.engine == "resident"
+    assert job.steps[1].images_per_second == pytest.approx(20_000)
+    # 93.0 GB of images are more than 0.6 of what is free
+    assert estimate(Machine(**{**vars(WORKSTATION), "gpus": (h200,)}), 1_350_000, 262, epochs=1).engine == "ffcv"
+
+
+def test_rule_for_keeping_images_on_the_gpu_is_the_loaders() -> None:
+    assert job_module.RESIDENT_SHARE == loader_module._RESIDENT_SHARE
 
 
 def test_file_that_fits_memory_is_said_to_stay_there() -> None:
