@@ -4,6 +4,9 @@ In: steps. Out: images, taken over from DALI without a copy. DALI gets the store
 and flips as arguments, so that its batches are the other engines' batches. The same graph runs on the CPU.
 """
 
+# mypy: disable-error-code="attr-defined,assignment"
+# (DALI makes its type names when it is loaded)
+
 from __future__ import annotations
 
 import os
@@ -19,6 +22,8 @@ from fastrad.loading import jpeg
 from fastrad.loading.engine import Delivery, Images, Samples, Step
 
 _AHEAD = 2  # batches that DALI works on while one is waited for
+# pipelines that a fork took over: their threads stayed in the parent, and destroying one would wait for them
+_OF_THE_PARENT: list[Any] = []
 
 
 class _Fed(NamedTuple):
@@ -104,6 +109,9 @@ class DaliEngine:
 
     def _ready(self, size: int | None) -> Any:
         """The pipeline for an output size (None: the stored frames as they are), of this process."""
+        if self._made_for is not None and self._made_for[1] != os.getpid():
+            _OF_THE_PARENT.append(self._pipeline)
+            self._pipeline = None
         if self._pipeline is None or self._made_for != (size, os.getpid()):
             self._pipeline, self._made_for = self._build(size), (size, os.getpid())
         return self._pipeline
@@ -118,14 +126,16 @@ class DaliEngine:
             self._batch_size, delivery.workers, device_id, prefetch_queue_depth=_AHEAD, exec_dynamic=True
         )
         with pipeline:
-            stored, anchor, shape, horizontal, vertical = fn.external_source(
-                lambda: next(self._feed), num_outputs=5, layout=["" if encoding == "jpeg" else "HWC", "", "", "", ""]
+            layouts = ["" if encoding == "jpeg" else "HWC"] + [""] * (0 if size is None else 4)
+            stored, *geometry = fn.external_source(
+                lambda: next(self._feed)[: len(layouts)], num_outputs=len(layouts), layout=layouts
             )
             if encoding == "jpeg":
                 images = fn.decoders.image(stored, device="mixed" if on_gpu else "cpu", output_type=types.GRAY)
             else:
                 images = stored.gpu() if on_gpu else stored
             if size is not None:
+                anchor, shape, horizontal, vertical = geometry
                 images = fn.slice(images, anchor, shape, axes=[0, 1], normalized_anchor=False, normalized_shape=False)
                 images = fn.resize(images, size=[size, size], interp_type=types.INTERP_LINEAR, antialias=False)
                 if delivery.dtype == torch.uint8:
@@ -137,7 +147,7 @@ class DaliEngine:
                 half = delivery.dtype == torch.float16
                 images = fn.crop_mirror_normalize(
                     images,
-                    mirror=horizontal,
+                    mirror=0 if size is None else horizontal,
                     mean=[255 * mean],
                     std=[255 * std],
                     dtype=types.FLOAT16 if half else types.FLOAT,
