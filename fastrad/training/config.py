@@ -1,14 +1,21 @@
 """What a pretraining run is told: the recipe, which decides the numbers, and the rest, which doesn't.
 
-In: a recipe file and the command line's words. Out: frozen dataclasses, and the record of them that a run folder keeps.
+In: a recipe file (TOML) and the command line's words. Out: frozen dataclasses, and the record of them that a run folder
+keeps.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+import tomllib
+from dataclasses import asdict, dataclass, field, fields, replace
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from fastrad.errors import InputError
+
+SAMPLINGS = ("natural", "balanced")
+SIZE_STEP = 16  # training sizes are multiples of it, so that there are few
 
 
 @dataclass(frozen=True)
@@ -21,7 +28,10 @@ class Recipe:
     batch_size : int
         Samples a step, over all ranks.
     size : int
-        Pixels a side, in training and validation; 0 takes the dataset's stored size.
+        Pixels a side in validation; 0 takes the dataset's stored size.
+    first_size, last_size : int
+        Pixels a side in training: from the one to the other in equal steps over the first four fifths of the epochs,
+        in multiples of 16; 0 takes `size`.
     lr : float
         Peak learning rate for 256 samples a step; the rate used is lr * batch_size / 256.
     warmup : float
@@ -31,36 +41,123 @@ class Recipe:
     weight_decay : float
         On weights of convolutions and of the head, not on normalisation and biases.
     label_smoothing : float
+    clip_norm : float
+        The gradient's largest norm over all parameters; 0 leaves it as it is.
+    ema : float
+        Decay of a moving average of the weights, which is then validated and kept; 0 for none.
+    sampling : str
+        "natural": every sample once an epoch; "balanced": as many, drawn so that each class comes equally often.
+    flip_average : bool
+        Validate on the mean of the logits of an image and its mirror image.
     """
 
     epochs: int = 16
     batch_size: int = 64
     size: int = 0
+    first_size: int = 0
+    last_size: int = 0
     lr: float = 0.2
     warmup: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 5e-5
     label_smoothing: float = 0.1
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    sampling: str = "natural"
+    flip_average: bool = False
 
     def __post_init__(self) -> None:
         for name, low, high in (
             ("epochs", 1, 10_000),
             ("batch_size", 2, 1_000_000),
             ("size", 0, 4096),
+            ("first_size", 0, 4096),
+            ("last_size", 0, 4096),
             ("lr", 0, 1000),
             ("warmup", 0, 1),
             ("momentum", 0, 1),
             ("weight_decay", 0, 1),
             ("label_smoothing", 0, 0.99),
+            ("clip_norm", 0, 1e6),
+            ("ema", 0, 0.999999),
         ):
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"recipe: {name} is {value}, it must lie in [{low}, {high}]")
+        if self.sampling not in SAMPLINGS:
+            raise InputError(f"recipe: sampling is {self.sampling!r}, it must be one of {', '.join(SAMPLINGS)}")
 
     @property
     def peak_lr(self) -> float:
         """The highest learning rate of the run."""
         return self.lr * self.batch_size / 256
+
+    def training_size(self, epoch: int) -> int:
+        """Pixels a side in the training of one epoch (from 0)."""
+        first, last = self.first_size or self.size, self.last_size or self.size
+        if first == last:
+            return last
+        share = min(1.0, epoch / max(1, round(0.8 * self.epochs) - 1))
+        return round((first + share * (last - first)) / SIZE_STEP) * SIZE_STEP
+
+    def changed(self, values: dict[str, Any], origin: str) -> Recipe:
+        """The recipe with some values replaced.
+
+        Raises
+        ------
+        InputError
+            If a name or a value's type is not a recipe's; `origin` says where it stands.
+        """
+        defaults = asdict(Recipe())
+        checked = {}
+        for name, value in values.items():
+            if name not in defaults:
+                raise InputError(f"{origin}: {name!r} is no value of a recipe; known are {', '.join(defaults)}")
+            kind = type(defaults[name])
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise InputError(f"{origin}: {name} is {value!r}; {kind.__name__} is needed")
+            checked[name] = kind(value)
+        return replace(self, **checked)
+
+    def to_toml(self) -> str:
+        """The recipe as a file that `--recipe` reads."""
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with fastrad."""
+    folder = resources.files("fastrad") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe by its name, or from a `.toml` file.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it holds anything else than a recipe's values.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such recipe file")
+        text = path.read_text()
+    elif name in recipe_names():
+        text = (resources.files("fastrad") / "recipes" / f"{name}.toml").read_text()
+    else:
+        raise InputError(f"recipe {name!r} is unknown; there are {', '.join(recipe_names())}, or give a .toml file")
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"recipe {name}: not TOML ({error})") from None
+    return Recipe().changed(values, f"recipe {name}")
 
 
 @dataclass(frozen=True)
@@ -78,6 +175,8 @@ class PretrainConfig:
         Of the first weights, the order and the augmentation.
     precision : str
         "float32"; or autocast with "amp" (the best that the device has), "bfloat16" or "float16".
+    compile : bool
+        Compile the training step with `torch.compile`.
     device : str or None
         "cpu", "cuda", "cuda:1", ...; None takes a GPU where there is one.
     engine : str
@@ -96,6 +195,7 @@ class PretrainConfig:
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     precision: str = "float32"
+    compile: bool = False
     device: str | None = None
     engine: str = "auto"
     workers: int | None = None

@@ -10,36 +10,29 @@ on a CPU, where it costs nothing.
 from __future__ import annotations
 
 import math
-import sys
 import time
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-import fastrad
-from fastrad.errors import FastradError, InputError
-from fastrad.loading import Batch, Loader
-from fastrad.model import Normalisation, load_weights, resnet18, save_weights
-from fastrad.progress import Progress, track
-from fastrad.storage import Card
+from fastrad.errors import FastradError
+from fastrad.loading import Batch
+from fastrad.model import resnet18
 from fastrad.training import metrics
-from fastrad.training.checkpoint import newest_checkpoint, write_checkpoint
-from fastrad.training.config import PretrainConfig, Recipe, settings_of
-from fastrad.training.curves import draw_curves
-from fastrad.training.distributed import Ranks, joined
+from fastrad.training.compiled import compile_for
+from fastrad.training.config import PretrainConfig
+from fastrad.training.distributed import joined
+from fastrad.training.ema import AveragedWeights
 from fastrad.training.optimiser import learning_rate, set_lr, sgd
-from fastrad.training.precision import Precision, choose_precision
-from fastrad.training.run_folder import RunFolder
-from fastrad.training.signals import Stopped, StopSignals
+from fastrad.training.products import publish, record, resume, save, summary
+from fastrad.training.run import Run, prepare, stopped
+from fastrad.training.signals import StopSignals
 from fastrad.training.state import State
-
-HEARTBEAT = 50  # steps between two looks at a GPU
 
 
 class NonFiniteLossError(FastradError):
@@ -47,41 +40,15 @@ class NonFiniteLossError(FastradError):
 
 
 @dataclass(frozen=True)
-class _Run:
-    """What stays the same from the first step to the last."""
+class _Networks:
+    """The model as it is trained: over the ranks, and compiled for full batches where that was asked for."""
 
-    config: PretrainConfig
-    recipe: Recipe
-    settings: dict[str, object]
-    folder: RunFolder
-    ranks: Ranks
-    precision: Precision
-    normalisation: Normalisation
-    train: Loader
-    val: Loader
-    signals: StopSignals
+    plain: nn.Module
+    compiled: nn.Module | None
+    full_batch: int
 
-    @property
-    def steps(self) -> int:
-        """Steps of one epoch."""
-        return len(self.train)
-
-    @property
-    def heartbeat(self) -> int:
-        return HEARTBEAT if self.ranks.device.type == "cuda" else 1
-
-    def samples_of(self, step: int) -> int:
-        """Samples of one step over all ranks: the last step of an epoch may be ragged."""
-        return min(self.recipe.batch_size, self.train.num_samples - step * self.recipe.batch_size)
-
-    def say(self, line: str) -> None:
-        """Tell the user, once for all ranks."""
-        if self.ranks.first:
-            print(line, file=sys.stderr, flush=True)
-
-    def shown(self, description: str, total: int) -> AbstractContextManager[Progress | None]:
-        """A progress bar on the first rank."""
-        return track(description, total) if self.ranks.first else nullcontext()
+    def of(self, samples: int) -> nn.Module:
+        return self.compiled if self.compiled is not None and samples == self.full_batch else self.plain
 
 
 def pretrain(config: PretrainConfig) -> Path:
@@ -106,7 +73,7 @@ def pretrain(config: PretrainConfig) -> Path:
         After a stopping signal, with a checkpoint written.
     """
     with joined(config.device) as ranks, StopSignals() as signals:
-        run = _prepare(config, ranks, signals)
+        run = prepare(config, ranks, signals)
         if run.folder.begin(run.settings, config.resume):
             run.say(f"{config.out}: this run is finished already; nothing was done")
             return run.folder.weights
@@ -114,115 +81,60 @@ def pretrain(config: PretrainConfig) -> Path:
         if run.precision.notice:
             run.say(run.precision.notice)
         if ranks.first:
-            run.folder.write_config(_record(run))
+            run.folder.write_config(record(run))
         state = _first_state(run)
         if config.resume:
-            _resume(run, state)
-        network = _over_ranks(state.model, ranks)
+            resume(run, state)
+        networks = _networks(run, state)
         while state.epoch < run.recipe.epochs:
-            _train_epoch(run, state, network)
+            _train_epoch(run, state, networks)
             _finish_epoch(run, state, *_validate(run, state))
         if state.best_epoch < 0:
             raise NonFiniteLossError(
                 f"{config.out}: no epoch gave finite outputs on {config.val}: there are no weights to keep; lower --lr"
             )
         if ranks.first:
-            run.folder.write_summary(_summary(run, state))
+            run.folder.write_summary(summary(run, state))
         ranks.wait()
         return run.folder.weights
 
 
-def _prepare(config: PretrainConfig, ranks: Ranks, signals: StopSignals) -> _Run:
-    """Check what can be checked before anything is written."""
-    card, val_card = _matching_cards(config.train, config.val)
-    recipe = replace(config.recipe, size=config.recipe.size or int(card.parameters["size"]))
-    if recipe.batch_size % ranks.world_size:
-        raise InputError(
-            f"batch size {recipe.batch_size} is that of all {ranks.world_size} ranks together and can't be shared "
-            f"equally; give a multiple of {ranks.world_size}"
-        )
-    precision = choose_precision(config.precision, ranks.device)
-    train, val = (
-        Loader(
-            path,
-            recipe.batch_size // ranks.world_size,
-            engine=config.engine,
-            size=recipe.size,
-            train=training,
-            device=ranks.device,
-            seed=config.seed,
-            workers=config.workers,
-            rank=ranks.rank,
-            world_size=ranks.world_size,
-        )
-        for path, training in ((config.train, True), (config.val, False))
-    )
-    settings = settings_of(recipe, config.seed, precision.name, card.sha256(), val_card.sha256())
-    folder, normalisation = RunFolder(config.out), Normalisation.gray(card.mean, card.std)
-    return _Run(config, recipe, settings, folder, ranks, precision, normalisation, train, val, signals)
-
-
-def _matching_cards(train: Path, val: Path) -> tuple[Card, Card]:
-    ours, theirs = Card.read(train), Card.read(val)
-    for path, card in ((train, ours), (val, theirs)):
-        if not card.samples:
-            raise InputError(f"{path}: holds no samples; nothing can be trained or validated on it")
-        present = [name for name, count in card.class_counts.items() if count]
-        if len(present) < 2:
-            raise InputError(f"{path}: holds samples of one class ({present[0]}); pretraining needs at least two")
-    if ours.classes != theirs.classes:
-        odd = sorted(set(theirs.classes) ^ set(ours.classes))
-        found = f"{odd[0]!r} is in one of them only" if odd else "they come in another order"
-        raise InputError(
-            f"{val}: its {len(theirs.classes)} classes are not the {len(ours.classes)} of {train} ({found}); "
-            "convert both splits from one archive in one go"
-        )
-    return ours, theirs
-
-
-def _record(run: _Run) -> dict[str, Any]:
-    """The content of config.json: the settings, which decide the numbers, and the circumstances."""
-    return {
-        "settings": run.settings,
-        "train": str(run.config.train),
-        "val": str(run.config.val),
-        "classes": run.train.card.classes,
-        "synthetic": run.train.card.synthetic,
-        "peak_lr": run.recipe.peak_lr,
-        "device": run.ranks.device.type,
-        "ranks": run.ranks.world_size,
-        "engine": run.train.engine,
-        "workers": run.train.workers,
-        "threads": torch.get_num_threads(),
-        "versions": {"fastrad": fastrad.__version__, "torch": torch.__version__},
-    }
-
-
-def _first_state(run: _Run) -> State:
+def _first_state(run: Run) -> State:
     torch.manual_seed(run.config.seed)
     model = resnet18(len(run.train.card.classes)).to(run.ranks.device)
     torch.backends.cudnn.benchmark = True
     optimiser = sgd(model, momentum=run.recipe.momentum, weight_decay=run.recipe.weight_decay)
-    return State(model, optimiser, run.precision.scaler(run.ranks.device))
+    averaged = AveragedWeights(model, run.recipe.ema) if run.recipe.ema else None
+    return State(model, optimiser, run.precision.scaler(run.ranks.device), averaged)
 
 
-def _over_ranks(model: nn.Module, ranks: Ranks) -> nn.Module:
-    if ranks.world_size == 1:
-        return model
-    return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+def _networks(run: Run, state: State) -> _Networks:
+    network = state.model
+    if run.ranks.world_size > 1:
+        network = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    compiled, full_batch = None, run.train.batch_size
+    if run.config.compile:
+        sizes = sorted({run.recipe.training_size(epoch) for epoch in range(run.recipe.epochs)})
+        compiled, notice = compile_for(network, sizes, full_batch, run.ranks.device, run.precision)
+        if notice:
+            run.say(notice)
+    return _Networks(network, compiled, full_batch)
 
 
-def _train_epoch(run: _Run, state: State, network: nn.Module) -> None:
-    """Train what is left of the epoch; nothing where the run was stopped in the validation behind it."""
+def _train_epoch(run: Run, state: State, networks: _Networks) -> None:
+    """Train what is left of the epoch: nothing where the run was stopped in the validation behind it."""
+    if state.step == run.steps:
+        return
     if state.step == 0:
         run.train.epoch = state.epoch
     recipe, all_steps = run.recipe, run.recipe.epochs * run.steps
-    left = run.train.num_samples - state.step * recipe.batch_size
+    run.train.size = recipe.training_size(state.epoch)
     pending: list[tuple[int, float, Tensor, Tensor]] = []
     before, began = state.seconds, time.monotonic()
     saved, trained = began, 0
-    with run.shown(f"epoch {state.epoch + 1}/{recipe.epochs}", max(left, 0)) as bar:
-        batches = iter(run.train) if state.step < run.steps else iter(())
+    left = run.train.num_samples - state.step * recipe.batch_size
+    with run.shown(f"epoch {state.epoch + 1}/{recipe.epochs}", left) as bar:
+        batches = iter(run.train)
         while state.step < run.steps:
             asked = time.monotonic()
             batch = next(batches)
@@ -230,7 +142,7 @@ def _train_epoch(run: _Run, state: State, network: nn.Module) -> None:
             done = state.epoch * run.steps + state.step
             lr = learning_rate(done, all_steps, peak=recipe.peak_lr, warmup=recipe.warmup)
             set_lr(state.optimiser, lr)
-            loss = _train_step(run, state, network, batch)
+            loss = _train_step(run, state, networks, batch)
             pending.append((done, lr, loss, batch.rows))
             trained += run.samples_of(state.step)
             state.step += 1
@@ -246,38 +158,45 @@ def _train_epoch(run: _Run, state: State, network: nn.Module) -> None:
                 bar.advance(trained, loss=f"{loss_sum / trained:.3f}", lr=f"{lr:.3g}", wait=wait)
             trained = 0
             if stop or (due_anywhere and state.step < run.steps):
-                _save(run, state)
+                save(run, state)
                 saved = time.monotonic()
             if stop:
-                raise _stopped(run, state)
+                raise stopped(run, state.epoch, state.step)
 
 
-def _train_step(run: _Run, state: State, network: nn.Module, batch: Batch) -> Tensor:
+def _train_step(run: Run, state: State, networks: _Networks, batch: Batch) -> Tensor:
     """One step of the optimiser; the batch's summed loss, still on the device.
 
     Each sample has the same weight in every step: the gradient of a ragged batch is smaller by what it lacks.
     """
-    ragged = run.ranks.world_size > 1 and run.samples_of(state.step) < run.recipe.batch_size
-    network.train(len(batch.labels) > 1)  # one sample has no variance: it is normalised by the running statistics
-    state.optimiser.zero_grad(set_to_none=not ragged)
+    recipe, ranks, count = run.recipe, run.ranks, len(batch.labels)
+    ragged = ranks.world_size > 1 and run.samples_of(state.step) < recipe.batch_size
+    network = networks.of(count)
+    network.train(count > 1)  # one sample has no variance: it is normalised by the running statistics
+    state.optimiser.zero_grad(set_to_none=True)
     # ranks whose last batches differ can't meet in DistributedDataParallel: their gradients are summed below
-    with network.no_sync() if ragged else nullcontext():  # type: ignore[operator,union-attr]
-        if len(batch.labels):
-            with run.precision.autocast(run.ranks.device):
+    with networks.plain.no_sync() if ragged else nullcontext():  # type: ignore[operator,union-attr]
+        if count:
+            with run.precision.autocast(ranks.device):
                 logits = network(run.normalisation.apply(batch.images))
             loss = functional.cross_entropy(
-                logits.float(), batch.labels, label_smoothing=run.recipe.label_smoothing, reduction="sum"
+                logits.float(), batch.labels, label_smoothing=recipe.label_smoothing, reduction="sum"
             )
-            ranks = run.ranks.world_size if not ragged else 1  # DistributedDataParallel divides by the ranks
-            state.scaler.scale(loss * (ranks / run.recipe.batch_size)).backward()
+            share = 1 if ragged else ranks.world_size  # DistributedDataParallel divides by the ranks
+            state.scaler.scale(loss * (share / recipe.batch_size)).backward()
             loss = loss.detach()
         else:
-            loss = torch.zeros((), device=run.ranks.device)
+            loss = torch.zeros((), device=ranks.device)
     if ragged:
-        run.ranks.add_([_gradient(parameter) for parameter in state.model.parameters()])
+        ranks.add_([_gradient(parameter) for parameter in state.model.parameters()])
+    if recipe.clip_norm:
+        state.scaler.unscale_(state.optimiser)
+        nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
     state.scaler.step(state.optimiser)
     state.scaler.update()
-    run.ranks.average_([buffer for buffer in state.model.buffers() if buffer.is_floating_point()])
+    ranks.average_([buffer for buffer in state.model.buffers() if buffer.is_floating_point()])
+    if state.averaged is not None:
+        state.averaged.update(state.model, state.epoch * run.steps + state.step)
     return loss
 
 
@@ -299,26 +218,36 @@ def _read_losses(pending: list[tuple[int, float, Tensor, Tensor]]) -> float:
     return math.fsum(values)
 
 
-def _validate(run: _Run, state: State) -> tuple[metrics.Metrics, Tensor]:
+def _validate(run: Run, state: State) -> tuple[metrics.Metrics, Tensor]:
     """Metrics and confusion counts over the whole validation file, the same on every rank."""
-    state.model.eval()
+    if state.averaged is not None and run.statistics is not None:
+        run.statistics.epoch, run.statistics.size = 0, run.recipe.training_size(state.epoch)
+        state.averaged.recompute_statistics(
+            (run.normalisation.apply(batch.images) for batch in run.statistics if len(batch.labels) > 1),
+            run.ranks.average_,
+        )
+    model = state.evaluated.eval()
     logits, labels = [], []
     run.val.epoch = 0
     with torch.inference_mode(), run.shown("validation", run.val.num_samples) as bar:
         for step, batch in enumerate(run.val, 1):
+            images = run.normalisation.apply(batch.images)
             with run.precision.autocast(run.ranks.device):
-                logits.append(state.model(run.normalisation.apply(batch.images)).float())
+                outputs = model(images).float()
+                if run.recipe.flip_average:
+                    outputs = (outputs + model(images.flip(3)).float()) / 2
+            logits.append(outputs)
             labels.append(batch.labels)
             if bar is not None:
                 bar.advance(min(run.recipe.batch_size, run.val.num_samples - (step - 1) * run.recipe.batch_size))
             if step % run.heartbeat == 0 and run.ranks.sums(run.signals.received)[0]:
-                _save(run, state)
-                raise _stopped(run, state)
+                save(run, state)
+                raise stopped(run, state.epoch, state.step)
         everything = run.ranks.gather(torch.cat(logits)), run.ranks.gather(torch.cat(labels))
         return metrics.evaluate(*everything), metrics.confusion(*everything)
 
 
-def _finish_epoch(run: _Run, state: State, found: metrics.Metrics, confusion: Tensor) -> None:
+def _finish_epoch(run: Run, state: State, found: metrics.Metrics, confusion: Tensor) -> None:
     """Record the epoch; the checkpoint comes before the best weights, which can be made from it again."""
     auroc = found.macro_auroc
     state.rows.append(
@@ -333,7 +262,7 @@ def _finish_epoch(run: _Run, state: State, found: metrics.Metrics, confusion: Te
             "val_balanced_accuracy": found.balanced_accuracy,
             "val_classes_absent": found.classes_absent,
             "lr": state.optimiser.param_groups[0]["lr"],
-            "size": run.recipe.size,
+            "size": run.recipe.training_size(state.epoch),
             "images_per_second": round(run.train.num_samples / max(state.seconds, 1e-9), 1),
             "seconds": round(state.seconds, 2),
             "loader_wait": round(state.waited / max(state.seconds, 1e-9), 4),
@@ -344,86 +273,12 @@ def _finish_epoch(run: _Run, state: State, found: metrics.Metrics, confusion: Te
         state.class_auroc, state.confusion = list(found.class_auroc), confusion.tolist()
     state.epoch, state.step = state.epoch + 1, 0
     state.loss_sum = state.seconds = state.waited = 0.0
-    _save(run, state)
+    save(run, state)
     if run.ranks.first:
-        _publish(run, state)
+        publish(run, state)
     run.say(
         f"epoch {state.epoch}/{run.recipe.epochs}: macro AUROC {auroc:.4f}, micro {found.micro_auroc:.4f}, "
         f"top-1 {found.top1:.4f}, balanced accuracy {found.balanced_accuracy:.4f}, val loss {found.loss:.4f}"
         + ("" if math.isfinite(found.loss) else " (outputs on the validation file are not finite)")
         + (f" ({found.classes_absent} classes absent from validation)" if found.classes_absent else "")
-    )
-
-
-def _publish(run: _Run, state: State) -> None:
-    """Bring the run folder's products up to the state: also after a kill between checkpoint and products."""
-    run.folder.write_metrics(state.rows)
-    draw_curves(run.folder.curves, state.rows, synthetic=run.train.card.synthetic)
-    if state.best_epoch >= 0 and state.best_epoch == state.epoch - 1:
-        save_weights(run.folder.weights, state.model.state_dict(), _weights_metadata(run, state))
-
-
-def _weights_metadata(run: _Run, state: State) -> dict[str, Any]:
-    card = run.train.card
-    return {
-        "architecture": "resnet18, one channel",
-        "normalisation": {"mean": list(run.normalisation.mean), "std": list(run.normalisation.std)},
-        "size": run.recipe.size,
-        "classes": card.classes,
-        "card_sha256": card.sha256(),
-        "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples},
-        "synthetic": card.synthetic,
-        "metrics": state.rows[state.best_epoch],
-        "recipe": asdict(run.recipe),
-        "seed": run.config.seed,
-        "precision": run.precision.name,
-        "fastrad": fastrad.__version__,
-    }
-
-
-def _summary(run: _Run, state: State) -> dict[str, Any]:
-    return {
-        "best": state.rows[state.best_epoch],
-        "last": state.rows[-1],
-        "class_auroc": {
-            name: None if math.isnan(value) else value
-            for name, value in zip(run.train.card.classes, state.class_auroc, strict=True)
-        },
-        "confusion": state.confusion,
-        "synthetic": run.train.card.synthetic,
-    }
-
-
-def _save(run: _Run, state: State) -> None:
-    if run.ranks.first:
-        content = {"settings": run.settings, "loader": run.train.state_dict(), **state.content()}
-        write_checkpoint(run.folder.checkpoints, state.epoch * run.steps + state.step, content)
-
-
-def _resume(run: _Run, state: State) -> None:
-    content, refused = newest_checkpoint(run.folder.checkpoints, run.settings)
-    for line in refused:
-        run.say(line)
-    if content is None:
-        run.say(f"{run.folder.path}: no checkpoint yet, training starts from the beginning")
-        return
-    state.load(content)
-    if state.step:
-        run.train.load_state_dict(content["loader"])
-    run.say(f"going on after epoch {state.epoch}" + (f", step {state.step} of {run.steps}" if state.step else ""))
-    if run.ranks.first and state.rows and state.step == 0 and not _weights_are_of(run, state.best_epoch):
-        _publish(run, state)
-
-
-def _weights_are_of(run: _Run, epoch: int) -> bool:
-    if not run.folder.weights.is_file():
-        return epoch < 0
-    return load_weights(run.folder.weights).metadata["metrics"]["epoch"] == epoch + 1
-
-
-def _stopped(run: _Run, state: State) -> Stopped:
-    return Stopped(
-        run.signals.received,
-        f"stopped by a signal in epoch {state.epoch + 1} after step {state.step} of {run.steps}; a checkpoint is in "
-        f"{run.folder.checkpoints}: go on with --resume",
     )

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-_MODULES = ("model", "optimiser", "scaler")
+from fastrad.training.ema import AveragedWeights
+
+_MODULES = ("model", "optimiser", "scaler", "averaged")
 
 
 @dataclass
@@ -24,6 +26,8 @@ class State:
     ----------
     model, optimiser, scaler
         Without wrappers, so that the names are torchvision's for any number of ranks.
+    averaged : AveragedWeights or None
+        The moving average of the weights, where the recipe asks for one.
     epoch, step : int
         Epochs that are finished, and steps done of the one that is not.
     loss_sum : float
@@ -43,6 +47,7 @@ class State:
     model: nn.Module
     optimiser: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    averaged: AveragedWeights | None = None
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
@@ -54,14 +59,23 @@ class State:
     class_auroc: list[float] = field(default_factory=list)
     confusion: list[list[int]] = field(default_factory=list)
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is validated and kept."""
+        return self.model if self.averaged is None else self.averaged.model
+
     def content(self) -> dict[str, Any]:
         """Tensors and plain values, for a checkpoint."""
         plain = {name: value for name, value in vars(self).items() if name not in _MODULES}
-        return {"progress": plain, **{name: getattr(self, name).state_dict() for name in _MODULES}}
+        return {"progress": plain, **{name: module.state_dict() for name, module in self._modules()}}
 
     def load(self, content: dict[str, Any]) -> None:
         """Go back to where `content` was taken."""
-        for name in _MODULES:
-            getattr(self, name).load_state_dict(content[name])
+        for name, module in self._modules():
+            module.load_state_dict(content[name])
         for name, value in content["progress"].items():
             setattr(self, name, value)
+
+    def _modules(self) -> list[tuple[str, Any]]:
+        parts: list[tuple[str, Any]] = [("model", self.model), ("optimiser", self.optimiser), ("scaler", self.scaler)]
+        return parts if self.averaged is None else [*parts, ("averaged", self.averaged.model)]

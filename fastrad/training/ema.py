@@ -1,0 +1,58 @@
+"""A moving average of the weights, evaluated in place of the last ones.
+
+In: the model after each step. Out: a copy with averaged weights whose batch statistics are computed anew on training
+images, since an average of running statistics belongs to no network that ever was (Izmailov et al., Averaging weights
+leads to wider optima, UAI 2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+
+
+class AveragedWeights:
+    """An exponential moving average of a model's parameters.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Where the average starts.
+    decay : float
+        Share of the old average kept at each step; less in the first steps, (1 + n) / (10 + n) in step n.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.model = deepcopy(model).requires_grad_(False)
+        self.decay = decay
+
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take in the model after step `step` (from 0) of the run."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        averaged = [value.detach() for value in self.model.parameters()]
+        current = [value.detach() for value in model.parameters()]
+        torch._foreach_lerp_(averaged, current, 1 - decay)
+
+    def recompute_statistics(
+        self, batches: Iterable[Tensor], average: Callable[[list[Tensor]], None] = lambda buffers: None
+    ) -> None:
+        """Set the running statistics of batch normalisation to the plain mean over `batches` of model inputs.
+
+        `average` brings this process's statistics together with those of the other ranks.
+        """
+        layers = [layer for layer in self.model.modules() if isinstance(layer, nn.BatchNorm2d)]
+        momenta = [layer.momentum for layer in layers]
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # torch's word for a plain mean over all batches
+        self.model.train()
+        with torch.no_grad():
+            for images in batches:
+                self.model(images)
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+        average([buffer for buffer in self.model.buffers() if buffer.is_floating_point()])
+        self.model.eval()

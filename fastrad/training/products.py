@@ -1,0 +1,107 @@
+"""What a run leaves behind: checkpoints, and the files of its folder.
+
+In: the run and its state. Out: `config.json`, `metrics.csv`, `weights.safetensors`, `learning_curve.png`,
+`summary.json` and checkpoints; and the way back from these.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+import fastrad
+from fastrad.model import load_weights, save_weights
+from fastrad.training.checkpoint import newest_checkpoint, write_checkpoint
+from fastrad.training.curves import draw_curves
+from fastrad.training.run import Run
+from fastrad.training.state import State
+
+
+def record(run: Run) -> dict[str, Any]:
+    """The content of config.json: the settings, which decide the numbers, and the circumstances."""
+    return {
+        "settings": run.settings,
+        "train": str(run.config.train),
+        "val": str(run.config.val),
+        "classes": run.train.card.classes,
+        "synthetic": run.train.card.synthetic,
+        "peak_lr": run.recipe.peak_lr,
+        "device": run.ranks.device.type,
+        "ranks": run.ranks.world_size,
+        "engine": run.train.engine,
+        "workers": run.train.workers,
+        "threads": torch.get_num_threads(),
+        "versions": {"fastrad": fastrad.__version__, "torch": torch.__version__},
+    }
+
+
+def publish(run: Run, state: State) -> None:
+    """Bring the run folder's products up to the state: also after a kill between checkpoint and products."""
+    run.folder.write_metrics(state.rows)
+    draw_curves(run.folder.curves, state.rows, synthetic=run.train.card.synthetic)
+    if state.best_epoch >= 0 and state.best_epoch == state.epoch - 1:
+        save_weights(run.folder.weights, state.evaluated.state_dict(), _weights_metadata(run, state))
+
+
+def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
+    card = run.train.card
+    return {
+        "architecture": "resnet18, one channel",
+        "normalisation": {"mean": list(run.normalisation.mean), "std": list(run.normalisation.std)},
+        "size": run.recipe.size,
+        "classes": card.classes,
+        "card_sha256": card.sha256(),
+        "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples},
+        "synthetic": card.synthetic,
+        "metrics": state.rows[state.best_epoch],
+        "recipe": asdict(run.recipe),
+        "seed": run.config.seed,
+        "precision": run.precision.name,
+        "fastrad": fastrad.__version__,
+    }
+
+
+def summary(run: Run, state: State) -> dict[str, Any]:
+    """The content of summary.json: the best and the last epoch, AUROC by class, the confusion counts."""
+    return {
+        "best": state.rows[state.best_epoch],
+        "last": state.rows[-1],
+        "class_auroc": {
+            name: None if math.isnan(value) else value
+            for name, value in zip(run.train.card.classes, state.class_auroc, strict=True)
+        },
+        "confusion": state.confusion,
+        "synthetic": run.train.card.synthetic,
+    }
+
+
+def save(run: Run, state: State) -> None:
+    """Write a checkpoint."""
+    if run.ranks.first:
+        content = {"settings": run.settings, "loader": run.train.state_dict(), **state.content()}
+        write_checkpoint(run.folder.checkpoints, state.epoch * run.steps + state.step, content)
+
+
+def resume(run: Run, state: State) -> None:
+    """Go back to the newest sound checkpoint, where there is one, and say so."""
+    content, refused = newest_checkpoint(run.folder.checkpoints, run.settings)
+    for line in refused:
+        run.say(line)
+    if content is None:
+        run.say(f"{run.folder.path}: no checkpoint yet, training starts from the beginning")
+        return
+    state.load(content)
+    if state.step:
+        run.train.load_state_dict(content["loader"])
+    run.say(f"going on after epoch {state.epoch}" + (f", step {state.step} of {run.steps}" if state.step else ""))
+    if run.ranks.first and state.rows and state.step == 0 and not _weights_are_of(run, state.best_epoch):
+        publish(run, state)
+
+
+def _weights_are_of(run: Run, epoch: int) -> bool:
+    if not run.folder.weights.is_file():
+        return epoch < 0
+    return load_weights(run.folder.weights).metadata["metrics"]["epoch"] == epoch + 1
