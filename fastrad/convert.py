@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastrad.conversion.finish import finish
+from fastrad.conversion.destination import Destination, is_url
+from fastrad.conversion.finish import finish_beton
+from fastrad.conversion.finish_tars import finish_tars
 from fastrad.conversion.journal import Journal, finished_card
 from fastrad.conversion.plan import ConvertOptions, SplitPlan, plan_splits
 from fastrad.conversion.shard import changed_sources
@@ -39,13 +41,14 @@ class ConvertedFile:
 
     Attributes
     ----------
-    path : Path
+    path : str
+        Of the beton; of WebDataset shards, their card. A path or a URL.
     card : Card
     done_before : bool
         True where an earlier run had finished it.
     """
 
-    path: Path
+    path: str
     card: Card
     done_before: bool
 
@@ -126,7 +129,7 @@ class Preview:
     bytes_free: int
 
 
-def preview(manifest: Manifest, out_dir: Path, options: ConvertOptions) -> Preview:
+def preview(manifest: Manifest, out_dir: Path | str, options: ConvertOptions) -> Preview:
     """The plan of a conversion; nothing is written.
 
     Raises
@@ -135,17 +138,19 @@ def preview(manifest: Manifest, out_dir: Path, options: ConvertOptions) -> Previ
         As `convert`.
     """
     plans = plan_splits(manifest, options, None)
-    return Preview(plans, sum(_space(plan) for plan in plans if len(plan.rows)), _free_bytes(out_dir))
+    return Preview(
+        plans, sum(_space(plan) for plan in plans if len(plan.rows)), _free_bytes(Destination(out_dir).work_dir)
+    )
 
 
-def convert(manifest: Manifest, out_dir: Path, options: ConvertOptions | None = None) -> ConvertSummary:
+def convert(manifest: Manifest, out_dir: Path | str, options: ConvertOptions | None = None) -> ConvertSummary:
     """Convert every usable row of a manifest; go on where an earlier run with the same arguments stopped.
 
     Parameters
     ----------
     manifest : Manifest
-    out_dir : Path
-        Made where it does not exist.
+    out_dir : Path or str
+        A folder, made where it does not exist; for WebDataset shards also a URL that fsspec opens.
     options : ConvertOptions, optional
 
     Returns
@@ -160,12 +165,15 @@ def convert(manifest: Manifest, out_dir: Path, options: ConvertOptions | None = 
         If the disk is full or workers keep dying; what is done is kept.
     """
     options = options or ConvertOptions()
-    out_dir = Path(out_dir)
     started = time.monotonic()
+    if is_url(out_dir) and options.format == "beton":
+        raise InputError(f"{out_dir}: betons are written to local folders only; choose format webdataset for a URL")
+    destination = Destination(out_dir)
+    out_dir = destination.work_dir
     name_patient, key_path, key_made = _patient_names(manifest, out_dir, options)
     plans = plan_splits(manifest, options, name_patient)
     out_dir.mkdir(parents=True, exist_ok=True)
-    cards = {plan.name: finished_card(plan, out_dir) for plan in plans}
+    cards = {plan.name: finished_card(plan, destination) for plan in plans}
     notices: list[str] = []
     journals: list[Journal] = []
     try:
@@ -177,7 +185,10 @@ def convert(manifest: Manifest, out_dir: Path, options: ConvertOptions | None = 
         try:
             _convert_shards(todo, done, options)
             for journal in list(journals):
-                cards[journal.plan.name] = finish(journal, out_dir, name_patient)
+                if journal.plan.format == "beton":
+                    cards[journal.plan.name] = finish_beton(journal, out_dir, name_patient)
+                else:
+                    cards[journal.plan.name] = finish_tars(journal, destination, name_patient)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -189,8 +200,11 @@ def convert(manifest: Manifest, out_dir: Path, options: ConvertOptions | None = 
         for journal in journals:
             journal.close()
     before = {plan.name for plan in plans} - {journal.plan.name for journal in journals}
+    ending = "beton" if options.format == "beton" else "card.json"
     files = tuple(
-        ConvertedFile(out_dir / f"{name}.beton", card, name in before) for name, card in cards.items() if card
+        ConvertedFile(destination.place(f"{name}.{ending}"), card, name in before)
+        for name, card in cards.items()
+        if card
     )
     return ConvertSummary(
         files=files,
@@ -259,7 +273,7 @@ def _convert_shards(todo: list[Shard], done: list[Shard], options: ConvertOption
 
 
 def _space(plan: SplitPlan) -> int:
-    """Bytes that the conversion of a split needs on disk; JPEG lies there twice while its parts are joined."""
+    """Bytes that the conversion of a split needs on disk; what is not raw lies there twice while parts are joined."""
     return plan.estimated_bytes * (1 if plan.image.encode == "raw" else 2)
 
 

@@ -7,6 +7,7 @@ In: the archive's folder and how its images are to be stored. Out: `train.beton`
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,21 @@ _REASONS_SHOWN = 8
 _OPTIONS = [
     click.option("--size", type=int, default=224, show_default=True, help="Side of the stored square, pixels."),
     click.option("--fit", type=click.Choice(["pad", "squash", "crop"]), default="pad", show_default=True),
-    click.option("--encode", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True),
+    click.option(
+        "--format",
+        type=click.Choice(["beton", "webdataset"]),
+        default="beton",
+        show_default=True,
+        help="What to write.",
+    ),
+    click.option(
+        "--encode",
+        type=click.Choice(["raw", "jpeg", "png"]),
+        help="Betons: raw or jpeg; shards: png or jpeg. [raw, png]",
+    ),
     click.option("--quality", type=int, default=90, show_default=True, help="Of the JPEG, 1 to 100."),
+    click.option("--pass-png", is_flag=True, help="Put a PNG of nothing but such pixels into shards as it is."),
+    click.option("--shard-size", default="1GiB", show_default=True, metavar="BYTES", help="Of a tar, e.g. 500MB."),
     click.option("--window", metavar="LOW,HIGH", help="Stored values that become black and white. [the whole range]"),
     click.option("--workers", type=int, help="Processes. [the cores that may be used]"),
     click.option(
@@ -66,16 +80,16 @@ def command() -> None:
 
 @command.command("radimagenet")
 @click.argument("root", type=_FOLDER)
-@click.argument("out_dir", type=_FOLDER)
+@click.argument("out_dir")
 @_stored
-def radimagenet(root: Path, out_dir: Path, **options: Any) -> None:
+def radimagenet(root: Path, out_dir: str, **options: Any) -> None:
     """RadImageNet in ROOT (the folder with radiology_ai/ and the CSV files) into OUT_DIR."""
     _convert("radimagenet", root, out_dir, {}, options)
 
 
 @command.command("thyroid", cls=_WordsAfterLabels)
 @click.argument("root", type=_FOLDER, required=False)
-@click.argument("out_dir", type=_FOLDER, required=False)
+@click.argument("out_dir", required=False)
 @click.option("--layout", type=click.Choice([name for name in LAYOUTS if name != "radimagenet"]), help="What ROOT is.")
 @click.option("--table", type=_FOLDER, help="Layout table: the CSV. [ROOT/labels.csv]")
 @click.option("--columns", metavar="path=FILE,label=DX,...", help="Layout table: what the CSV's columns are called.")
@@ -88,7 +102,7 @@ def radimagenet(root: Path, out_dir: Path, **options: Any) -> None:
 @_stored
 def thyroid(
     root: Path | None,
-    out_dir: Path | None,
+    out_dir: str | None,
     layout: str | None,
     table: Path | None,
     columns: str | None,
@@ -122,28 +136,32 @@ def thyroid(
 
 
 @command.command("phantom")
-@click.argument("out_dir", type=_FOLDER)
+@click.argument("out_dir")
 @click.option("--kind", type=click.Choice(list(_PHANTOM_LAYOUTS)), required=True)
 @click.option("--images", type=int, required=True, help="How many images to generate.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @_stored
-def phantom(out_dir: Path, kind: str, images: int, seed: int, **options: Any) -> None:
+def phantom(out_dir: str, kind: str, images: int, seed: int, **options: Any) -> None:
     """Generated images: the archive goes to OUT_DIR/archive, the dataset files to OUT_DIR."""
     from fastrad.sources.phantom import write_phantom
 
-    archive = out_dir / "archive"
+    archive = Path(out_dir) / "archive"
     write_phantom(kind, archive, images=images, seed=seed, workers=options["workers"])
     _convert(_PHANTOM_LAYOUTS[kind], archive, out_dir, {}, options)
 
 
-def _convert(layout: str, root: Path, out_dir: Path, source: dict[str, Any], options: dict[str, Any]) -> None:
+def _convert(layout: str, root: Path, out_dir: str, source: dict[str, Any], options: dict[str, Any]) -> None:
+    from fastrad.conversion.destination import is_url
     from fastrad.convert import ConvertOptions, convert, preview
     from fastrad.sources import read_source
 
     dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
     kept = {name: value for name, value in source.items() if name != "table"}
-    chosen = ConvertOptions(**{**options, "window": _window(options["window"])}, source_options=kept)
-    manifest = read_source(layout, root, exclude=[out_dir], **source)
+    options["window"] = _window(options["window"])
+    options["shard_bytes"] = _bytes(options.pop("shard_size"))
+    options["encode"] = options["encode"] or ("raw" if options["format"] == "beton" else "png")
+    chosen = ConvertOptions(**options, source_options=kept)
+    manifest = read_source(layout, root, exclude=[] if is_url(out_dir) else [out_dir], **source)
     if dry_run:
         _print_preview(preview(manifest, out_dir, chosen), as_json)
         return
@@ -168,6 +186,14 @@ def _window(text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
+def _bytes(text: str) -> int:
+    units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
+    if found is None or found[2].upper() not in units:
+        raise InputError(f"--shard-size {text}: a number with B, kB, MB, GB, KiB, MiB or GiB is needed")
+    return int(float(found[1]) * units[found[2].upper()])
+
+
 def _print_preview(preview: Any, as_json: bool) -> None:
     files = [
         {
@@ -185,7 +211,7 @@ def _print_preview(preview: Any, as_json: bool) -> None:
         return
     for file in files:
         print(
-            f"{file['name']}.beton: {file['images']:,} images, {file['classes']} classes, "
+            f"{file['name']}: {file['images']:,} images, {file['classes']} classes, "
             f"{file['patients']:,} patients, {file['shards']} shards, {_size(file['bytes'])}"
         )
     print(f"needs {_size(preview.bytes_needed)}, {_size(preview.bytes_free)} are free; nothing was written")
@@ -203,7 +229,8 @@ def _print_summary(summary: Any) -> None:
             else f"  {card.samples:,} images"
         )
         print(f"  {len(card.classes)} classes: {counts}" + (f" and {more} more" if more > 0 else ""))
-        print(f"  {_size(card.bytes)}, mean {card.mean:.4f}, std {card.std:.4f} of pixel/255")
+        shards = f" in {len(card.files())} shards" if card.format == "webdataset" else ""
+        print(f"  {_size(card.bytes)}{shards}, mean {card.mean:.4f}, std {card.std:.4f} of pixel/255")
         if card.unlabelled["count"]:
             patients = card.unlabelled.get("patients")
             print(

@@ -5,7 +5,10 @@
     shard.py     what a worker does: one shard's images -> pages and a record (numpy and cv2 only)
     journal.py   the work folder: what is done, and whether it still fits source and options
     workers.py   runs shards on processes; a worker that dies costs a retry, then the file that kills it
-    finish.py    records -> header, metadata, allocation table and card of the finished file
+    sinks.py     encoded images -> pages of a beton, or a stretch of a tar
+    finish.py, finish_tars.py   records -> the finished beton, or shards with their index
+    totals.py    records -> sums over the split, and the card
+    destination.py   a local folder or an fsspec URL
 
 The bytes of a file follow from its plan alone, not from the number of workers or from interruptions.
 """

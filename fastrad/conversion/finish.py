@@ -13,15 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-import fastrad
 from fastrad.conversion.journal import Journal
-from fastrad.conversion.plan import SplitPlan
 from fastrad.conversion.shard import read_arrays
+from fastrad.conversion.totals import Totals, make_card, nothing_stored
 from fastrad.errors import InputError
-from fastrad.pseudonym import hide_patient
 from fastrad.storage import layout
 from fastrad.storage.card import Card
 from fastrad.storage.writer import sync_folder, write_durably
@@ -30,7 +27,7 @@ from fastrad.storage.writer import sync_folder, write_durably
 _NO_COPY_RANGE = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP}
 
 
-def finish(journal: Journal, out_dir: Path, name_patient: Callable[[str], str] | None) -> Card:
+def finish_beton(journal: Journal, out_dir: Path, name_patient: Callable[[str], str] | None) -> Card:
     """Write what comes before and after the pages, put card and file in place, and delete the work folder.
 
     Raises
@@ -39,7 +36,7 @@ def finish(journal: Journal, out_dir: Path, name_patient: Callable[[str], str] |
         If not one image of the split could be stored.
     """
     plan = journal.plan
-    totals = _Totals(len(plan.classes))
+    totals = Totals(len(plan.classes))
     with open(journal.data, "r+b" if journal.data.exists() else "w+b") as data:
         page_hashes = _gather_pages(journal, data.fileno())
         table_start = plan.data_start + len(page_hashes) * plan.page_size
@@ -50,11 +47,11 @@ def finish(journal: Journal, out_dir: Path, name_patient: Callable[[str], str] |
             metadata, _ = read_arrays(str(journal.record(index)))
             metadata["f0"]["data_ptr"] += np.uint64(starts[index])
             table = layout.allocation_table(metadata, totals.stored).tobytes()
-            totals.add(journal, index, metadata)
+            totals.add(journal.finished_summary(index), metadata["f1"])
             metadata_at = _append(data.fileno(), metadata.tobytes(), metadata_at, metadata_hash)
             table_at = _append(data.fileno(), table, table_at, table_hash)
         if totals.stored == 0:
-            raise InputError(_nothing_stored(plan, totals))
+            raise InputError(nothing_stored(plan, totals))
         _append(data.fileno(), bytes(plan.data_start - metadata_at), metadata_at, metadata_hash)
         quality = plan.image.quality if plan.image.encode == "jpeg" else 0
         head = layout.head_bytes(
@@ -73,38 +70,13 @@ def finish(journal: Journal, out_dir: Path, name_patient: Callable[[str], str] |
         "allocation_table": table_hash.hexdigest(),
         "pages": page_hashes,
     }
-    card = _card(plan, totals, hashes, table_at, name_patient)
+    card = make_card(plan, totals, hashes, table_at, name_patient)
     path = out_dir / f"{plan.name}.beton"
     write_durably(Card.path_for(path), card.to_bytes())
     os.replace(journal.data, path)
     sync_folder(out_dir)
     journal.remove()
     return card
-
-
-class _Totals:
-    """What the shards' records add up to."""
-
-    def __init__(self, classes: int) -> None:
-        self.stored = self.value_sum = self.square_sum = self.pixels = 0
-        self.class_counts = np.zeros(classes, dtype=np.int64)
-        self.quarantined: list[tuple[int, str]] = []
-
-    def add(self, journal: Journal, index: int, metadata: np.ndarray) -> None:
-        summary = journal.summary(index)
-        assert summary is not None
-        self.stored += summary.stored
-        self.value_sum += summary.value_sum
-        self.square_sum += summary.square_sum
-        self.pixels += summary.pixels
-        self.class_counts += np.bincount(metadata["f1"], minlength=len(self.class_counts))
-        self.quarantined += summary.quarantined
-
-    def mean_and_std(self) -> tuple[float, float]:
-        """Of pixel / 255; population standard deviation, from exact integer sums."""
-        mean = self.value_sum / self.pixels
-        variance = (self.square_sum * self.pixels - self.value_sum**2) / self.pixels**2
-        return mean / 255, max(variance, 0.0) ** 0.5 / 255
 
 
 def _append(descriptor: int, content: bytes, position: int, digest: Any) -> int:
@@ -120,8 +92,7 @@ def _shard_starts(journal: Journal) -> list[int]:
     """Byte position of each shard's first page."""
     starts, position = [], journal.plan.data_start
     for index in range(journal.plan.shards):
-        summary = journal.summary(index)
-        assert summary is not None
+        summary = journal.finished_summary(index)
         starts.append(position)
         position += len(summary.pages) * journal.plan.page_size
     return starts
@@ -131,8 +102,7 @@ def _gather_pages(journal: Journal, data: int) -> list[str]:
     """Bring the pages into the data file, where workers did not put them there already; return their hashes."""
     hashes: list[str] = []
     for index, start in enumerate(_shard_starts(journal)):
-        summary = journal.summary(index)
-        assert summary is not None
+        summary = journal.finished_summary(index)
         hashes += summary.pages
         if not journal.plan.shard_pages(index):
             with open(journal.record(index).with_suffix(".pages"), "rb") as pages:
@@ -152,71 +122,3 @@ def _copy(source: int, target: int, length: int, position: int) -> None:
         if copied == 0:
             raise InputError("a part file of the conversion is shorter than its record; delete the work folder")
         done += copied
-
-
-def _nothing_stored(plan: SplitPlan, totals: _Totals) -> str:
-    row, reason = totals.quarantined[0]
-    return (
-        f"{plan.manifest.root}: none of the {len(plan.rows)} images of {plan.name} could be stored, so no file is "
-        f"written; the first reason (row {row}): {reason}"
-    )
-
-
-def _card(
-    plan: SplitPlan,
-    totals: _Totals,
-    hashes: dict[str, Any],
-    size: int,
-    name_patient: Callable[[str], str] | None,
-) -> Card:
-    mean, std = totals.mean_and_std()
-    manifest = plan.manifest
-    patient = manifest.table["patient"]
-    unlabelled = np.flatnonzero(manifest.unlabelled & (manifest.table["split"] == plan.split).to_numpy())
-    return Card(
-        name=plan.name,
-        format="beton",
-        synthetic=manifest.synthetic,
-        layout=manifest.layout,
-        split=plan.split,
-        samples=totals.stored,
-        classes=list(plan.classes),
-        class_counts=dict(zip(plan.classes, totals.class_counts.tolist(), strict=True)),
-        patients=list(plan.patient_names),
-        patient_ids=plan.patient_ids,
-        manifest_sha256=plan.manifest_sha256,
-        parameters=plan.parameters(),
-        mean=mean,
-        std=std,
-        bytes=size,
-        hashes=hashes,
-        quarantined=_quarantine(plan, totals, name_patient),
-        unlabelled={
-            "count": len(unlabelled),
-            "patients": len(set(patient.iloc[unlabelled]) - {""}),
-            "rows": unlabelled.tolist(),
-        },
-        notes=list(manifest.notes),
-        source_options=dict(plan.source_options),
-        versions={
-            "fastrad": fastrad.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-        },
-    )
-
-
-def _quarantine(plan: SplitPlan, totals: _Totals, name_patient: Callable[[str], str] | None) -> list[dict[str, Any]]:
-    """What the source or the conversion could not use, in row order, without patient ids."""
-    table = plan.manifest.table
-    refused = np.flatnonzero((table["reason"] != "").to_numpy() & (table["split"] == plan.split).to_numpy())
-    reasons = dict(zip(refused.tolist(), table["reason"].iloc[refused].tolist(), strict=True))
-    reasons.update(totals.quarantined)
-    entries = []
-    for row in sorted(reasons):
-        path, patient = table["path"].iloc[row], table["patient"].iloc[row]
-        reason = reasons[row]
-        if name_patient is not None and patient:
-            path, reason = (hide_patient(text, patient, name_patient(patient)) for text in (path, reason))
-        entries.append({"row": row, "path": path, "reason": reason})
-    return entries

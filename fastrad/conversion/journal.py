@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 from typing import IO, Any
 
+from fastrad.conversion.destination import Destination
 from fastrad.conversion.plan import SplitPlan, fingerprint
 from fastrad.conversion.shard import ShardRecord, ShardTask, read_mark, read_summary
 from fastrad.errors import FormatError, InputError
@@ -26,8 +27,8 @@ class Journal:
     Parameters
     ----------
     plan : SplitPlan
-    out_dir : Path
-        Where the finished file goes.
+    work_dir : Path
+        Where the work folder goes.
 
     Raises
     ------
@@ -36,9 +37,9 @@ class Journal:
         are named).
     """
 
-    def __init__(self, plan: SplitPlan, out_dir: Path) -> None:
+    def __init__(self, plan: SplitPlan, work_dir: Path) -> None:
         self.plan = plan
-        self.folder = out_dir / f".{plan.name}.work"
+        self.folder = work_dir / f".{plan.name}.work"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         self.poison: dict[int, dict[int, str]] = {}
@@ -88,6 +89,12 @@ class Journal:
         """What shard `index` holds; None where it is not finished."""
         return read_summary(str(self.record(index)))
 
+    def finished_summary(self, index: int) -> ShardRecord:
+        """What the finished shard `index` holds."""
+        summary = self.summary(index)
+        assert summary is not None
+        return summary
+
     def mark(self, index: int) -> tuple[int, int] | None:
         """How far the worker of shard `index` has got, and how much it has quarantined."""
         return read_mark(str(self.record(index)))
@@ -119,29 +126,36 @@ def differences(begun: dict, now: dict) -> str:
     return ", ".join(follow or words)
 
 
-def finished_card(plan: SplitPlan, out_dir: Path) -> Card | None:
-    """The card of the plan's finished file; None where there is none yet.
+def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
+    """The card of the plan's finished files; None where they are not finished.
 
     Raises
     ------
     InputError
-        If the file that is there was made from another source or with other options (they are named).
+        If what is there was made from another source or with other options (they are named), or was cut.
     """
-    path = out_dir / f"{plan.name}.beton"
-    if not path.exists():
+    name = f"{plan.name}.card.json"
+    text = out.read(name)
+    if text is None:
+        if plan.format == "beton" and out.size(f"{plan.name}.beton") is not None:
+            raise InputError(f"{out.place(plan.name)}.beton: its card is missing; delete it, or choose another OUT_DIR")
         return None
     try:
-        card = Card.read(path)
-        whole = path.stat().st_size == card.bytes
+        card = Card.from_bytes(text, out.place(name))
     except FormatError as error:
-        raise InputError(f"{path}: cannot be used ({error}); delete it, or choose another OUT_DIR") from error
-    if not whole:
-        raise InputError(f"{path}: the file that is there was cut or altered; delete it, or choose another OUT_DIR")
+        raise InputError(f"{error}; or delete it, or choose another OUT_DIR") from error
     changed = differences(_fingerprint_of(card), plan.fingerprint())
     if changed:
         raise InputError(
-            f"{path}: is finished, but since then {changed}; delete it with its card, or choose another OUT_DIR"
+            f"{out.place(name)}: is of a finished conversion, but since then {changed}; delete it with its files, or "
+            "choose another OUT_DIR"
         )
+    for file, size in card.files():
+        found = out.size(file)
+        if found is None and card.format == "beton":
+            return None  # the card is put in place first
+        if found != size:
+            raise InputError(f"{out.place(file)}: was cut, altered or deleted; delete its card to convert again")
     return card
 
 

@@ -22,8 +22,10 @@ from fastrad.errors import InputError
 from fastrad.imaging import FIT_MODES
 from fastrad.manifest import Manifest
 from fastrad.storage import layout
+from fastrad.storage.tar import BLOCK
 
 MAX_SIZE = 8192
+ENCODINGS = {"beton": ("raw", "jpeg"), "webdataset": ("png", "jpeg")}
 ROWS_A_SHARD = 2048  # about a second of decoding: little is lost by a crash, and the journal stays small
 _SMALL_FILE = 8 * layout.DEFAULT_PAGE_SIZE
 
@@ -38,10 +40,16 @@ class ConvertOptions:
         Side of the stored square, in pixels.
     fit : str
         "pad" (keeps the aspect ratio), "squash" or "crop".
+    format : str
+        "beton" or "webdataset".
     encode : str
-        "raw" or "jpeg".
+        For betons "raw" or "jpeg", for shards "png" or "jpeg".
     quality : int
         Of the JPEG, 1 to 100.
+    pass_png : bool
+        Put a source PNG into shards as it is, where it is gray, of the right size, and holds nothing but pixels.
+    shard_bytes : int
+        Size of a shard at most.
     window : (float, float) or None
         Stored values that become black and white; None for the whole range of the file's type.
     workers : int or None
@@ -56,8 +64,11 @@ class ConvertOptions:
 
     size: int = 224
     fit: str = "pad"
+    format: str = "beton"
     encode: str = "raw"
     quality: int = 90
+    pass_png: bool = False
+    shard_bytes: int = 1 << 30
     window: tuple[float, float] | None = None
     workers: int | None = None
     pseudonym_key: Path | None = None
@@ -69,8 +80,14 @@ class ConvertOptions:
             raise InputError(f"size {self.size}: choose 1 to {MAX_SIZE} pixels")
         if self.fit not in FIT_MODES:
             raise InputError(f"fit {self.fit!r}: choose one of {', '.join(FIT_MODES)}")
-        if self.encode not in layout.MODES:
-            raise InputError(f"encode {self.encode!r}: choose raw or jpeg")
+        if self.format not in ENCODINGS:
+            raise InputError(f"format {self.format!r}: choose one of {', '.join(ENCODINGS)}")
+        if self.encode not in ENCODINGS[self.format]:
+            raise InputError(f"encode {self.encode!r}: {self.format} stores {' or '.join(ENCODINGS[self.format])}")
+        if self.pass_png and self.encode != "png":
+            raise InputError("PNG are passed through into shards of PNG only: choose format webdataset, encode png")
+        if self.shard_bytes < 1:
+            raise InputError(f"a shard of {self.shard_bytes} bytes: at least one is needed")
         if not 1 <= self.quality <= 100:
             raise InputError(f"quality {self.quality}: choose 1 to 100")
         if self.window is not None and not self.window[1] > self.window[0]:
@@ -81,7 +98,7 @@ class ConvertOptions:
     @property
     def image(self) -> ImageOptions:
         """The part that decides about pixels."""
-        return ImageOptions(self.size, self.fit, self.encode, self.quality, self.window)
+        return ImageOptions(self.size, self.fit, self.encode, self.quality, self.window, self.pass_png)
 
 
 @dataclass(frozen=True)
@@ -103,9 +120,11 @@ class SplitPlan:
         "pseudonym", "kept" or "none".
     image : ImageOptions
     page_size : int
-        Bytes.
+        Bytes; 0 where the split becomes tar files.
     shard_rows : int
-        Images a shard.
+        Images a shard of the work.
+    tar_bytes : int
+        Size of a tar file at most; 0 for a beton.
     source_options : mapping
         As in `ConvertOptions`.
     """
@@ -123,7 +142,13 @@ class SplitPlan:
     image: ImageOptions
     page_size: int
     shard_rows: int
+    tar_bytes: int
     source_options: Mapping[str, Any]
+
+    @property
+    def format(self) -> str:
+        """ "beton" or "webdataset"."""
+        return "webdataset" if self.tar_bytes else "beton"
 
     @property
     def shards(self) -> int:
@@ -152,20 +177,24 @@ class SplitPlan:
 
     @property
     def estimated_bytes(self) -> int:
-        """Size of the finished file: exact for raw, a cautious guess (a quarter of raw) for JPEG."""
-        records = len(self.rows) * (layout.METADATA.itemsize + layout.ALLOCATION.itemsize)
+        """Size of what is written: exact for raw, cautious guesses for JPEG (a quarter of raw) and PNG (as raw)."""
         if self.image.encode == "raw":
             pages = sum(self.shard_pages(index) for index in range(self.shards))
             return self.data_start + pages * self.page_size + len(self.rows) * layout.ALLOCATION.itemsize
-        return records + len(self.rows) * self.image.size**2 // 4 + (self.shards + 1) * self.page_size
+        image = self.image.size**2 // (4 if self.image.encode == "jpeg" else 1)
+        beside = 5 * BLOCK if self.tar_bytes else layout.METADATA.itemsize + layout.ALLOCATION.itemsize
+        return len(self.rows) * (image + beside) + (self.shards + 1) * self.page_size
 
     def parameters(self) -> dict[str, Any]:
         """The card's `parameters`."""
-        parameters = asdict(self.image)
-        if self.image.encode == "raw":
+        parameters = {"format": self.format, **asdict(self.image)}
+        if self.image.encode != "jpeg":
             parameters["quality"] = None
         if self.image.window is not None:
             parameters["window"] = list(self.image.window)
+        if self.tar_bytes:
+            return {**parameters, "shard_bytes": self.tar_bytes, "shard_rows": self.shard_rows}
+        del parameters["pass_png"]
         return {**parameters, "page_size": self.page_size, "shard_rows": self.shard_rows}
 
     def fingerprint(self) -> dict[str, Any]:
@@ -190,6 +219,10 @@ class SplitPlan:
             options=self.image,
         )
 
+    @property
+    def _names_beside(self) -> bool:
+        return bool(self.tar_bytes and self.patient_names)
+
     def task(self, index: int, data: Path, record: Path, poison: dict[int, str]) -> ShardTask:
         """The work on shard `index`: pages into `data`, the record at `record`."""
         here = slice(index * self.shard_rows, (index + 1) * self.shard_rows)
@@ -202,6 +235,8 @@ class SplitPlan:
             rows=rows,
             labels=self.labels[here],
             patients=self.patients[here],
+            classes=self.classes,
+            patient_names=[self.patient_names[k] for k in self.patients[here]] if self._names_beside else None,
             page_size=self.page_size,
             pages=pages,
             data=str(data),
@@ -280,6 +315,7 @@ def plan_splits(
         rows = np.flatnonzero(usable & (table["split"] == split).to_numpy())
         patients, names = _patients(manifest, rows, name_patient)
         page_size, shard_rows = page_and_shard(len(rows), options.size, options.encode)
+        tar_bytes = options.shard_bytes if options.format == "webdataset" else 0
         kind = "none" if not names else "kept" if name_patient is None else "pseudonym"
         plans.append(
             SplitPlan(
@@ -294,8 +330,9 @@ def plan_splits(
                 patient_names=names,
                 patient_ids=kind,
                 image=options.image,
-                page_size=page_size,
+                page_size=0 if tar_bytes else page_size,
                 shard_rows=shard_rows,
+                tar_bytes=tar_bytes,
                 source_options=options.source_options,
             )
         )

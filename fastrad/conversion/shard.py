@@ -7,11 +7,9 @@ holds one page and one image at a time.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import struct
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,7 @@ import cv2
 import numpy as np
 
 from fastrad.conversion.images import SourceImages, UnusableImageError
-from fastrad.storage import layout
+from fastrad.conversion.sinks import PageSink, Sample, TarSink
 from fastrad.storage.writer import write_durably
 
 _MARK = struct.Struct("<qq")
@@ -37,8 +35,11 @@ class ShardTask:
     images : SourceImages
     rows, labels, patients : numpy.ndarray
         int64, one an image.
+    classes : tuple of str
+    patient_names : list of str or None
+        One an image, where they are stored beside it.
     page_size : int
-        Bytes.
+        Bytes; 0 for a stretch of a tar file instead of pages.
     pages : int
         How many pages the shard may fill; 0 where they go into a file of their own.
     data : str
@@ -55,12 +56,26 @@ class ShardTask:
     rows: np.ndarray
     labels: np.ndarray
     patients: np.ndarray
+    classes: tuple[str, ...]
+    patient_names: list[str] | None
     page_size: int
     pages: int
     data: str
     position: int
     record: str
     poison: dict[int, str]
+
+    def sink(self) -> PageSink | TarSink:
+        """Where the images go."""
+        if self.page_size == 0:
+            return TarSink(self.data)
+        return PageSink(self.data, self.position, self.page_size, self.pages)
+
+    def sample(self, index: int) -> Sample:
+        """What is stored beside image `index`."""
+        label, patient = int(self.labels[index]), int(self.patients[index])
+        name = None if self.patient_names is None or patient < 0 else self.patient_names[index]
+        return Sample(int(self.rows[index]), label, self.classes[label], patient, name)
 
 
 @dataclass(frozen=True)
@@ -72,7 +87,7 @@ class ShardRecord:
     stored : int
         Number of samples.
     pages : list of str
-        SHA-256 of each page.
+        SHA-256 of each page; none for a tar.
     quarantined : list of (row, reason)
     value_sum, square_sum, pixels : int
         Exact sums over the stored pixel values (0 to 255), padding left out.
@@ -88,63 +103,42 @@ class ShardRecord:
 
 def convert_shard(task: ShardTask) -> int:
     """Convert one shard and write its record; return the number of samples stored."""
-    options = task.images.options
-    metadata = np.zeros(len(task.rows), dtype=layout.METADATA)
+    sink = task.sink()
+    samples = np.zeros(len(task.rows), dtype=sink.dtype)
     stamps = np.empty((len(task.rows), 2), dtype=np.int64)
-    pages: list[str] = []
     quarantined: list[tuple[int, str]] = []
-    stored_count = value_sum = square_sum = pixels = 0
-    target = os.open(task.data, os.O_WRONLY | os.O_CREAT, 0o644)
+    stored = value_sum = square_sum = pixels = 0
     mark = os.open(task.record + ".at", os.O_WRONLY | os.O_CREAT, 0o644)
-
-    def write_page(page: layout.Page) -> None:
-        _write_all(target, page.content, task.position + page.number * task.page_size)
-        pages.append(hashlib.sha256(page.content).hexdigest())
-
+    finished = False
     try:
-        filler = layout.PageFiller(task.page_size, write_page)
-        for index, row in enumerate(task.rows.tolist()):
+        for index in range(len(task.rows)):
             os.pwrite(mark, _MARK.pack(index, len(quarantined)), 0)
             stamps[index] = task.images.stamp(index)
+            sample = task.sample(index)
             if index in task.poison:
-                quarantined.append((row, task.poison[index]))
+                quarantined.append((sample.row, task.poison[index]))
                 continue
             try:
-                image, content = task.images.load(index)
+                image, encoded = task.images.load(index)
             except UnusableImageError as error:
-                quarantined.append((row, str(error)))
+                quarantined.append((sample.row, str(error)))
                 continue
+            top, left, height, width = encoded.content
+            content = image[top : top + height, left : left + width]
             value_sum += int(cv2.sumElems(content)[0])
-            square_sum += round(
-                cv2.norm(content, cv2.NORM_L2SQR)
-            )  # the square of a root: off by far less than one half
+            # cv2 squares a root: off by far less than one half
+            square_sum += round(cv2.norm(content, cv2.NORM_L2SQR))
             pixels += content.size
-            encoded = options.encoded(image)
-            record = metadata[stored_count]
-            size = options.size
-            record["f0"] = (filler.place(encoded.data), len(encoded), size, size, layout.MODES[options.encode])
-            record["f1"], record["f2"], record["f3"] = task.labels[index], task.patients[index], row
-            record["f4"] = zlib.crc32(encoded)
-            stored_count += 1
-        filler.flush()
-        while len(pages) < task.pages:  # a shard that shrank must not keep pages of an earlier attempt
-            write_page(layout.Page(len(pages), memoryview(bytes(task.page_size))))
-        if not task.pages:
-            os.ftruncate(target, len(pages) * task.page_size)
+            sink.store(samples[stored], encoded, sample)
+            stored += 1
         os.pwrite(mark, _MARK.pack(len(task.rows), len(quarantined)), 0)
-        os.fdatasync(target)
+        finished = True
     finally:
-        os.close(target)
         os.close(mark)
-    record_of_shard = ShardRecord(stored_count, pages, quarantined, value_sum, square_sum, pixels)
-    write_record(task.record, record_of_shard, metadata[:stored_count], stamps)
-    return stored_count
-
-
-def _write_all(descriptor: int, content: memoryview, position: int) -> None:
-    while content:
-        written = os.pwrite(descriptor, content, position)
-        content, position = content[written:], position + written
+        sink.close(finished)
+    summary = ShardRecord(stored, sink.hashes, quarantined, value_sum, square_sum, pixels)
+    write_record(task.record, summary, samples[:stored], stamps)
+    return stored
 
 
 def write_record(record: str, summary: ShardRecord, metadata: np.ndarray, stamps: np.ndarray) -> None:

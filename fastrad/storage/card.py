@@ -63,8 +63,10 @@ class Card:
     versions : dict
         Of fastrad and the libraries that decided on the bytes.
     hashes : dict
-        `algorithm`, and the hexadecimal digests `header` (header and field descriptors), `metadata` (metadata and the
-        gap up to the first page), `allocation_table` and `pages` (a list, one a page, padding included).
+        Of a beton: `algorithm`, and the hexadecimal digests `header` (header and field descriptors), `metadata`
+        (metadata and the gap up to the first page), `allocation_table` and `pages` (a list, one a page, padding
+        included). Of WebDataset shards: `algorithm` and `shards`, a list with `name`, `samples`, `bytes`, `sha256`
+        and `index_sha256` of each.
     """
 
     name: str
@@ -102,6 +104,12 @@ class Card:
         """The card's own hash, which names the dataset in everything made from it."""
         return _SELF_HASH.findall(self.to_bytes())[-1].decode()
 
+    def files(self) -> list[tuple[str, int]]:
+        """Name and size in bytes of each file that the card speaks of."""
+        if self.format == "beton":
+            return [(f"{self.name}.beton", self.bytes)]
+        return [(shard["name"], shard["bytes"]) for shard in self.hashes["shards"]]
+
     @staticmethod
     def path_for(dataset: Path | str) -> Path:
         """Where the card of `NAME.beton` is: `NAME.card.json` in the same folder."""
@@ -124,16 +132,27 @@ class Card:
             text = path.read_bytes()
         except FileNotFoundError:
             raise FormatError(f"{path}: the card is missing; it belongs beside the dataset file: copy both") from None
+        return cls.from_bytes(text, str(path))
+
+    @classmethod
+    def from_bytes(cls, text: builtins.bytes, name: str) -> Card:
+        """A card out of its bytes; `name` stands for it in errors.
+
+        Raises
+        ------
+        FormatError
+            If it does not match its own hash.
+        """
         found = list(_SELF_HASH.finditer(text))
         if not found:
-            raise FormatError(f"{path}: is cut short or no fastrad card; copy it again, or convert again")
+            raise FormatError(f"{name}: is cut short or no fastrad card; copy it again, or convert again")
         start, end = found[-1].span(1)
         blank = text[:start] + _NO_HASH.encode() + text[end:]
         if hashlib.sha256(blank).hexdigest().encode() != text[start:end]:
-            raise FormatError(f"{path}: the card was altered (its own hash differs); copy it again, or convert again")
+            raise FormatError(f"{name}: the card was altered (its own hash differs); copy it again, or convert again")
         content = json.loads(text)
         version = content.pop("card_version")
         content.pop("card_sha256")
         if version != CARD_VERSION:
-            raise FormatError(f"{path}: card version {version}, this fastrad reads {CARD_VERSION}; convert again")
+            raise FormatError(f"{name}: card version {version}, this fastrad reads {CARD_VERSION}; convert again")
         return cls(**content)

@@ -30,6 +30,16 @@ def encode_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     return encoded.reshape(-1)
 
 
+def encode_png(image: np.ndarray) -> np.ndarray:
+    """An 8-bit gray PNG, uint8, shape (bytes,), of a gray image (H, W) uint8."""
+    import cv2
+
+    done, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    if not done:
+        raise InputError(f"an image of shape {image.shape} cannot be encoded as PNG")
+    return encoded.reshape(-1)
+
+
 def write_durably(path: Path, content: bytes) -> None:
     """Write `path` as a whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

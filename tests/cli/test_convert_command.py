@@ -80,7 +80,7 @@ def test_verify_is_silent_about_sound_files_and_loud_about_others(ddti_beton, dd
 def test_dry_run_writes_nothing(ddti_root, tmp_path):
     words = ("convert", "thyroid", ddti_root, tmp_path / "out", "--layout", "ddti", "--dry-run")
     said = fastrad(*words, config=tmp_path / "config").stdout
-    assert "all.beton: 349 images, 2 classes, 298 patients" in said
+    assert "all: 349 images, 2 classes, 298 patients" in said
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "config").exists()
 
