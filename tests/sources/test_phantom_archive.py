@@ -3,7 +3,11 @@
 import csv
 import json
 import shutil
+import subprocess
+import sys
+import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -81,7 +85,14 @@ def test_thyroid_truth_matches_the_labels_and_stays_out_of_them(archives):
         assert len({row["label"] for row in labels if row["patient"] == patient}) == 1
 
 
-@pytest.mark.parametrize("kind", IMAGES)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "radiology",
+        pytest.param("thyroid", marks=pytest.mark.slow),
+        pytest.param("natural", marks=pytest.mark.slow),
+    ],
+)
 def test_bytes_do_not_depend_on_workers(archives, kind, tmp_path):
     write_phantom(kind, tmp_path / kind, images=IMAGES[kind], seed=5, workers=2, size=48)
     assert contents(tmp_path / kind) == contents(archives[kind])
@@ -134,6 +145,44 @@ def test_an_interrupted_archive_is_begun_afresh(archives, tmp_path):
     write_phantom("natural", tmp_path / "natural", images=IMAGES["natural"], seed=5, workers=1, size=48)
     assert contents(tmp_path / "natural") == contents(archives["natural"])
     assert not partial.exists()
+
+
+@pytest.mark.slow
+def test_a_killed_generation_leaves_no_worker_and_can_be_given_again(archives, tmp_path):
+    root = tmp_path / "natural"
+    script = tmp_path / "generate.py"
+    script.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from fastrad.sources.phantom import write_phantom\n"
+        "if __name__ == '__main__':\n"
+        "    write_phantom('natural', Path(sys.argv[1]), images=int(sys.argv[2]), seed=5, workers=2, size=48)\n"
+    )
+    parent = subprocess.Popen([sys.executable, str(script), str(root), "200000"], stderr=subprocess.DEVNULL)
+    partial = tmp_path / ".natural.partial"
+    until(lambda: next(partial.glob("*/*/*.png"), None) is not None)
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
+    parent.kill()
+    parent.wait()
+    assert len(children) >= 2
+    until(lambda: not any(is_running(child) for child in children))
+    assert not root.exists()
+    write_phantom("natural", root, images=IMAGES["natural"], seed=5, workers=1, size=48)
+    assert contents(root) == contents(archives["natural"])
+
+
+def until(reached: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def is_running(process: str) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_a_foreign_folder_under_the_temporary_name_is_kept(tmp_path):

@@ -12,10 +12,13 @@ import json
 import multiprocessing
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
@@ -159,7 +162,17 @@ def _draw_all(kind: str, root: Path, pictures: list[Picture], seed: int, size: i
 
 
 def _settle() -> None:
-    cv2.setNumThreads(1)  # the processes share the cores already
+    """Make a worker use one core, leave Ctrl-C to its parent, and end when the parent is gone, however it went."""
+    cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end_with_parent() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 def _draw_chunk(kind: str, root: Path, pictures: list[Picture], seed: int, size: int) -> int:
