@@ -21,7 +21,10 @@ COMMANDS = {
     "verify": "Prove a dataset file unchanged, or name what is damaged.",
     "audit": "Look for copies, leaks, blanks and burned-in text in datasets.",
     "pretrain": "Pretrain a ResNet-18 on a converted archive.",
+    "export": "Write pretrained weights for torchvision, timm or ONNX.",
     "compare": "Compare three initialisations on thyroid nodules.",
+    "predict": "Score new patients with the networks of a finished study.",
+    "report": "Write the tables, figures and page of a finished study again.",
     "demo": "Run the whole path on synthetic images.",
     "doctor": "Say what works here, what is missing, and the command that mends it.",
 }

@@ -34,6 +34,18 @@ import click
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="CSV patient,set[,fold] instead of drawn splits: by time, by site.",
 )
+@click.option(
+    "--learning-curve", metavar="25,50,100,all", help="Tune everything again with so many training patients a fold."
+)
+@click.option(
+    "--external", multiple=True, type=click.Path(path_type=Path), help="A further dataset to test on; may be repeated."
+)
+@click.option("--subgroup", "subgroups", multiple=True, metavar="COLUMN", help="Look at the test patients by COLUMN.")
+@click.option(
+    "--attributes",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="CSV patient,COLUMN... for --subgroup; by default the file of --splits.",
+)
 @click.option("--positive", metavar="LABEL", help="The class that counts as malignant, if it has another name.")
 @click.option("--batch-size", default=32, show_default=True, help="Images a training step.")
 @click.option("--learning-rate", default=3e-4, show_default=True, help="AdamW's peak.")
@@ -59,6 +71,10 @@ def command(
     folds: int,
     test_fraction: float,
     splits: Path | None,
+    learning_curve: str | None,
+    external: tuple[Path, ...],
+    subgroups: tuple[str, ...],
+    attributes: Path | None,
     positive: str | None,
     batch_size: int,
     learning_rate: float,
@@ -104,6 +120,10 @@ def command(
         seed=seed,
         test_fraction=test_fraction,
         splits=splits,
+        learning_curve=_numbers(learning_curve),
+        external=external,
+        subgroups=subgroups,
+        attributes=attributes,
         device=device,
         command=shlex.join(["fastrad", *sys.argv[1:]]),
     )
@@ -112,3 +132,12 @@ def command(
     print(
         f"written to {folder}: report.html, table.md, table.csv, table.json, roc.png, predictions.csv", file=sys.stderr
     )
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    """The numbers of `25,50,100,all`; all patients are always in the study."""
+    words = [word.strip() for word in text.split(",")] if text else []
+    numbers = [word for word in words if word != "all"]
+    if not all(word.isdigit() and int(word) > 0 for word in numbers):
+        raise click.UsageError(f"--learning-curve {text}: give numbers of patients, for example 25,50,100,all")
+    return tuple(int(word) for word in numbers)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 import sys
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -22,14 +21,16 @@ from numpy.typing import NDArray
 
 import fastrad
 from fastrad.errors import InputError
-from fastrad.model import Normalisation, save_weights, write_atomically
-from fastrad.storage import BetonFile
+from fastrad.model import write_atomically
 from fastrad.study.arms import Arm, make_arms
+from fastrad.study.confident_errors import write_errors
 from fastrad.study.dataset import StudyDataset, open_dataset
-from fastrad.study.evaluation import PREDICTION_COLUMNS
-from fastrad.study.fine_tuning import Recipe, Run, Task, fine_tune
+from fastrad.study.evaluation import evaluate
+from fastrad.study.external import external_file, external_name, read_attributes, score_external
+from fastrad.study.fine_tuning import Recipe
 from fastrad.study.report import write_report
-from fastrad.study.splits import TEST_FRACTION, Splits, make_splits, read_splits
+from fastrad.study.runs import Network, Protocol, development_normalisation, gather, tune
+from fastrad.study.splits import TEST_FRACTION, make_splits, read_splits, training_subset
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,14 @@ class CompareConfig:
         Share of the patients that is held out.
     splits : Path or None
         Take the splits from this file instead of drawing them.
+    learning_curve : tuple of int
+        Numbers of training patients for which everything is tuned once more, with the first seed.
+    external : tuple of Path
+        Further datasets, like `dataset`, that every network scores.
+    subgroups : tuple of str
+        Columns of `attributes` (or of `splits`) by whose values the test patients are looked at apart.
+    attributes : Path or None
+        A CSV `patient,COLUMN...`.
     device : str or None
         For example "cuda"; by default a GPU where there is one.
     command : str
@@ -73,6 +82,10 @@ class CompareConfig:
     seed: int = 0
     test_fraction: float = TEST_FRACTION
     splits: Path | None = None
+    learning_curve: tuple[int, ...] = ()
+    external: tuple[Path, ...] = ()
+    subgroups: tuple[str, ...] = ()
+    attributes: Path | None = None
     device: str | None = None
     command: str = ""
 
@@ -98,166 +111,66 @@ def compare(config: CompareConfig) -> Path:
         splits = read_splits(config.splits, dataset, folds=config.folds, seed=config.seed)
     else:
         splits = make_splits(dataset, test_fraction=config.test_fraction, folds=config.folds, seed=config.seed)
+    externals = [open_dataset(path, dataset.positive) for path in config.external]
+    attributes = _attributes(config, dataset)
     for notice in _notices(dataset, arms):
         print(f"notice: {notice}", file=sys.stderr)
     config.out.mkdir(parents=True, exist_ok=True)
     write_atomically(config.out / "splits.csv", splits.to_csv().encode())
-    normalisation = development_normalisation(dataset, splits)
-    _run_all(config, dataset, arms, splits, normalisation)
-    study = _record(config, dataset, arms, splits, normalisation)
-    write_atomically(config.out / "study.json", (json.dumps(study, indent=1) + "\n").encode())
-    write_report(config.out)
-    return config.out
-
-
-def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalisation:
-    """Mean and standard deviation of pixel / 255 over the development images; the test images have no say."""
-    file = BetonFile(dataset.path)
-    values = np.arange(256) / 255
-    histogram = np.zeros(256, dtype=np.int64)
-    for image in np.flatnonzero(~splits.test()[dataset.patient_of]):
-        histogram += np.bincount(file.decode(int(image)).ravel(), minlength=256)
-    mean = float((histogram * values).sum() / histogram.sum())
-    spread = float(np.sqrt((histogram * (values - mean) ** 2).sum() / histogram.sum()))
-    return Normalisation.gray(mean, max(spread, 1 / 255))
-
-
-def run_folder(out: Path, arm: str, seed: int, fold: int) -> Path:
-    """Where one network of the study is kept."""
-    return out / "runs" / f"{arm}-seed{seed}-fold{fold}"
-
-
-def _run_all(
-    config: CompareConfig, dataset: StudyDataset, arms: tuple[Arm, ...], splits: Splits, normalisation: Normalisation
-) -> None:
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    plan = [
-        (seed, fold, arm)
+    protocol = Protocol(dataset, splits, config.recipe, development_normalisation(dataset, splits))
+    networks = [
+        Network(arm, seed, fold)
         for seed in range(config.seed, config.seed + config.seeds)
         for fold in range(splits.folds)
         for arm in arms
     ]
-    settings = {(seed, fold, arm.name): _settings(config, dataset, arm, splits, seed, fold) for seed, fold, arm in plan}
-    finished = {
-        key for key, wanted in settings.items() if _is_finished(run_folder(config.out, key[2], key[0], key[1]), wanted)
-    }
-    if finished:
-        print(f"{len(finished)} of {len(plan)} runs are finished already and kept", file=sys.stderr)
-    for number, (seed, fold, arm) in enumerate(plan, start=1):
-        if (seed, fold, arm.name) in finished:
-            continue
-        task = _task(dataset, splits, fold, normalisation)
-        run = fine_tune(task, arm.weights, config.recipe, seed=seed, fold=fold, device=device)
-        _keep(config.out, settings[seed, fold, arm.name], run, dataset, task, arm, normalisation)
-        best = run.history[run.best_epoch - 1]
-        print(
-            f"[{number}/{len(plan)}] {arm.label}, seed {seed}, fold {fold}: validation AUROC {best.val_auroc:.3f} "
-            f"in epoch {run.best_epoch} of {len(run.history)}, {run.seconds:.1f} s, "
-            f"{run.images / run.seconds:.0f} training images/s",
-            file=sys.stderr,
-            flush=True,
-        )
-    folders = [run_folder(config.out, arm.name, seed, fold) for arm in arms for seed, fold, a in plan if a is arm]
-    parts = [pd.read_csv(folder / "predictions.csv", dtype={"patient": str}) for folder in folders]
-    table = pd.concat(parts, ignore_index=True)
-    write_atomically(config.out / "predictions.csv", table.to_csv(index=False).encode())
+    limited = [
+        Network(arm, config.seed, fold, patients)
+        for patients in sorted(set(config.learning_curve))
+        for fold in range(splits.folds)
+        for arm in arms
+    ]
+    for network in limited:  # before the first hour of training, not after it
+        training_subset(splits, network.fold, network.patients, network.seed)
+    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    runs = config.out / "runs"
+    tune([*networks, *limited], protocol, runs, device)
+    networks.sort(key=lambda network: arms.index(network.arm))
+    predictions = gather(networks, runs)
+    write_atomically(config.out / "predictions.csv", predictions.to_csv(index=False).encode())
+    for external in externals:
+        score_external(networks, runs, external, dataset, config.out / "external")
+    if attributes is not None:
+        table = attributes[splits.test()]
+        write_atomically(config.out / "subgroups.csv", table.to_csv(index_label="patient").encode())
+    if limited:
+        _write_learning_curve(config, predictions, limited, protocol)
+    study = _record(config, protocol, arms, externals)
+    write_atomically(config.out / "study.json", (json.dumps(study, indent=1) + "\n").encode())
+    write_errors(config.out, dataset, evaluate(predictions), predictions, config.recipe.size)
+    write_report(config.out)
+    return config.out
 
 
-def _task(dataset: StudyDataset, splits: Splits, fold: int, normalisation: Normalisation) -> Task:
-    def images(patients: NDArray[np.bool_]) -> NDArray[np.int64]:
-        return np.flatnonzero(patients[dataset.patient_of])
-
-    return Task(
-        dataset.path,
-        dataset.card.classes.index(dataset.positive),
-        normalisation,
-        dataset.labels,
-        dataset.patient_of,
-        images(splits.training(fold)),
-        images(splits.validation(fold)),
-        images(splits.test()),
-    )
+def _attributes(config: CompareConfig, dataset: StudyDataset) -> pd.DataFrame | None:
+    if not config.subgroups:
+        return None
+    path = config.attributes or config.splits
+    if path is None:
+        raise InputError("--subgroup needs --attributes FILE, a CSV with the columns patient and those of --subgroup")
+    return read_attributes(path, config.subgroups, dataset)
 
 
-def _settings(config: CompareConfig, dataset: StudyDataset, arm: Arm, splits: Splits, seed: int, fold: int) -> dict:
-    """Everything that a run's numbers depend on."""
-    return {
-        "arm": arm.name,
-        "seed": seed,
-        "fold": fold,
-        "weights_sha256": arm.sha256,
-        "dataset_sha256": dataset.card.sha256(),
-        "positive": dataset.positive,
-        "splits_sha256": hashlib.sha256(splits.to_csv().encode()).hexdigest(),
-        **asdict(config.recipe),
-    }
-
-
-def _is_finished(folder: Path, wanted: dict) -> bool:
-    if not folder.is_dir():
-        return False
-    found = json.loads((folder / "run.json").read_text())["settings"]
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise InputError(
-                f"{folder}: was made with {name} {found.get(name)}, now {value}; "
-                "give the study another --out, or repeat the former options"
-            )
-    return True
-
-
-def _keep(
-    out: Path, settings: dict, run: Run, dataset: StudyDataset, task: Task, arm: Arm, normalisation: Normalisation
+def _write_learning_curve(
+    config: CompareConfig, predictions: pd.DataFrame, limited: list[Network], protocol: Protocol
 ) -> None:
-    """Write a run's folder under a temporary name and rename it: a folder that exists is complete."""
-    folder = run_folder(out, settings["arm"], settings["seed"], settings["fold"])
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    parts = []
-    for name, positions, scores in (
-        ("val", task.validation, run.validation_scores),
-        ("test", task.test, run.test_scores),
-    ):
-        parts.append(
-            pd.DataFrame(
-                {
-                    "arm": settings["arm"],
-                    "seed": settings["seed"],
-                    "fold": settings["fold"],
-                    "set": name,
-                    "patient": [dataset.patients[index] for index in dataset.patient_of[positions]],
-                    "row": dataset.rows[positions],
-                    "label": dataset.labels[positions],
-                    "score": scores,
-                }
-            )[list(PREDICTION_COLUMNS)]
-        )
-    metadata = {
-        "normalisation": {"mean": list(normalisation.mean), "std": list(normalisation.std)},
-        "size": settings["size"],
-        "positive": dataset.positive,
-        "dataset": dataset.card.sha256(),
-        "synthetic": dataset.card.synthetic,
-        "arm": settings["arm"],
-        "flip_average": settings["flip_average"],
-    }
-    save_weights(partial / "weights.safetensors", run.state, metadata)
-    write_atomically(partial / "predictions.csv", pd.concat(parts).to_csv(index=False).encode())
-    write_atomically(
-        partial / "history.csv", pd.DataFrame([asdict(line) for line in run.history]).to_csv(index=False).encode()
-    )
-    record = {
-        "settings": settings,
-        "arm_label": arm.label,
-        "best_epoch": run.best_epoch,
-        "epochs": len(run.history),
-        "seconds": round(run.seconds, 2),
-        "training_images": run.images,
-        "synthetic": dataset.card.synthetic,
-    }
-    write_atomically(partial / "run.json", (json.dumps(record, indent=1) + "\n").encode())
-    partial.rename(folder)
+    """`learning_curve.csv`: the predictions of the first seed, whole and limited, with the column `patients`."""
+    everyone = min(int(protocol.splits.training(fold).sum()) for fold in range(protocol.splits.folds))
+    parts = [predictions[predictions["seed"] == config.seed].assign(patients=everyone)]
+    for network in limited:
+        parts.append(gather([network], config.out / "runs").assign(patients=network.patients))
+    table = pd.concat(parts, ignore_index=True)
+    write_atomically(config.out / "learning_curve.csv", table.to_csv(index=False).encode())
 
 
 def _notices(dataset: StudyDataset, arms: tuple[Arm, ...]) -> list[str]:
@@ -268,9 +181,8 @@ def _notices(dataset: StudyDataset, arms: tuple[Arm, ...]) -> list[str]:
     return notices
 
 
-def _record(
-    config: CompareConfig, dataset: StudyDataset, arms: tuple[Arm, ...], splits: Splits, normalisation: Normalisation
-) -> dict:
+def _record(config: CompareConfig, protocol: Protocol, arms: tuple[Arm, ...], externals: list[StudyDataset]) -> dict:
+    dataset, splits, normalisation = protocol.dataset, protocol.splits, protocol.normalisation
     card = dataset.card
     held_out = splits.test()
     on_test = held_out[dataset.patient_of]
@@ -318,6 +230,18 @@ def _record(
             "augmentation": "isotropic crops of at least 70 % of the area, horizontal flip",
             "normalisation": {"mean": normalisation.mean[0], "std": normalisation.std[0]},
         },
+        "external": [
+            {
+                "name": external_name(external),
+                "file": external_file(external),
+                "card_sha256": external.card.sha256(),
+                "synthetic": external.card.synthetic,
+                "patients": len(external.patients),
+                "images": len(external.rows),
+                "malignant": int(external.patient_labels.sum()),
+            }
+            for external in externals
+        ],
         "notices": _notices(dataset, arms),
         "versions": {
             "fastrad": fastrad.__version__,

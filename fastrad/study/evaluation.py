@@ -112,8 +112,15 @@ class StudyResult:
         return next(result for result in self.arms if result.arm == name)
 
 
-def evaluate(predictions: pd.DataFrame) -> StudyResult:
+def evaluate(predictions: pd.DataFrame, tested: str = "test") -> StudyResult:
     """Compute every figure of the study.
+
+    Parameters
+    ----------
+    predictions : table
+        As in `predictions.csv`.
+    tested : str
+        The value of `set` whose patients are tested: "test", or "external".
 
     Raises
     ------
@@ -131,22 +138,47 @@ def evaluate(predictions: pd.DataFrame) -> StudyResult:
         if runs[name] != runs[names[0]]:
             raise InputError(f"the arms {names[0]} and {name} have other seeds or folds: they cannot be compared")
     per_run = patient_scores(predictions, ["arm", "set", "seed", "fold"])
-    labels = predictions.groupby("patient")["label"].max()
-    test = {name: _test_scores(per_run, name) for name in names}
+    labels = predictions.groupby(["set", "patient"])["label"].max()
+    test = {name: _test_scores(per_run, name, tested) for name in names}
     patients = test[names[0]].index
     for name in names[1:]:
         if not test[name].index.equals(patients):
             raise InputError(f"the arms {names[0]} and {name} were tested on other patients: they cannot be compared")
-    y = labels.loc[patients].to_numpy(dtype=np.int64)
+    y = labels.loc[tested].loc[patients].to_numpy(dtype=np.int64)
     counts = statistics.resample_counts(y, repetitions=BOOTSTRAP_REPETITIONS)
     scores = {name: test[name].to_numpy() for name in names}
     return StudyResult(
         tuple(str(patient) for patient in patients),
         y,
         scores,
-        tuple(_arm_result(name, per_run, labels, y, scores[name], counts) for name in names),
+        tuple(_arm_result(name, per_run, labels, tested, scores[name], counts) for name in names),
         _differences(names, y, scores),
     )
+
+
+def learning_curve(predictions: pd.DataFrame) -> list[dict]:
+    """Test AUROC and its 95 % interval for each arm and number of training patients.
+
+    Parameters
+    ----------
+    predictions : table
+        The columns of `predictions.csv` and `patients`, the number of training patients of a run (the smallest over
+        the folds stands for all).
+
+    Returns
+    -------
+    list of dict
+        `arm`, `patients`, `auroc`, `low`, `high`.
+    """
+    labels = predictions.groupby("patient")["label"].max()
+    points = []
+    for (arm, patients), part in predictions.groupby(["arm", "patients"], sort=True):
+        test = _test_scores(patient_scores(part, ["arm", "set", "seed", "fold"]), str(arm))
+        y = labels.loc[test.index].to_numpy()
+        low, high = statistics.auroc_interval(y, test)
+        value = statistics.auroc(y, test)
+        points.append({"arm": arm, "patients": int(patients), "auroc": value, "low": low, "high": high})
+    return points
 
 
 def patient_scores(predictions: pd.DataFrame, by: Sequence[str]) -> pd.Series:
@@ -163,30 +195,34 @@ def _runs(predictions: pd.DataFrame) -> set[tuple[int, int]]:
     return set(zip(predictions["seed"], predictions["fold"], strict=True))
 
 
-def _test_scores(per_run: pd.Series, arm: str) -> pd.Series:
+def _test_scores(per_run: pd.Series, arm: str, tested: str = "test") -> pd.Series:
     """Mean over folds, then over seeds."""
-    return per_run.loc[(arm, "test")].groupby(["seed", "patient"]).mean().groupby("patient").mean()
+    return per_run.loc[(arm, tested)].groupby(["seed", "patient"]).mean().groupby("patient").mean()
 
 
 def _arm_result(
     name: str,
     per_run: pd.Series,
     labels: pd.Series,
-    y: NDArray[np.int64],
+    tested: str,
     scores: NDArray[np.float64],
     counts: NDArray[np.float64],
 ) -> ArmResult:
-    def auroc_of(part: pd.Series) -> float:
-        return statistics.auroc(labels.loc[part.index.get_level_values("patient")], part)
+    def auroc_by(table: pd.Series, set_: str, keys: list[str]) -> pd.Series:
+        known = labels.loc[set_]
+        return table.groupby(keys).apply(
+            lambda part: statistics.auroc(known.loc[part.index.get_level_values("patient")], part)
+        )
 
-    validation, test = per_run.loc[(name, "val")], per_run.loc[(name, "test")]
-    fold_auroc = validation.groupby(["seed", "fold"]).apply(auroc_of).unstack("fold").to_numpy()
-    run_test_auroc = test.groupby(["seed", "fold"]).apply(auroc_of).unstack("fold").to_numpy()
+    validation, test = per_run.loc[(name, "val")], per_run.loc[(name, tested)]
+    fold_auroc = auroc_by(validation, "val", ["seed", "fold"]).unstack("fold").to_numpy()
+    run_test_auroc = auroc_by(test, tested, ["seed", "fold"]).unstack("fold").to_numpy()
     by_seed = test.groupby(["seed", "patient"]).mean()
-    seed_test_auroc = by_seed.groupby("seed").apply(auroc_of).to_numpy()
+    seed_test_auroc = auroc_by(by_seed, tested, ["seed"]).to_numpy()
     by_fold = fold_auroc.mean(axis=0)
     out_of_fold = validation_scores(per_run, name)
-    threshold = decision.youden_threshold(labels.loc[out_of_fold.index], out_of_fold)
+    threshold = decision.youden_threshold(labels.loc["val"].loc[out_of_fold.index], out_of_fold)
+    y = labels.loc[tested].loc[test.index.get_level_values("patient").unique().sort_values()].to_numpy(dtype=np.int64)
     precision = statistics.average_precision(y, scores)
     replicates = statistics.bootstrap_average_precision(y, scores, counts)
     return ArmResult(

@@ -169,6 +169,18 @@ def fine_tune(
     odds = (1 - prevalence) / prevalence if recipe.class_weighting else 1.0
     positive_weight = torch.tensor(odds, device=device)
 
+    def score(positions: NDArray[np.int64], *, flip_average: bool) -> NDArray[np.float64]:
+        return score_images(
+            model,
+            task.path,
+            task.normalisation,
+            positions,
+            size=recipe.size,
+            batch_size=4 * recipe.batch_size,
+            device=device,
+            flip_average=flip_average,
+        )
+
     history: list[Epoch] = []
     best: tuple[float, float] = (-math.inf, -math.inf)
     best_state: dict[str, Tensor] = {}
@@ -192,7 +204,7 @@ def fine_tune(
             loss_sum += loss.detach() * len(batch.rows)
             seen += len(batch.rows)
         images += seen
-        scores = score_images(model, task, task.validation, recipe, device, flip_average=False) - math.log(odds)
+        scores = score(task.validation, flip_average=False) - math.log(odds)
         epoch_line = _validate(task, scores, epoch, float(loss_sum) / max(seen, 1))
         history.append(epoch_line)
         if (epoch_line.val_auroc, -epoch_line.val_loss) > best:
@@ -206,8 +218,7 @@ def fine_tune(
     stored["fc.bias"] = stored["fc.bias"] - math.log(odds)
     model.load_state_dict({key: value.float() for key, value in stored.items()})
     validation_scores, test_scores = (
-        score_images(model, task, positions, recipe, device, flip_average=recipe.flip_average)
-        for positions in (task.validation, task.test)
+        score(positions, flip_average=recipe.flip_average) for positions in (task.validation, task.test)
     )
     return Run(
         validation_scores,
@@ -222,14 +233,16 @@ def fine_tune(
 
 def score_images(
     model: nn.Module,
-    task: Task,
-    positions: NDArray[np.int64],
-    recipe: Recipe,
-    device: torch.device,
+    path: Path,
+    normalisation: Normalisation,
+    positions: NDArray[np.int64] | None,
     *,
+    size: int,
+    batch_size: int,
+    device: torch.device,
     flip_average: bool,
 ) -> NDArray[np.float64]:
-    """Logits of images, in the order of `positions`.
+    """Logits of the images at `positions` of a dataset file (None: all), in that order.
 
     Raises
     ------
@@ -237,11 +250,11 @@ def score_images(
         If one is not a number: training has diverged.
     """
     model.eval()
-    loader = Loader(task.path, 4 * recipe.batch_size, size=recipe.size, train=False, device=device, indices=positions)
+    loader = Loader(path, batch_size, size=size, train=False, device=device, indices=positions)
     parts = []
     with torch.inference_mode(), _autocast(device):
         for batch in loader:
-            images = task.normalisation.apply(batch.images)
+            images = normalisation.apply(batch.images)
             logits = model(images).float()
             if flip_average:
                 logits = (logits + model(images.flip(-1)).float()) / 2
@@ -249,8 +262,8 @@ def score_images(
     scores = torch.cat(parts).numpy().astype(np.float64)
     if not np.isfinite(scores).all():
         raise InputError(
-            f"{task.path}: {int((~np.isfinite(scores)).sum())} of {scores.size} scores are not numbers: "
-            f"training diverged at learning rate {recipe.learning_rate:g}; lower it"
+            f"{path}: {int((~np.isfinite(scores)).sum())} of {scores.size} scores are not numbers: the network has "
+            "diverged; lower the learning rate"
         )
     return scores
 

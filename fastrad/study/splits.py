@@ -165,6 +165,33 @@ def check_splits(splits: Splits, dataset: StudyDataset) -> None:
                 )
 
 
+def training_subset(splits: Splits, fold: int, patients: int | None, seed: int) -> NDArray[np.bool_]:
+    """The training part of a fold, or `patients` of its patients at the same prevalence.
+
+    A smaller subset lies within every larger one of the same seed and fold; None takes all.
+
+    Raises
+    ------
+    InputError
+        If the fold has fewer patients, or so few are asked for that a class would be missing.
+    """
+    training = splits.training(fold)
+    if patients is None:
+        return training
+    available = int(training.sum())
+    malignant = round(patients * float(splits.labels[training].mean()))
+    if patients >= available or not 0 < malignant < patients:
+        raise InputError(
+            f"learning curve: {patients} training patients cannot be drawn from the {available} of fold {fold} "
+            "with both classes among them; give other numbers"
+        )
+    rng = np.random.default_rng([seed, fold, 2])
+    chosen = np.zeros(len(training), dtype=bool)
+    for label, count in ((1, malignant), (0, patients - malignant)):
+        chosen[rng.permutation(np.flatnonzero(training & (splits.labels == label)))[:count]] = True
+    return chosen
+
+
 def _group_list(dataset: StudyDataset, patients: NDArray[np.int64], rng: np.random.Generator) -> list[NDArray]:
     """The groups among `patients` in random order, larger ones first: they are hardest to place."""
     groups = dataset.groups[patients]

@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Sequence
 
 from fastrad.study.arms import ABSTRACT_TEST_AUROC
 from fastrad.study.decision import Proportion
@@ -25,8 +26,21 @@ INTERVAL_NOTE = (
 )
 
 
-def table(study: dict, result: StudyResult) -> dict:
-    """Everything printed, as JSON values; what is undefined is None."""
+def table(
+    study: dict, result: StudyResult, external: Sequence[StudyResult] = (), subgroups: Sequence[dict] = ()
+) -> dict:
+    """Everything printed, as JSON values; what is undefined is None.
+
+    Parameters
+    ----------
+    study : dict
+        `study.json`.
+    result : StudyResult
+    external : sequence of StudyResult
+        One for each of the study's external datasets.
+    subgroups : sequence of dict
+        From `external.subgroups`.
+    """
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
     return {
         "synthetic": study["synthetic"],
@@ -36,6 +50,15 @@ def table(study: dict, result: StudyResult) -> dict:
         "seeds": study["protocol"]["seeds"],
         "arms": [_arm(labels[arm.arm], arm) for arm in result.arms],
         "differences": [_difference(labels, difference) for difference in result.differences],
+        "external": [
+            {
+                **{name: about[name] for name in ("name", "patients", "images", "malignant", "synthetic")},
+                "arms": [_arm(labels[arm.arm], arm) for arm in each.arms],
+                "differences": [_difference(labels, difference) for difference in each.differences],
+            }
+            for about, each in zip(study["external"], external, strict=True)
+        ],
+        "subgroups": list(subgroups),
         "conclusion": conclusion(study, result),
     }
 
@@ -166,6 +189,33 @@ def to_markdown(values: dict) -> str:
             for arm in values["arms"]
         ],
     )
+    for external in values["external"]:
+        lines += [
+            "",
+            f"External: {external['name']}, {external['patients']} patients, {external['images']} images, "
+            f"{external['malignant']} patients malignant{', synthetic' if external['synthetic'] else ''}.",
+            "",
+        ]
+        lines += _grid(
+            ["Arm", "External AUROC (95 % interval)"],
+            [
+                [arm["label"], _estimate(arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"])]
+                for arm in external["arms"]
+            ],
+        )
+    if values["subgroups"]:
+        lines += [""]
+        lines += _grid(
+            ["Test patients", "Malignant", *(arm["label"] for arm in values["arms"])],
+            [
+                [
+                    f"{group['column']} {group['value']}: {group['patients']}",
+                    str(group["malignant"]),
+                    *(subgroup_text(group["arms"].get(arm["arm"])) for arm in values["arms"]),
+                ]
+                for group in values["subgroups"]
+            ],
+        )
     lines += [
         "",
         f"AUPRC: average precision; a random score gives the prevalence, {test['prevalence']:.3f}. Thresholds were "
@@ -174,6 +224,52 @@ def to_markdown(values: dict) -> str:
         *(f"- {sentence}" for sentence in values["conclusion"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def subgroup_text(arm: dict | None) -> str:
+    """AUROC and interval of one arm in one subgroup."""
+    return "too few" if arm is None else _estimate(arm["auroc"], arm["low"], arm["high"], digits=2)
+
+
+def to_latex(values: dict) -> str:
+    """`table.tex`: the main table and the differences, for `\\input`; needs the package booktabs."""
+    lines = [f"% {SYNTHETIC_NOTE}"] if values["synthetic"] else []
+    lines += [r"\begin{tabular}{lrrrrr}", r"\toprule"]
+    lines += [
+        r"Arm & Patients & Malignant & CV AUROC, mean (SD) & Test AUROC (95\,\% interval) & Abstract \\",
+        r"\midrule",
+    ]
+    for arm in values["arms"]:
+        cells = [
+            _escaped(arm["label"]) + (" (synthetic)" if values["synthetic"] else ""),
+            f"{values['development']['patients']} + {values['test']['patients']}",
+            f"{values['development']['malignant']} + {values['test']['malignant']}",
+            f"{arm['cv_auroc']:.3f} ({arm['cv_auroc_sd']:.3f})",
+            _estimate(arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"]),
+            "--" if arm["abstract_test_auroc"] is None else f"{arm['abstract_test_auroc']:.2f}",
+        ]
+        lines.append(" & ".join(cells) + r" \\")
+    lines += [r"\midrule", r"Difference & & & $p$ & Estimate (95\,\% interval) & $p$, Holm \\", r"\midrule"]
+    for each in values["differences"]:
+        cells = [
+            f"{_escaped(each['a_label'])} $-$ {_escaped(each['b_label'])}",
+            "",
+            "",
+            _latex_p(each["p_value"]),
+            _estimate(each["difference"], each["low"], each["high"], sign="+"),
+            _latex_p(each["holm_p_value"]),
+        ]
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+def _latex_p(p: float | None) -> str:
+    return format_p(p).replace("< ", "$<$ ")
+
+
+def _escaped(text: str) -> str:
+    """Arm names may hold underscores."""
+    return text.replace("_", r"\_")
 
 
 def _number(value: float) -> float | None:

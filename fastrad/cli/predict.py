@@ -1,0 +1,28 @@
+"""`fastrad predict`: score new patients with the networks of a finished study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("predict")
+@click.argument("weights", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The table, as CSV.")
+@click.option("--device", help="For example cuda; by default a GPU where there is one.")
+def command(weights: tuple[Path, ...], source: Path, out: Path, device: str | None) -> None:
+    """Score SOURCE (a .beton file, the folder of all.beton, an image, or a folder of images) with WEIGHTS.
+
+    WEIGHTS are networks of `fastrad compare`, for example STUDY/runs/radimagenet-*/weights.safetensors; the score is
+    the mean logit over them.
+    """
+    from fastrad.model import write_atomically
+    from fastrad.study.predict import predict
+
+    table = predict(weights, source, device)
+    write_atomically(out, table.to_csv(index=False).encode())
+    unread = int(table["score"].isna().sum())
+    left_out = f", {unread} could not be read (see the column reason)" if unread else ""
+    print(f"{out}: {len(table) - unread} images scored by {len(weights)} networks{left_out}")

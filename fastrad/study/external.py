@@ -1,0 +1,138 @@
+"""Beyond the held-out test set: other datasets, and groups of its patients.
+
+In: the finished networks, a dataset from elsewhere; a table of the patients' attributes. Out: predictions with the
+set "external", kept in `external/`, and `subgroups.csv` with the attributes of the test patients.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from fastrad.errors import InputError
+from fastrad.model import write_atomically
+from fastrad.storage import BetonFile
+from fastrad.study import statistics
+from fastrad.study.dataset import StudyDataset
+from fastrad.study.evaluation import PREDICTION_COLUMNS, StudyResult
+from fastrad.study.predict import load_network, score_dataset
+from fastrad.study.runs import Network
+
+
+def external_name(dataset: StudyDataset) -> str:
+    """What an external dataset is called in the table: its file's name, or its folder's for `all.beton`."""
+    return dataset.path.parent.resolve().name if dataset.path.name == "all.beton" else dataset.path.stem
+
+
+def external_file(dataset: StudyDataset) -> str:
+    """The name of its predictions in `external/`."""
+    return f"{external_name(dataset)}-{dataset.card.sha256()[:8]}.csv"
+
+
+def score_external(
+    networks: Sequence[Network], runs: Path, dataset: StudyDataset, study: StudyDataset, folder: Path
+) -> Path:
+    """Score an external dataset with every network of the study; scores that are there already are kept.
+
+    Returns
+    -------
+    Path
+        The table, in `folder`: the columns of `predictions.csv`, with the set "external".
+
+    Raises
+    ------
+    InputError
+        If the two datasets share an image, or the external one has fewer than two patients of a class.
+    """
+    shared = len(_image_hashes(dataset) & _image_hashes(study))
+    if shared:
+        raise InputError(f"{dataset.path}: {shared} of its images are in the study's own dataset: it is not external")
+    for label, name in ((1, "malignant"), (0, "benign")):
+        count = int((dataset.patient_labels == label).sum())
+        if count < 2:
+            raise InputError(f"{dataset.path}: {count} {name} patients; an interval needs at least 2 of each class")
+    path = folder / external_file(dataset)
+    wanted = {(network.arm.name, network.seed, network.fold) for network in networks}
+    if path.is_file():
+        kept = pd.read_csv(path, dtype={"patient": str})
+        if set(zip(kept["arm"], kept["seed"], kept["fold"], strict=True)) == wanted:
+            return path
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    patients = [dataset.patients[index] for index in dataset.patient_of]
+    tables = [
+        pd.DataFrame(
+            {
+                "arm": network.arm.name,
+                "seed": network.seed,
+                "fold": network.fold,
+                "set": "external",
+                "patient": patients,
+                "row": dataset.rows,
+                "label": dataset.labels,
+                "score": score_dataset(
+                    [load_network(runs / network.name / "weights.safetensors")], dataset.path, device
+                )[0],
+            }
+        )[list(PREDICTION_COLUMNS)]
+        for network in networks
+    ]
+    folder.mkdir(exist_ok=True)
+    write_atomically(path, pd.concat(tables).to_csv(index=False).encode())
+    return path
+
+
+def read_attributes(path: Path, columns: Sequence[str], dataset: StudyDataset) -> pd.DataFrame:
+    """The wanted columns of a CSV `patient,COLUMN...`, as text, indexed by patient.
+
+    Raises
+    ------
+    InputError
+        If a column is missing, or a patient has two values.
+    """
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for name in ("patient", *columns):
+        if name not in table.columns:
+            raise InputError(f"{path}: has no column {name}; subgroups need patient,{','.join(columns)}")
+    table = table[["patient", *columns]].drop_duplicates()
+    twice = table["patient"][table["patient"].duplicated()]
+    if len(twice):
+        raise InputError(f"{path}: patient {twice.iloc[0]} has two values of {', '.join(columns)}; give one")
+    return table.set_index("patient").reindex(dataset.patients, fill_value="")
+
+
+def subgroups(result: StudyResult, attributes: pd.DataFrame) -> list[dict]:
+    """Test AUROC of each arm among the test patients of each value.
+
+    `arms` is empty where a class has fewer than two patients: nothing can be said.
+    """
+    known = attributes.reindex(result.patients, fill_value="")
+    groups = []
+    for column in known.columns:
+        for value in sorted(known[column].unique()):
+            inside = (known[column] == value).to_numpy()
+            y = result.labels[inside]
+            enough = min(int(y.sum()), int((1 - y).sum())) >= 2
+            arms: dict[str, dict[str, float]] = {}
+            for name, scores in result.scores.items():
+                if enough:
+                    low, high = statistics.auroc_interval(y, scores[inside])
+                    arms[name] = {"auroc": statistics.auroc(y, scores[inside]), "low": low, "high": high}
+            groups.append(
+                {
+                    "column": column,
+                    "value": value or "unknown",
+                    "patients": int(inside.sum()),
+                    "malignant": int(y.sum()),
+                    "arms": arms,
+                }
+            )
+    return groups
+
+
+def _image_hashes(dataset: StudyDataset) -> set[bytes]:
+    file = BetonFile(dataset.path)
+    return {hashlib.sha256(file.image_bytes(index).tobytes()).digest() for index in range(len(file))}

@@ -1,0 +1,171 @@
+"""Scores of patients that a study has not seen, from its finished networks.
+
+In: weights files of `fastrad compare` and a dataset file, or images in a folder. Out: a table with one line an image:
+`patient` or `path`, `row`, `score` (mean logit over the networks) and `probability`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import nn
+
+from fastrad.errors import InputError
+from fastrad.imaging import ImageError, fit, read_gray
+from fastrad.model import HEAD, Normalisation, load_weights, resnet18
+from fastrad.storage import BetonFile, write_beton
+from fastrad.study.fine_tuning import score_images
+
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm"))
+BATCH_SIZE = 128
+
+
+@dataclass(frozen=True)
+class StudyNetwork:
+    """A finished network and what its images must look like.
+
+    Attributes
+    ----------
+    model : nn.Module
+        One logit, evaluation mode.
+    normalisation : Normalisation
+    size : int
+        Input side, pixels.
+    flip_average : bool
+    stored_size, fit_mode, window : int, str, tuple or None
+        How the study's dataset was converted: images from a folder are treated alike.
+    """
+
+    model: nn.Module
+    normalisation: Normalisation
+    size: int
+    flip_average: bool
+    stored_size: int
+    fit_mode: str
+    window: tuple[float, float] | None
+
+
+def load_network(path: Path) -> StudyNetwork:
+    """Load one network of a study.
+
+    Raises
+    ------
+    InputError
+        If the file is of another origin: it lacks what a study writes.
+    """
+    weights = load_weights(path)
+    metadata = weights.metadata
+    head = weights.state.get(HEAD[0])
+    if "flip_average" not in metadata or weights.normalisation is None or head is None or len(head) != 1:
+        raise InputError(f"{path}: is not a network of a study; give OUT/runs/*/weights.safetensors of compare")
+    model = resnet18(1)
+    model.load_state_dict(weights.state)
+    parameters = metadata["parameters"]
+    window = parameters.get("window")
+    return StudyNetwork(
+        model.eval(),
+        weights.normalisation,
+        int(metadata["size"]),
+        bool(metadata["flip_average"]),
+        int(parameters["size"]),
+        str(parameters["fit"]),
+        None if window is None else tuple(window),
+    )
+
+
+def score_dataset(networks: Sequence[StudyNetwork], dataset: Path, device: torch.device) -> NDArray[np.float64]:
+    """Logits (networks, images) of every image of a dataset file."""
+    return np.stack(
+        [
+            score_images(
+                network.model.to(device),
+                dataset,
+                network.normalisation,
+                None,
+                size=network.size,
+                batch_size=BATCH_SIZE,
+                device=device,
+                flip_average=network.flip_average,
+            )
+            for network in networks
+        ]
+    )
+
+
+def predict(weights: Sequence[Path], source: Path, device: str | None = None) -> pd.DataFrame:
+    """Score a dataset file, the folder of an `all.beton`, one image, or every image below a folder.
+
+    Returns
+    -------
+    table
+        `patient`, `row` and the class `label` (dataset), or `path` and `reason` (images; an unreadable one has no
+        score), and `score`, `probability`, `networks`.
+
+    Raises
+    ------
+    InputError
+        If weights or source cannot be used, or the networks expect images converted differently.
+    """
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    networks = [load_network(path) for path in weights]
+    if (source / "all.beton").is_file():
+        source = source / "all.beton"
+    if source.suffix == ".beton":
+        file = BetonFile(source)
+        known = file.card.patients
+        table = pd.DataFrame(
+            {
+                "patient": [
+                    known[index] if index >= 0 else f"image-{row}"
+                    for index, row in zip(file.patients, file.rows, strict=True)
+                ],
+                "row": np.asarray(file.rows),
+                "label": [file.card.classes[index] for index in file.labels],
+            }
+        )
+        return _with_scores(table, score_dataset(networks, source, where))
+    return _predict_images(networks, source, where)
+
+
+def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torch.device) -> pd.DataFrame:
+    first = networks[0]
+    if any(
+        (n.stored_size, n.fit_mode, n.window) != (first.stored_size, first.fit_mode, first.window) for n in networks
+    ):
+        raise InputError("the networks come from datasets that were converted differently; give those of one study")
+    if not source.exists():
+        raise InputError(f"{source}: there is no such file or folder")
+    paths = [source] if source.is_file() else sorted(source.rglob("*"))
+    paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if not paths:
+        raise InputError(f"{source}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}) and is no .beton file")
+    images, reasons = [], []
+    for path in paths:
+        try:
+            images.append(fit(read_gray(path, window=first.window), first.stored_size, first.fit_mode)[0])
+            reasons.append("")
+        except ImageError as error:
+            reasons.append(str(error))
+    root = source if source.is_dir() else source.parent
+    table = pd.DataFrame({"path": [path.relative_to(root).as_posix() for path in paths], "reason": reasons})
+    scores = np.full((len(networks), len(paths)), np.nan)
+    if images:
+        # Through a dataset file, so that every pixel goes the same way as in the study.
+        with tempfile.TemporaryDirectory() as folder:
+            dataset = Path(folder) / "images.beton"
+            write_beton(dataset, np.stack(images), np.zeros(len(images), dtype=np.int64))
+            scores[:, [not reason for reason in reasons]] = score_dataset(networks, dataset, device)
+    return _with_scores(table, scores)
+
+
+def _with_scores(table: pd.DataFrame, scores: NDArray[np.float64]) -> pd.DataFrame:
+    mean = scores.mean(axis=0)
+    return table.assign(score=mean, probability=expit(mean), networks=len(scores))
