@@ -115,6 +115,18 @@ def frame_count(file: BinaryIO, *, name: str) -> int:
     return int(_read_header(file, name).get("NumberOfFrames") or 1)
 
 
+def shows_whole_screen(file: BinaryIO, *, name: str) -> bool:
+    """Whether a file doesn't say where its screen shows tissue: whatever else is on it, names too, stays in the image.
+
+    Raises
+    ------
+    ImageError
+        If it is no DICOM image.
+    """
+    header = _read_header(file, name)
+    return tissue_box(header) == (0, 0, int(header.Columns), int(header.Rows))
+
+
 def tissue_box(header: Dataset) -> tuple[int, int, int, int]:
     """(left, top, right, bottom) of the smallest rectangle that holds every 2-D tissue or colour flow region.
 

@@ -1,4 +1,4 @@
-"""What a table's files must be opened for: the frames of DICOM clips, and colour Doppler.
+"""What a table's files must be opened for: the frames of DICOM clips, colour Doppler, and screens stored whole.
 
 In: a table's rows. Out: the rows, one a frame taken, and notes. Files that can't be read stay in the table as they
 are: the conversion finds out and says why.
@@ -69,6 +69,24 @@ def note_colour_doppler(root: Path, rows: pd.DataFrame, doppler: str) -> list[st
         rows.loc[in_colour, "reason"] = "colour Doppler is excluded"
     what = "excluded" if doppler == "exclude" else "kept"
     return [f"colour Doppler: {len(found)} of {len(candidates)} files looked at; {in_colour.sum()} rows are {what}"]
+
+
+def note_whole_screens(root: Path, rows: pd.DataFrame) -> list[str]:
+    """A note of the DICOM files that are stored with whatever their screens show beside the tissue."""
+    from fastrad.imaging.dicom import shows_whole_screen
+
+    def look(path: str) -> bool:
+        with open(root / path, "rb") as file:
+            return shows_whole_screen(file, name=path)
+
+    usable = rows[(rows["reason"] == "") & rows["path"].map(looks_like_dicom)].drop_duplicates("path")
+    whole = np.array(_each(root, usable["path"].tolist(), look, False), dtype=bool)
+    if not whole.any():
+        return []
+    return [
+        f"{whole.sum()} DICOM files do not say where the screen shows tissue (first: row {usable.index[whole][0]}): "
+        "text on the screen, which may name the patient, is part of these images"
+    ]
 
 
 def _each(root: Path, paths: list[str], look: Callable[[str], Result], otherwise: Result) -> list[Result]:

@@ -64,6 +64,8 @@ def _relative(filename: str, prefix: str) -> str:
     """A table's file name as a path below the manifest's root; names that no archive has stay as they are."""
     if not filename or filename[0] == "/":
         return filename
+    if "\\" in filename:  # written on Windows
+        filename = filename.replace("\\", "/")
     return prefix + filename.removeprefix("./").removeprefix(f"{IMAGES}/")
 
 

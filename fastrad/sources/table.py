@@ -15,7 +15,7 @@ import pandas as pd
 from fastrad.errors import InputError
 from fastrad.manifest import Manifest
 from fastrad.sources.assemble import assemble, check_paths
-from fastrad.sources.clips import DOPPLER, expand_clips, note_colour_doppler
+from fastrad.sources.clips import DOPPLER, expand_clips, note_colour_doppler, note_whole_screens
 from fastrad.sources.csv_file import read_csv
 from fastrad.sources.folder import SPLIT_NAMES
 from fastrad.sources.forged import refuse_forged_categories
@@ -94,6 +94,7 @@ def read(
         if frames != "first":
             rows = expand_clips(root, rows, frames)
     notes += note_colour_doppler(root, rows, doppler)
+    notes += note_whole_screens(root, rows)
     return assemble(
         root,
         "table",

@@ -58,13 +58,20 @@ def test_missing_files_and_paths_outside_keep_their_row(read) -> None:
 def test_colour_doppler_is_counted_or_excluded(read) -> None:
     rows = [STILL, "examples_rgb_color.dcm,a,4", "examples_jpeg2k.dcm,a,5", "OBXXXX1A.dcm,b,6"]
     counted = read(*rows)
-    assert counted.notes == ("colour Doppler: 2 of 4 files looked at; 2 rows are kept",)
+    assert counted.notes[0] == "colour Doppler: 2 of 4 files looked at; 2 rows are kept"
     assert counted.usable.all()
     excluded = read(*rows, doppler="exclude")
     assert excluded.table["reason"].tolist() == ["", *["colour Doppler is excluded"] * 2, ""]
-    assert read(*rows, doppler="ignore").notes == ()
+    assert not any("Doppler" in note for note in read(*rows, doppler="ignore").notes)
     with pytest.raises(InputError, match="doppler 'yes'"):
         read(*rows, doppler="yes")
+
+
+def test_screens_that_are_stored_whole_are_counted(read) -> None:
+    manifest = read(STILL, "examples_rgb_color.dcm,a,4", "gone.dcm,a,5", "examples_jpeg2k.dcm,a,6", doppler="ignore")
+    assert len(manifest.notes) == 1
+    assert manifest.notes[0].startswith("2 DICOM files do not say where the screen shows tissue (first: row 1)")
+    assert read(STILL, CINE, doppler="ignore").notes == ()
 
 
 def test_frame_column_and_frame_choice_do_not_go_together(dicom_root: Path, tmp_path: Path) -> None:

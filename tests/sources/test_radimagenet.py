@@ -75,6 +75,14 @@ def test_tables_may_lie_inside_the_image_folder_and_be_incomplete(tmp_path: Path
     assert any("RadiologyAI_val.csv" in note for note in manifest.notes)
 
 
+def test_table_written_on_windows_is_read(tmp_path: Path) -> None:
+    make_tree(tmp_path)
+    rows = "".join("radiology_ai\\" + path.replace("/", "\\") + ",x\r\n" for path in PATHS)
+    (tmp_path / "RadiologyAI_train.csv").write_bytes(("\ufefffilename,label\r\n" + rows).encode())
+    manifest = read_source("radimagenet", tmp_path)
+    assert manifest.table["path"].tolist() == [f"radiology_ai/{path}" for path in PATHS]
+
+
 def test_image_folder_of_another_name_is_read(tmp_path: Path) -> None:
     make_tree(tmp_path)
     (tmp_path / "radiology_ai").rename(tmp_path / "images")
