@@ -16,9 +16,10 @@ import pandas as pd
 
 import fastrad
 from fastrad.audit.duplicates import confirm_pairs, exact_groups, groups_of_pairs, near_pairs
-from fastrad.audit.samples import default_workers, describe_samples
+from fastrad.audit.samples import describe_samples
 from fastrad.audit.text import count_words, read_words
 from fastrad.errors import InputError
+from fastrad.processes import available_cores
 from fastrad.storage import BetonFile
 
 # Groups and samples listed in full; the counts beside them are of all.
@@ -75,7 +76,7 @@ def audit(paths: Sequence[Path], out_dir: Path, options: AuditOptions | None = N
     if not paths:
         raise InputError("audit: no dataset file given; name one or more .beton files")
     options = options or AuditOptions()
-    workers = options.workers or default_workers()
+    workers = options.workers or available_cores()
     datasets = [BetonFile(Path(path)) for path in paths]
     table = describe_samples(datasets, workers)
 

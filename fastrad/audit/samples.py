@@ -6,7 +6,6 @@ In: dataset files. Out: a table with one line a sample; no pixel is kept.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fastrad.errors import MissingDependencyError
+from fastrad.processes import follow_parent
 from fastrad.progress import track
 from fastrad.storage import BetonFile
 
@@ -90,7 +90,8 @@ def _in_processes(jobs: list[tuple[str, int, int, int]], workers: int) -> Iterat
     if workers <= 1 or len(jobs) == 1:
         yield from map(_describe_chunk, jobs)
         return
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=get_context("spawn")) as pool:
+    context = get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=follow_parent) as pool:
         yield from pool.map(_describe_chunk, jobs)
 
 
@@ -111,8 +112,3 @@ def describe_image(image: np.ndarray) -> tuple[str, int, float, bool]:
     deviation = float(image.std())
     share = np.bincount(image.ravel(), minlength=256).max() / image.size
     return digest, phash, deviation, bool(deviation < BLANK_DEVIATION or share > BLANK_SHARE)
-
-
-def default_workers() -> int:
-    """The processors this process may use."""
-    return len(os.sched_getaffinity(0))

@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.stats import fisher_exact
 
 from fastrad.errors import MissingDependencyError
+from fastrad.processes import follow_parent
 from fastrad.progress import track
 from fastrad.storage import BetonFile
 
@@ -104,7 +105,7 @@ def read_words(datasets: Sequence[BetonFile], table: pd.DataFrame, chosen: np.nd
                 words.append(_read_image(job))
                 progress.advance()
         else:
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=follow_parent) as pool:
                 for found in pool.map(_read_image, jobs, chunksize=4):
                     words.append(found)
                     progress.advance()

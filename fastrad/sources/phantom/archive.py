@@ -10,21 +10,18 @@ from __future__ import annotations
 import csv
 import json
 import multiprocessing
-import os
 import shutil
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from fastrad.errors import FastradError, InputError
+from fastrad.processes import available_cores, follow_parent
 from fastrad.progress import track
 from fastrad.sources.phantom import leaves, radiology, thyroid
 
@@ -88,7 +85,7 @@ def write_phantom(
     if kind not in _KINDS:
         raise InputError(f"phantom kind {kind!r} is none of {', '.join(_KINDS)}")
     size = _KINDS[kind].size if size is None else size
-    workers = len(os.sched_getaffinity(0)) if workers is None else workers
+    workers = available_cores() if workers is None else workers
     for name, value, least in (("images", images, 1), ("seed", seed, 0), ("size", size, 32), ("workers", workers, 1)):
         if value < least:
             raise InputError(f"phantom {kind}: {name} is {value}, it must be at least {least}")
@@ -162,17 +159,9 @@ def _draw_all(kind: str, root: Path, pictures: list[Picture], seed: int, size: i
 
 
 def _settle() -> None:
-    """Make a worker use one core, leave Ctrl-C to its parent, and end when the parent is gone, however it went."""
+    """Make a worker use one core, and end with its parent."""
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    follow_parent()
 
 
 def _draw_chunk(kind: str, root: Path, pictures: list[Picture], seed: int, size: int) -> int:
