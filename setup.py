@@ -26,6 +26,7 @@ setup(
     python_requires=">=3.11,<3.14",
     install_requires=[
         "click>=8.1",
+        "fsspec>=2024.6",
         "h5py>=3.12",
         "jinja2>=3.1",
         "llvmlite>=0.44",

@@ -3,7 +3,8 @@
 # constraints.txt and fastrad itself (editable). Does nothing where all that is already there.
 #
 #   PYTHON=python3.12   the interpreter (else the newest of CPython 3.11 to 3.13 on the PATH)
-#   TORCH_INDEX=URL     take torch and torchvision from this package index (for an older driver, say)
+#   TORCH_INDEX=URL     take torch and torchvision from this package index (for an older driver, say); later calls
+#                       stay with it
 #   WHEELS=DIR          take every package from this folder and use no network (`make wheels` fills one)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -136,20 +137,25 @@ install() {
 exec 9<"$root/tools/setup.sh"
 flock 9 # two makes at once: the second finds the work done
 
+[[ -n ${TORCH_INDEX:-} ]] || TORCH_INDEX=$(sed -n 's/^torch index //p' "$ready" 2>/dev/null || true)
+
 made_from() {
     echo "folder $root"
-    echo "torch index ${TORCH_INDEX:-the ordinary one}"
+    echo "torch index ${TORCH_INDEX:-}"
     cat setup.py constraints.txt tools/setup.sh | sha256sum
 }
 
-installed=$([[ -x $venv/bin/python ]] && python_version "$venv/bin/python" || true)
-if [[ -n $installed && ! -e $unfinished && (-z ${PYTHON:-} || $(python_version "$PYTHON") == "$installed") ]]; then
-    [[ $(cat "$ready" 2>/dev/null) != "$(made_from)" ]] || exit 0
-    [[ ! -e $ready || $(head -n 2 "$ready") == "$(made_from | head -n 2)" ]] || installed=''
-else
-    installed=''
-fi
-if supported "$installed"; then
+reusable() { # `.venv` is whole, of the Python asked for, and its torch from the right index: bring it up to date in place
+    local version
+    [[ -x $venv/bin/python && ! -e $unfinished ]] || return 1
+    version=$(python_version "$venv/bin/python")
+    supported "$version" || return 1
+    [[ -z ${PYTHON:-} || $(python_version "$PYTHON") == "$version" ]] || return 1
+    [[ ! -e $ready || $(head -n 2 "$ready") == "$(made_from | head -n 2)" ]]
+}
+
+if reusable; then
+    [[ ! -e $ready || $(cat "$ready") != "$(made_from)" ]] || exit 0
     python=$venv/bin/python
     check_system
     rm -f "$ready"
