@@ -82,9 +82,7 @@ def runs_figure(study: dict, result: StudyResult) -> Figure:
         axes.set_xlim(-0.6, len(values) - 0.4)
         axes.axhline(0.5, color="#bbbbbb", linewidth=1, linestyle=(0, (4, 4)))
         _finish(axes, study, title)
-    seeds, folds = result.arms[0].fold_auroc.shape
     left.set_ylabel("AUROC")
-    left.set_xlabel(f"one mark a network ({folds} folds × {seeds} seed{'s' if seeds > 1 else ''}), line: mean")
     return figure
 
 
@@ -134,7 +132,7 @@ def calibration_figure(study: dict, result: StudyResult) -> Figure:
 
 def learning_curve_figure(study: dict, curve: list[dict]) -> Figure:
     """Test AUROC against the number of training patients of a fold; bars are 95 % intervals."""
-    figure = Figure(figsize=(5.6, 3.8), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
     axes = figure.subplots()
     for index, (name, label, colour, marker) in enumerate(_styles(study)):
         points = sorted((each for each in curve if each["arm"] == name), key=lambda each: each["patients"])

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from fastrad.cli import main
 from fastrad.model import resnet18, save_weights
+from fastrad.sources import read_source
 from fastrad.storage import write_beton
 
 
@@ -36,13 +41,13 @@ def weights(tmp_path_factory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def study(ddti_root, weights, tmp_path_factory) -> tuple[list, Path]:
-    """DDTI at 32 pixels, every arm trained for one epoch over two folds; the words of the command, and the folder."""
+    """DDTI at 32 pixels, one epoch, two folds, and an arm that copies another; the command's words, and the folder."""
     root = tmp_path_factory.mktemp("ddti-study")
     words = ["convert", "thyroid", ddti_root, root / "data", "--layout", "ddti", "--size", 32]
     assert run(*words, "--workers", 2, "--keep-patient-ids") == 0
     imagenet, radimagenet = weights
     words = ["compare", root / "data", "--radimagenet", radimagenet, "--imagenet", imagenet, "--out", root / "study"]
-    words += ["--epochs", 1, "--folds", 2, "--seeds", 1, "--batch-size", 64]
+    words += ["--epochs", 1, "--folds", 2, "--seeds", 1, "--batch-size", 64, "--arm", f"copy={radimagenet}"]
     assert run(*words) == 0
     return words, root / "study"
 
@@ -61,8 +66,8 @@ def test_the_table_counts_ddtis_cases(study):
     assert sum(part["images"] for part in parts) == 349
     assert values["test"]["patients"] in (59, 60)
     assert not values["synthetic"]
-    assert [arm["arm"] for arm in values["arms"]] == ["none", "imagenet", "radimagenet"]
-    assert [arm["abstract_test_auroc"] for arm in values["arms"]] == [0.74, 0.80, 0.84]
+    assert [arm["arm"] for arm in values["arms"]] == ["none", "imagenet", "radimagenet", "copy"]
+    assert [arm["abstract_test_auroc"] for arm in values["arms"]] == [0.74, 0.80, 0.84, None]
     for arm in values["arms"]:
         assert 0 <= arm["test_auroc_low"] <= arm["test_auroc"] <= arm["test_auroc_high"] <= 1
 
@@ -82,11 +87,91 @@ def test_predictions_hold_every_test_image_of_every_run_and_no_patient_twice(stu
         )
         if line["set"] == "test":
             test_rows.setdefault((line["arm"], line["fold"]), []).append(int(line["row"]))
-    assert len(test_rows) == 6
+    assert len(test_rows) == 8
     assert len({tuple(rows) for rows in test_rows.values()}) == 1
     for arm in ("none", "imagenet", "radimagenet"):
         validated = [line["row"] for line in lines if line["arm"] == arm and line["set"] == "val"]
         assert len(validated) == len(set(validated)) == 349 - len(next(iter(test_rows.values())))
+
+
+def test_arms_with_the_same_weights_get_the_same_scores(study):
+    """Folds, head, order and augmentation don't depend on the arm."""
+    _, out = study
+    table = pd.read_csv(out / "predictions.csv")
+    keys = ["set", "fold", "row"]
+    scores = {arm: part.set_index(keys)["score"] for arm, part in table.groupby("arm")}
+    assert scores["copy"].to_numpy() == pytest.approx(scores["radimagenet"].to_numpy(), abs=1e-3)
+    assert scores["imagenet"].to_numpy() != pytest.approx(scores["radimagenet"].to_numpy(), abs=1e-3)
+
+
+def test_report_writes_the_same_table_from_the_predictions_alone(study, tmp_path, capfd):
+    _, out = study
+    copy = tmp_path / "study"
+    shutil.copytree(out, copy, ignore=shutil.ignore_patterns("runs", "table.*", "report.html", "figures", "roc.png"))
+    assert run("report", copy) == 0
+    assert capfd.readouterr().out == (out / "table.md").read_text()
+    for name in ("table.json", "table.csv", "table.tex", "figures/roc.svg", "figures/calibration.png", "report.html"):
+        assert (copy / name).read_bytes() == (out / name).read_bytes()
+    assert run("report", tmp_path) == 1
+    assert "study.json" in capfd.readouterr().err
+
+
+def test_page_needs_no_network(study):
+    _, out = study
+    page = (out / "report.html").read_text()
+    assert not re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?:https?:)?//""", page)
+
+
+def test_page_shows_the_tables_numbers_in_a_browser(study, tmp_path):
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no chromium here to open the page with")
+    _, out = study
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={tmp_path}"]
+    done = subprocess.run(
+        [browser, *options, "--dump-dom", f"file://{out}/report.html"], capture_output=True, text=True, timeout=120
+    )
+    assert "CONSOLE" not in done.stderr
+    values = json.loads((out / "table.json").read_text())
+    shown = re.findall(r'data-field="([^"]+)"[^>]*>([^<]+)<', done.stdout)
+    assert len(shown) == 5 * len(values["arms"]) + len(values["differences"])
+    for path, text in shown:
+        value = values
+        for key in path.split("."):
+            value = value[int(key)] if key.isdigit() else value[key]
+        assert float(text) == pytest.approx(value, abs=0.0005001)
+    for sentence in values["conclusion"]:
+        assert sentence in html.unescape(done.stdout)
+
+
+def test_predict_gives_the_studys_own_scores(study, ddti_root, tmp_path, capfd):
+    words, out = study
+    network = out / "runs" / "imagenet-seed0-fold1"
+    expected = pd.read_csv(network / "predictions.csv").query("set == 'test'").set_index("row")["score"]
+    assert run("predict", network / "weights.safetensors", words[1], "--out", tmp_path / "dataset.csv") == 0
+    found = pd.read_csv(tmp_path / "dataset.csv").set_index("row")["score"]
+    assert len(found) == 349
+    assert found.loc[expected.index].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-3)
+
+    files = tmp_path / "images"
+    files.mkdir()
+    paths = read_source("ddti", ddti_root).table["path"]
+    for row in expected.index[:3]:
+        shutil.copy(ddti_root / paths[row], files)
+    (files / "broken.png").write_bytes(b"no image")
+    assert run("predict", network / "weights.safetensors", files, "--out", tmp_path / "images.csv") == 0
+    assert "3 images scored by 1 networks, 1 could not be read" in capfd.readouterr().out
+    table = pd.read_csv(tmp_path / "images.csv").set_index("path")
+    for row in expected.index[:3]:
+        assert table.loc[Path(paths[row]).name, "score"] == pytest.approx(expected[row], abs=1e-3)
+    assert np.isnan(table.loc["broken.png", "score"])
+    assert table.loc["broken.png", "reason"]
+
+
+def test_predict_refuses_other_weights(weights, study, tmp_path, capfd):
+    words, _ = study
+    assert run("predict", weights[0], words[1], "--out", tmp_path / "x.csv") == 1
+    assert "is not a network of a study" in capfd.readouterr().err
 
 
 def test_the_finished_command_trains_nothing_again(study, capfd):
@@ -95,7 +180,7 @@ def test_the_finished_command_trains_nothing_again(study, capfd):
     assert run(*words, "--json") == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()} == before
     captured = capfd.readouterr()
-    assert "6 of 6 runs are finished already" in captured.err
+    assert "8 of 8 runs are finished already" in captured.err
     assert json.loads(captured.out) == json.loads((out / "table.json").read_text())
 
 
