@@ -31,6 +31,7 @@ setup(
         "h5py>=3.12",
         "jinja2>=3.1",
         "llvmlite>=0.44",
+        "markupsafe>=2.1",
         "matplotlib>=3.9",
         "numba>=0.61",
         "numpy>=2.1",
