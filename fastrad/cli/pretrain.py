@@ -98,7 +98,8 @@ def command(
         sys.exit(128 + stopped.signal)
     if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks for all
         return
-    best = json.loads((out / "summary.json").read_text())["best"]
+    result = json.loads((out / "summary.json").read_text())
+    best = result["best"]
     if as_json:
         print(json.dumps({"weights": str(weights), **best}))
         return
@@ -107,6 +108,8 @@ def command(
         f"micro AUROC {best['val_micro_auroc']:.4f}, top-1 {best['val_top1']:.4f}, top-5 {best['val_top5']:.4f}, "
         f"balanced accuracy {best['val_balanced_accuracy']:.4f}"
     )
+    known = sorted((value, name) for name, value in result["class_auroc"].items() if value is not None)
+    print("lowest AUROC: " + ", ".join(f"{name} {value:.4f}" for value, name in known[:5]))
     print(f"weights: {weights}")
 
 

@@ -29,7 +29,7 @@ from fastrad.training.config import PretrainConfig
 from fastrad.training.distributed import joined
 from fastrad.training.ema import AveragedWeights
 from fastrad.training.optimiser import learning_rate, set_lr, sgd
-from fastrad.training.products import publish, record, resume, save, summary
+from fastrad.training.products import finish, publish, record, resume, save
 from fastrad.training.run import Run, prepare, stopped
 from fastrad.training.signals import StopSignals
 from fastrad.training.state import State
@@ -94,7 +94,7 @@ def pretrain(config: PretrainConfig) -> Path:
                 f"{config.out}: no epoch gave finite outputs on {config.val}: there are no weights to keep; lower --lr"
             )
         if ranks.first:
-            run.folder.write_summary(summary(run, state))
+            finish(run, state)
         ranks.wait()
         return run.folder.weights
 

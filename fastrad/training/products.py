@@ -10,12 +10,15 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 
 import fastrad
-from fastrad.model import load_weights, save_weights
+from fastrad.model import load_weights, save_weights, write_atomically
 from fastrad.training.checkpoint import newest_checkpoint, write_checkpoint
 from fastrad.training.curves import draw_curves
+from fastrad.training.model_card import model_card
+from fastrad.training.picture import draw_classes
 from fastrad.training.run import Run
 from fastrad.training.state import State
 
@@ -64,18 +67,26 @@ def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
     }
 
 
-def summary(run: Run, state: State) -> dict[str, Any]:
-    """The content of summary.json: the best and the last epoch, AUROC by class, the confusion counts."""
-    return {
-        "best": state.rows[state.best_epoch],
-        "last": state.rows[-1],
-        "class_auroc": {
-            name: None if math.isnan(value) else value
-            for name, value in zip(run.train.card.classes, state.class_auroc, strict=True)
-        },
-        "confusion": state.confusion,
-        "synthetic": run.train.card.synthetic,
-    }
+def finish(run: Run, state: State) -> None:
+    """Write the picture of the classes, the model card, and last the summary, which marks the run as finished."""
+    card, best = run.train.card, state.rows[state.best_epoch]
+    kind = "synthetic images, " if card.synthetic else ""
+    title = f"{kind}epoch {best['epoch']}: macro AUROC {best['val_macro_auroc']:.4f}, top-1 {best['val_top1']:.4f}"
+    draw_classes(run.folder.classes, card.classes, state.class_auroc, np.asarray(state.confusion), title=title)
+    note = "One channel: N x 1 x H x W, float32."
+    write_atomically(run.folder.model_card, model_card(_weights_metadata(run, state), note).encode())
+    run.folder.write_summary(
+        {
+            "best": best,
+            "last": state.rows[-1],
+            "class_auroc": {
+                name: None if math.isnan(value) else value
+                for name, value in zip(card.classes, state.class_auroc, strict=True)
+            },
+            "confusion": state.confusion,
+            "synthetic": card.synthetic,
+        }
+    )
 
 
 def save(run: Run, state: State) -> None:

@@ -1,7 +1,8 @@
 """The folder of a pretraining run: what lies in it, and whether a run may start or go on there.
 
-In: settings, metrics, weights. Out: `config.json`, `metrics.csv`, `weights.safetensors`, `checkpoints/` and, when the
-run is finished, `summary.json`. Every file is written under a temporary name and renamed.
+In: settings, metrics, weights. Out: `config.json`, `metrics.csv`, `weights.safetensors`, `learning_curve.png`,
+`checkpoints/` and, when the run is finished, `classes.png`, `MODEL_CARD.md` and `summary.json`. Every file is written
+under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class RunFolder:
         self.config = path / "config.json"
         self.summary = path / "summary.json"
         self.curves = path / "learning_curve.png"
+        self.classes = path / "classes.png"
+        self.model_card = path / "MODEL_CARD.md"
         self.checkpoints = path / "checkpoints"
 
     def begin(self, settings: dict[str, object], resume: bool) -> bool:

@@ -147,5 +147,8 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_rows(tiny, tmp_path)
 
 def test_the_summary_names_every_class_and_counts_every_validation_sample(finished):
     summary = json.loads((finished.out / "summary.json").read_text())
+    card = (finished.out / "MODEL_CARD.md").read_text()
+    assert "synthetic" in card
+    assert all(f"`{name}`" in card for name in ("bars", "blobs", "flat"))
     assert list(summary["class_auroc"]) == ["bars", "blobs", "flat"]
     assert sum(map(sum, summary["confusion"])) == 23

@@ -1,0 +1,69 @@
+"""The model card of weights: what they were made from, how good they are, what to feed them, and what binds their user.
+
+In: the metadata of a weights file. Out: Markdown (after Mitchell et al., Model cards for model reporting, FAT* 2019).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_METRICS = {
+    "val_macro_auroc": "macro AUROC, one against rest",
+    "val_micro_auroc": "micro AUROC, one against rest",
+    "val_top1": "top-1 accuracy",
+    "val_top5": "top-5 accuracy",
+    "val_balanced_accuracy": "balanced accuracy",
+    "val_loss": "cross-entropy, nats",
+}
+
+
+def model_card(metadata: Mapping[str, Any], input_note: str) -> str:
+    """The card's text.
+
+    Parameters
+    ----------
+    metadata : mapping
+        As `fastrad pretrain` writes it into its weights.
+    input_note : str
+        What one input of this very file is, as a sentence.
+    """
+    data, recipe, metrics = metadata["dataset"], metadata["recipe"], metadata["metrics"]
+    mean, std = metadata["normalisation"]["mean"][0], metadata["normalisation"]["std"][0]
+    classes = metadata["classes"]
+    synthetic = (
+        "**The images are synthetic: these weights know nothing of patients.**\n\n" if metadata["synthetic"] else ""
+    )
+    table = "\n".join(f"| {label} | {metrics[name]:.4f} |" for name, label in _METRICS.items())
+    absent = metrics["val_classes_absent"]
+    left_out = f" {absent} classes have no validation image and are left out of the means." if absent else ""
+    return f"""# ResNet-18, {len(classes)} classes, {metadata["size"]} px
+
+{synthetic}## Data
+{data["samples"]} images of the `{data["layout"]}` layout, split `{data["split"] or "none"}`; the dataset card's
+SHA-256 is `{metadata["card_sha256"]}`.
+
+## Input
+{input_note} Pixels are normalised as (pixel / 255 - {mean:.6f}) / {std:.6f}; the validation size is
+{metadata["size"]} x {metadata["size"]}.
+
+## Validation
+Epoch {metrics["epoch"]} of {recipe["epochs"]}, chosen by macro AUROC on the same validation images, so a little too
+good.{left_out}
+
+| metric | value |
+| --- | --- |
+{table}
+
+## Training
+SGD, batch {recipe["batch_size"]}, peak learning rate {recipe["lr"] * recipe["batch_size"] / 256:g}, label smoothing
+{recipe["label_smoothing"]:g}, seed {metadata["seed"]}, {metadata["precision"]}, fastrad {metadata["fastrad"]}.
+
+## Use and terms
+For research; no medical device. Weights made from images under a data agreement (RadImageNet asks for one) are bound
+by that agreement: read it before you hand them on. Labels and images carry their archive's errors and its scanners'
+habits.
+
+## Classes
+{", ".join(f"`{name}`" for name in classes)}
+"""
