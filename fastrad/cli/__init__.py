@@ -6,6 +6,7 @@ Exit status: 0 on success, 2 on wrong usage, 1 on failure with one clear line on
 
 from __future__ import annotations
 
+import errno
 import sys
 from importlib import import_module
 
@@ -90,4 +91,16 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _os_error_line(error: OSError) -> str:
     where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
+    what = error.strerror or str(error)
+    return f"{where}{what}{_WAY_OUT.get(error.errno or 0, '')}"
+
+
+_FULL = "; free some space or choose a folder on another disk, and give the command again (pretrain: with --resume)"
+_WAY_OUT = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EEXIST: "; it is a file where a folder is needed: choose another name",
+    errno.ENOTDIR: "; a file stands where a folder is needed: choose another path",
+    errno.EACCES: "; you may not read or write there: choose another path, or ask for the right to",
+    errno.EROFS: "; nothing can be written there: choose another path",
+}

@@ -1,0 +1,23 @@
+"""`fastrad export`: weights for torchvision, timm or ONNX.
+
+In: weights of `fastrad pretrain`. Out: a file for the other program, and its model card.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("export")
+@click.argument("weights", type=click.Path(path_type=Path))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--to", "target", required=True, type=click.Choice(["torchvision", "timm", "onnx"]), help="For whom.")
+def command(weights: Path, out: Path, target: str) -> None:
+    """Write WEIGHTS for another program to OUT (.pth, .safetensors or .onnx), with a model card beside it."""
+    from fastrad.export import export
+
+    error = export(weights, target, out)
+    print(f"{out}: outputs equal the original's within {error:.1g} of the largest logit")
+    print(f"{out.with_suffix('.md')}: the model card")
