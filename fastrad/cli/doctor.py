@@ -67,7 +67,7 @@ def _print_job(job: Job) -> None:
         click.echo(f"  {step.name:<37} {_duration(step.hours):>10}  {rate}")
     for obstacle in job.obstacles:
         click.echo(f"  mind: {obstacle}")
-    click.echo("The times rest on figures measured elsewhere; `fastrad bench` measures here:")
+    click.echo("The times rest on figures measured elsewhere (the scripts of benchmarks/ measure here):")
     for number, source in enumerate(sources, start=1):
         click.echo(f"  [{number}] {source}")
 
