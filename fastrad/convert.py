@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastrad.conversion.cluster import ClusterWorkers
 from fastrad.conversion.destination import Destination, is_url
 from fastrad.conversion.finish import finish_beton
 from fastrad.conversion.finish_tars import finish_tars
@@ -262,7 +263,7 @@ def _convert_shards(todo: list[Shard], done: list[Shard], options: ConvertOption
     if not todo:
         return
     with track("convert", total) as progress:
-        workers = LocalWorkers(count)
+        workers = ClusterWorkers(options.scheduler) if options.scheduler else LocalWorkers(count)
         try:
             runner = ShardRunner(workers, lambda images, bad: progress.advance(images, quarantined=bad))
             for shard in done:

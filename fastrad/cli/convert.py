@@ -42,6 +42,7 @@ _OPTIONS = [
     click.option("--shard-size", default="1GiB", show_default=True, metavar="BYTES", help="Of a tar, e.g. 500MB."),
     click.option("--window", metavar="LOW,HIGH", help="Stored values that become black and white. [the whole range]"),
     click.option("--workers", type=int, help="Processes. [the cores that may be used]"),
+    click.option("--scheduler", metavar="tcp://HOST:PORT", help="Convert on the workers of this Dask cluster."),
     click.option(
         "--pseudonym-key", type=_FOLDER, help="File with the key of the patients' pseudonyms; made where missing."
     ),

@@ -5,6 +5,7 @@
     shard.py     what a worker does: one shard's images -> pages and a record (numpy and cv2 only)
     journal.py   the work folder: what is done, and whether it still fits source and options
     workers.py   runs shards on processes; a worker that dies costs a retry, then the file that kills it
+    cluster.py   the same on a Dask cluster
     sinks.py     encoded images -> pages of a beton, or a stretch of a tar
     finish.py, finish_tars.py   records -> the finished beton, or shards with their index
     totals.py    records -> sums over the split, and the card

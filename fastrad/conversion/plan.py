@@ -54,6 +54,8 @@ class ConvertOptions:
         Stored values that become black and white; None for the whole range of the file's type.
     workers : int or None
         Processes; None for one a core that this process may use.
+    scheduler : str or None
+        Address of a Dask scheduler whose workers convert instead, over a shared file system.
     pseudonym_key : Path or None
         File with the key of the pseudonyms; None for the one in the user's configuration folder.
     keep_patient_ids : bool
@@ -71,6 +73,7 @@ class ConvertOptions:
     shard_bytes: int = 1 << 30
     window: tuple[float, float] | None = None
     workers: int | None = None
+    scheduler: str | None = None
     pseudonym_key: Path | None = None
     keep_patient_ids: bool = False
     source_options: Mapping[str, Any] = field(default_factory=dict)
@@ -239,9 +242,9 @@ class SplitPlan:
             patient_names=[self.patient_names[k] for k in self.patients[here]] if self._names_beside else None,
             page_size=self.page_size,
             pages=pages,
-            data=str(data),
+            data=str(data.absolute()),
             position=position,
-            record=str(record),
+            record=str(record.absolute()),
             poison=poison,
         )
 

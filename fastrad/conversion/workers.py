@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait as wait_for
 from typing import Any
 
+from fastrad.conversion.cluster import ClusterWorkers
 from fastrad.conversion.journal import Journal
 from fastrad.conversion.shard import convert_shard
 from fastrad.errors import FastradError
@@ -69,9 +70,13 @@ class LocalWorkers:
             self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_start_worker)
         return self._pool.submit(work, *arguments)
 
+    def lost(self, error: BaseException | None) -> bool:
+        """Whether all that is in flight is lost with `error`."""
+        return isinstance(error, BrokenProcessPool)
+
     def died(self, error: BaseException) -> bool:
         """Whether `error` means that a worker died; then a new set of them is started on the next `submit`."""
-        if not isinstance(error, BrokenProcessPool):
+        if not self.lost(error):
             return False
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
@@ -93,12 +98,12 @@ class ShardRunner:
 
     Parameters
     ----------
-    workers : LocalWorkers
+    workers : LocalWorkers or ClusterWorkers
     advance : callable
         Called with the number of images done since the last call, and the number of images quarantined in all.
     """
 
-    def __init__(self, workers: LocalWorkers, advance: Callable[[int, int], None]) -> None:
+    def __init__(self, workers: LocalWorkers | ClusterWorkers, advance: Callable[[int, int], None]) -> None:
         self._workers = workers
         self._advance = advance
         self._shown = self._done = self._quarantined = 0
@@ -184,7 +189,7 @@ class ShardRunner:
             done, _ = wait(flying, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             self._show(flying.values())
             for future in done:
-                broken = broken or isinstance(future.exception(), BrokenProcessPool)
+                broken = broken or self._workers.lost(future.exception())
                 yield flying.pop(future), future
 
     def _submit(self, journal: Journal, index: int) -> tuple[Future, bool]:

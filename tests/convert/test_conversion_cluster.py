@@ -1,0 +1,97 @@
+"""A Dask cluster converts to the same bytes, also when one of its workers is killed half-way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from fastrad.convert import ConvertOptions, convert
+from fastrad.errors import InputError
+
+pytest.importorskip("distributed", reason="dask.distributed is not installed")
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A scheduler and two workers of one thread on loopback, each a process of its own."""
+    address = "tcp://127.0.0.1:18786"
+    script = "from distributed.cli.{} import main; main()"
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": tmp_path}
+    scheduler = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            script.format("dask_scheduler"),
+            "--host",
+            "127.0.0.1",
+            "--port",
+            "18786",
+            "--no-dashboard",
+        ],
+        **quiet,
+    )
+    workers = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                script.format("dask_worker"),
+                address,
+                "--nthreads",
+                "1",
+                "--no-nanny",
+                "--no-dashboard",
+            ],
+            **quiet,
+        )
+        for _ in range(2)
+    ]
+    from distributed import Client
+
+    with Client(address, timeout=60) as client:
+        client.wait_for_workers(2, timeout=60)
+    yield address, workers
+    for process in (*workers, scheduler):
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.slow
+def test_a_worker_killed_half_way_changes_no_byte(archive, tmp_path, small_shards, cluster):
+    address, workers = cluster
+    manifest = archive(400)
+    shards = tmp_path / "out" / ".all.work" / "shards"
+    killed = []
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            if shards.is_dir() and len(list(shards.glob("*.json"))) >= 3:
+                os.kill(workers[0].pid, signal.SIGKILL)
+                killed.append(len(list(shards.glob("*.json"))))
+                return
+            time.sleep(0.002)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    summary = convert(manifest, tmp_path / "out", ConvertOptions(scheduler=address))
+    killer.join()
+    assert killed
+    assert killed[0] < 10, "the worker was killed too late"
+    assert summary.files[0].card.quarantined == []
+    convert(manifest, tmp_path / "alone", ConvertOptions(workers=1))
+    for name in ("all.beton", "all.card.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_an_address_without_a_scheduler_is_one_clear_line(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr("fastrad.conversion.cluster._CONNECT_SECONDS", 1)
+    with pytest.raises(InputError, match="no Dask scheduler answers there"):
+        convert(archive(2), Path(tmp_path) / "out", ConvertOptions(scheduler="tcp://127.0.0.1:9"))
