@@ -90,10 +90,11 @@ def finish(run: Run, state: State) -> None:
 
 
 def save(run: Run, state: State) -> None:
-    """Write a checkpoint."""
+    """Write a checkpoint; every rank waits for it, since a launcher ends the others once the first has gone."""
     if run.ranks.first:
         content = {"settings": run.settings, "loader": run.train.state_dict(), **state.content()}
         write_checkpoint(run.folder.checkpoints, state.epoch * run.steps + state.step, content)
+    run.ranks.wait()
 
 
 def resume(run: Run, state: State) -> None:
