@@ -177,10 +177,11 @@ def _patients_with_several_labels(table: pd.DataFrame) -> list[str]:
     repeated = pairs[pairs["patient"].duplicated(keep=False)]
     if repeated.empty:
         return []
+    patients = repeated["patient"].unique()
+    shown = repeated[repeated["patient"].isin(patients[:_EXAMPLES])]
     named = [
-        " and ".join(f"{row} ({label})" for row, label in of_patient["label"].items())
-        for _, of_patient in repeated.groupby("patient", sort=False)
+        "rows " + " and ".join(f"{row} ({label})" for row, label in of_patient["label"].items())
+        for _, of_patient in shown.groupby("patient", sort=False)
     ]
-    shown = "; ".join(f"rows {text}" for text in named[:_EXAMPLES])
-    more = f"; and {len(named) - _EXAMPLES} more" if len(named) > _EXAMPLES else ""
-    return [f"{len(named)} patients have images under different labels: {shown}{more}"]
+    more = f"; and {len(patients) - _EXAMPLES} more" if len(patients) > _EXAMPLES else ""
+    return [f"{len(patients)} patients have images under different labels: {'; '.join(named)}{more}"]

@@ -21,11 +21,14 @@ from fastrad.sources.walk import is_inside
 
 Result = TypeVar("Result")
 
+_STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 DOPPLER = ("", "count", "exclude", "ignore")
 
 
 def looks_like_dicom(path: str) -> bool:
     """Whether a file's name lets expect DICOM: such a suffix, or none that a still image has."""
+    if path.endswith(_STILLS):  # nearly all of a large table, told in a tenth of the time
+        return False
     suffix = os.path.splitext(path)[1].lower()
     return suffix in (".dcm", ".dicom", ".ima") or not suffix or suffix[1:].isdecimal()
 

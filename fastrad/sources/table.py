@@ -201,9 +201,8 @@ def _splits(path: Path, values: pd.Series, reasons: list[str]) -> list[str] | st
         raise InputError(f"{path}: split {values.iloc[row]!r} in row {row} is none of train, val, test")
     if (named == "").all():
         return ""
-    for row in range(len(values)):
-        if not named.iloc[row]:
-            reasons[row] = reasons[row] or "has no split, while other rows have one"
+    for row in (named == "").to_numpy().nonzero()[0]:
+        reasons[row] = reasons[row] or "has no split, while other rows have one"
     return [SPLIT_NAMES.get(value, "") for value in named]
 
 

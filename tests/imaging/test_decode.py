@@ -139,6 +139,19 @@ def test_content_decides_not_the_name(gray: np.ndarray, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_gray(tmp_path / "image.jpg"), gray)
 
 
+def test_link_out_of_the_archive_is_refused_where_asked(gray: np.ndarray, tmp_path: Path) -> None:
+    root = tmp_path / "archive"
+    root.mkdir()
+    for folder in (root, tmp_path):
+        (folder / "image.png").write_bytes(encode(Image.fromarray(gray)))
+    (root / "inner.png").symlink_to(root / "image.png")
+    (root / "outer.png").symlink_to(tmp_path / "image.png")
+    np.testing.assert_array_equal(read_gray(root / "inner.png", within=root), gray)
+    np.testing.assert_array_equal(read_gray(root / "outer.png"), gray)
+    with pytest.raises(InputError, match="leads outside ROOT"):
+        read_gray(root / "outer.png", within=root)
+
+
 def test_real_archive_decodes_as_pillow_does(mini_root: Path) -> None:
     paths = sorted((mini_root / "radiology_ai").rglob("*.png"))[::60]
     for path in paths:
