@@ -18,6 +18,10 @@ class InputError(FastradError, ValueError):
     """What the user handed in (a path, a table, an option) cannot be used."""
 
 
+class OptionError(InputError):
+    """An option has a value that no data could make right; the command line exits 2, as for any wrong usage."""
+
+
 class FormatError(FastradError, ValueError):
     """A file of ours (dataset, card, weights, checkpoint) is cut short, altered or of another kind."""
 

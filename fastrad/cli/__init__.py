@@ -13,7 +13,7 @@ from importlib import import_module
 import click
 
 import fastrad
-from fastrad.errors import FastradError
+from fastrad.errors import FastradError, OptionError
 
 # name -> one-line help; the command `name` is `fastrad.cli.<name>:command`.
 COMMANDS = {
@@ -26,6 +26,7 @@ COMMANDS = {
     "compare": "Compare three initialisations on thyroid nodules.",
     "predict": "Score new patients with the networks of a finished study.",
     "report": "Write the tables, figures and page of a finished study again.",
+    "bench": "Measure how fast this machine loads and trains.",
     "demo": "Run the whole path on synthetic images.",
     "doctor": "Say what works here, what is missing, and the command that mends it.",
 }
@@ -81,7 +82,7 @@ def main(arguments: list[str] | None = None) -> None:
         if debug:
             raise
         print(f"fastrad: {error}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, OptionError) else 1)
     except OSError as error:
         if debug:
             raise

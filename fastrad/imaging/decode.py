@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,12 +74,19 @@ def read_gray(
         if os.path.commonpath([root, os.path.realpath(path)]) != root:
             raise ImageError(name, "a link that leads outside ROOT")
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ImageError(name, "not a regular file")
             return _read(file, name, frame, box, window)
     except FileNotFoundError:
         raise ImageError(name, "no such file") from None
     except OSError as error:
         raise ImageError(name, f"cannot be read ({error.strerror})") from None
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    # A named pipe would otherwise keep a worker waiting for somebody to write into it.
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def decode_gray(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import cv2
@@ -166,3 +167,9 @@ def test_every_ddti_image_decodes(ddti_root: Path) -> None:
         image.draft("L", image.size)
         assert np.abs(read_gray(path).astype(int) - np.asarray(image.convert("L"))).max() <= 1
     assert len(paths) == 480
+
+
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(InputError, match="not a regular file"):
+        read_gray(tmp_path / "pipe.png")
