@@ -41,6 +41,7 @@ def draw_curves(path: Path, rows: list[dict[str, Any]], *, synthetic: bool) -> N
         axes.legend()
     left.set_ylabel("cross-entropy, nats")
     right.set_ylabel("validation")
+    right.set_ylim(top=1.01)
     if synthetic:
         figure.suptitle("synthetic images")
     picture = io.BytesIO()

@@ -268,7 +268,8 @@ def _finish_epoch(run: Run, state: State, found: metrics.Metrics, confusion: Ten
             "loader_wait": round(state.waited / max(state.seconds, 1e-9), 4),
         }
     )
-    if auroc > state.best_auroc:
+    best_loss = state.rows[state.best_epoch]["val_loss"]  # on an easy archive many epochs reach the same AUROC
+    if auroc > state.best_auroc or (auroc == state.best_auroc and found.loss < best_loss):
         state.best_epoch, state.best_auroc = state.epoch, auroc
         state.class_auroc, state.confusion = list(found.class_auroc), confusion.tolist()
     state.epoch, state.step = state.epoch + 1, 0

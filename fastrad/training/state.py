@@ -35,7 +35,7 @@ class State:
     seconds, waited : float
         This epoch's training so far, and how much of it was spent waiting for the loader.
     best_epoch, best_auroc
-        The epoch (from 0) whose weights are kept, and its macro AUROC.
+        The epoch (from 0) whose weights are kept, and its macro AUROC; of equal ones that with the lower loss.
     rows : list of dict
         The lines of metrics.csv.
     class_auroc : list of float

@@ -47,7 +47,7 @@ def test_a_run_leaves_weights_metrics_curve_configuration_and_checkpoints(finish
     assert weights.metadata["synthetic"] is True
     assert weights.metadata["size"] == 16
     assert weights.metadata["normalisation"] == {"mean": [card.mean], "std": [card.std]}
-    best = max(rows, key=lambda row: float(row["val_macro_auroc"]))
+    best = max(rows, key=lambda row: (float(row["val_macro_auroc"]), -float(row["val_loss"])))
     assert weights.metadata["metrics"]["epoch"] == int(best["epoch"])
     assert not [path for path in finished.out.rglob("*") if "partial" in path.name]
 
