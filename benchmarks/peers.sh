@@ -14,6 +14,9 @@ $pip pip setuptools wheel
 $pip $index torch torchvision
 # shellcheck disable=SC2086
 $pip $index -e '.[ffcv,dali]'
+# boto3, which two of the peers bring along, refuses the newest dateutil
+grep -v '^python-dateutil==' constraints.txt >"$folder/constraints.txt"
+export PIP_CONSTRAINT="$folder/constraints.txt"
 grep -v '^#' benchmarks/peers.txt | while read -r peer; do
     # shellcheck disable=SC2086
     $pip $index "$peer" || echo "peers.sh: $peer could not be installed" >&2

@@ -20,7 +20,7 @@ from fastrad.errors import DamagedSampleError
 from fastrad.loading.randomness import Parameters
 from fastrad.storage import BetonFile
 
-LAYOUT = torch.channels_last
+_CACHE_SHARE = 0.8  # of the available memory: a larger file is read ahead of the permutation
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class Engine(Protocol):
         """Deliver one `Images` a step; closing the iterator stops every thread it started."""
 
 
+def available_memory() -> int:
+    """Bytes of host memory that can be had without swapping, the page cache's among them."""
+    with open("/proc/meminfo") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
+
+
 def as_images(pixels: torch.Tensor) -> torch.Tensor:
     """A contiguous (N, H, W) tensor as N x 1 x H x W with the canonical channels_last strides, without a copy."""
     return pixels.unsqueeze(-1).permute(0, 3, 1, 2)
@@ -96,8 +102,17 @@ class Samples:
         self.file = file
         self.descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)
+        self.reads_ahead = file.path.stat().st_size > _CACHE_SHARE * available_memory()
+        if self.reads_ahead:  # the kernel's guess that a reader goes on where it is would read what nobody asked for
+            os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_RANDOM)
         self._always = verify == "always"
         self._unchecked = np.full(file.num_samples, verify != "never")
+
+    def announce(self, positions: np.ndarray) -> None:
+        """Start reading samples that will be asked for soon, where the page cache can't hold the file."""
+        if self.reads_ahead:
+            for start, size in zip(self.file.offsets[positions], self.file.sizes[positions], strict=True):
+                os.posix_fadvise(self.descriptor, int(start), int(size), os.POSIX_FADV_WILLNEED)
 
     def unchecked(self, positions: np.ndarray) -> np.ndarray:
         """Which of the positions are still to be compared with their checksums, bool."""

@@ -21,6 +21,10 @@ class RawFiller:
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
 
+    def announce(self, positions: np.ndarray) -> None:
+        """Read ahead where the file is larger than the page cache."""
+        self._samples.announce(positions)
+
     def fill(self, step: Step, pixels: np.ndarray, size: int) -> dict[int, DamagedSampleError]:
         """Write a step's images into `pixels`."""
         samples, file, positions = self._samples, self._samples.file, step.positions
@@ -52,6 +56,10 @@ class JpegFiller:
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
         self._of_thread = threading.local()
+
+    def announce(self, positions: np.ndarray) -> None:
+        """Read ahead where the file is larger than the page cache."""
+        self._samples.announce(positions)
 
     def fill(self, step: Step, pixels: np.ndarray, size: int) -> dict[int, DamagedSampleError]:
         """Write a step's images into `pixels`."""

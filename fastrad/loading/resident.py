@@ -14,7 +14,7 @@ import torch
 
 from fastrad.errors import DamagedSampleError, InputError
 from fastrad.loading import ffcv, resample
-from fastrad.loading.engine import Delivery, Images, Samples, Step, as_images
+from fastrad.loading.engine import Delivery, Images, Samples, Step, as_images, available_memory
 from fastrad.loading.threads import ThreadedEngine
 from fastrad.progress import track
 
@@ -30,8 +30,7 @@ def free_bytes(device: torch.device) -> int:
     """What the device has left: of GPU memory, or of host memory that can be had without swapping."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    with open("/proc/meminfo") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
+    return available_memory()
 
 
 class ResidentEngine:
@@ -73,6 +72,9 @@ class ResidentEngine:
         if self._delivery.device.type == "cuda":
             return self._gather(steps)
         return ThreadedEngine(self, self._frame, self._delivery).run(steps, size)
+
+    def announce(self, positions: np.ndarray) -> None:
+        """Nothing to read ahead: the samples are in memory."""
 
     def fill(self, step: Step, pixels: np.ndarray, size: int) -> dict[int, DamagedSampleError]:
         """Write a step's images into `pixels`, on the CPU."""

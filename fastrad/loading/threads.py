@@ -51,6 +51,9 @@ class _Job:
 class Filler(Protocol):
     """Where the pixels of a `ThreadedEngine` come from; used by several threads at once."""
 
+    def announce(self, positions: np.ndarray) -> None:
+        """Say which samples will be asked for soon."""
+
     def fill(self, step: Step, pixels: np.ndarray, size: int) -> dict[int, DamagedSampleError]:
         """Write a step's images one after another into `pixels` (uint8), size x size, or the stored frames as they are.
 
@@ -115,6 +118,7 @@ class ThreadedEngine:
         count = len(step.positions)
         shape = self._frame if step.parameters is None else (size, size)
         total = count * shape[0] * shape[1] * self._delivery.dtype.itemsize
+        self._filler.announce(step.positions)
         buffer = self._staging.take(total) if self._staging else torch.from_numpy(self._pool.take(total))
         piece = max(_SMALLEST_PIECE, -(-count // (_PIECES_PER_WORKER * self._delivery.workers)))
         starts = range(0, count, piece)

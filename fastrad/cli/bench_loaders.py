@@ -1,0 +1,53 @@
+"""`fastrad bench loaders FILE`: images/s of each engine beside the limits of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+@click.command("loaders")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--workload", type=click.Choice(["A", "B", "C"]), default="B", show_default=True)
+@click.option("--engine", "engines", multiple=True, help="Measure this engine; may be given again. [default: ffcv]")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads. [default: the CPUs this process may use]")
+@click.option("--seconds", type=click.FloatRange(min=0), default=10.0, show_default=True, help="For each at least.")
+@click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON.")
+def command(
+    file: Path, workload: str, engines: tuple[str, ...], workers: int | None, seconds: float, as_json: bool
+) -> None:
+    """Measure how fast FILE is loaded, warm, each engine in a process of its own.
+
+    Workload A hands over the stored frames, B adds random resized crops and flips, C normalises to float32.
+    """
+    from fastrad.loading.benchmark import measure_in_fresh_process
+    from fastrad.progress import track
+    from fastrad.storage import BetonFile
+
+    encoding = BetonFile(file).encoding
+    limits = ("decode",) if encoding == "jpeg" else ("copy",) if workload == "A" else ("copy", "resize")
+    names = [*limits, *(engines or ("ffcv",))]
+    threads = workers or len(os.sched_getaffinity(0))
+    results = {}
+    with track("measuring", len(names), "runs") as progress:
+        for name in names:
+            results[name] = measure_in_fresh_process(file, name, workload, threads, seconds)
+            progress.advance()
+    if as_json:
+        report = {"file": file.name, "workload": workload, "workers": threads}
+        click.echo(json.dumps(report | {"results": {name: asdict(found) for name, found in results.items()}}, indent=2))
+        return
+    click.echo(f"{file.name} ({encoding}), workload {workload}, {threads} threads, warm")
+    click.echo(f"{'':10}{'images/s':>12}{'first batch':>14}{'gap p50':>11}{'gap p99':>11}{'memory':>11}")
+    for name, found in results.items():
+        rate = f"{statistics.median(found.images_per_second):12,.0f}"
+        if name in limits:
+            click.echo(f"{name:10}{rate}   (limit)")
+            continue
+        times = f"{found.first_batch_seconds:12.2f} s{found.gap_p50:8.2f} ms{found.gap_p99:8.2f} ms"
+        click.echo(f"{name:10}{rate}{times}{found.memory_mb:8.0f} MB")
