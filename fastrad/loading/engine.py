@@ -6,6 +6,7 @@ loader decides which samples, which crops and which labels; an engine moves pixe
 
 from __future__ import annotations
 
+import mmap
 import os
 import weakref
 import zlib
@@ -79,6 +80,14 @@ def available_memory() -> int:
         return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
 
 
+def _release_mapping(file: BetonFile) -> None:
+    """Take the columns into memory, once, and let go of the mapped pages: 76 MB for 1.35 million samples."""
+    for column in (file.offsets, file.sizes, file.labels, file.rows, file.crc32):
+        assert len(column) == file.num_samples
+    mapping: mmap.mmap = file.data._mmap  # type: ignore[attr-defined]
+    mapping.madvise(mmap.MADV_DONTNEED)
+
+
 def as_images(pixels: torch.Tensor) -> torch.Tensor:
     """A contiguous (N, H, W) tensor as N x 1 x H x W with the canonical channels_last strides, without a copy."""
     return pixels.unsqueeze(-1).permute(0, 3, 1, 2)
@@ -105,6 +114,7 @@ class Samples:
         self.reads_ahead = file.path.stat().st_size > _CACHE_SHARE * available_memory()
         if self.reads_ahead:  # the kernel's guess that a reader goes on where it is would read what nobody asked for
             os.posix_fadvise(self.descriptor, 0, 0, os.POSIX_FADV_RANDOM)
+        _release_mapping(file)
         self._always = verify == "always"
         self._unchecked = np.full(file.num_samples, verify != "never")
 
