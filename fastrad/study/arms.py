@@ -10,7 +10,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from fastrad.errors import InputError
+from fastrad.errors import OptionError
 from fastrad.model import HEAD, Weights, load_weights
 
 LABELS = {"none": "No transfer", "imagenet": "ImageNet", "radimagenet": "RadImageNet"}
@@ -57,10 +57,12 @@ def make_arms(radimagenet: str, imagenet: str, others: tuple[tuple[str, str], ..
     names = [name for name, _ in wanted]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"arm {name} is given twice; every arm needs a name of its own")
+            raise OptionError(f"arm {name} is given twice; every arm needs a name of its own")
         if not re.fullmatch(r"[A-Za-z0-9_.]+", name):
-            raise InputError(f"arm name {name!r}: letters, digits, dots and underscores only")
-    return tuple(_arm(name, source) for name, source in wanted)
+            raise OptionError(f"arm name {name!r}: letters, digits, dots and underscores only")
+    # The files first: a mistyped name should not have to wait for a download.
+    loaded = {name: _arm(name, source) for name, source in sorted(wanted, key=lambda arm: arm[1] == "torchvision")}
+    return tuple(loaded[name] for name in names)
 
 
 def _arm(name: str, source: str | None) -> Arm:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 import fastrad
-from fastrad.errors import InputError
+from fastrad.errors import OptionError
 from fastrad.model import write_atomically
 from fastrad.study.arms import Arm, make_arms
 from fastrad.study.confident_errors import write_errors
@@ -104,7 +104,7 @@ def compare(config: CompareConfig) -> Path:
         If dataset, weights, splits or options cannot be used, or the folder holds a study with other settings.
     """
     if config.seeds < 1:
-        raise InputError(f"--seeds {config.seeds}: at least one is needed")
+        raise OptionError(f"--seeds {config.seeds}: at least one is needed")
     dataset = open_dataset(config.dataset, config.positive)
     arms = make_arms(config.radimagenet, config.imagenet, config.arms)
     if config.splits is not None:
@@ -157,7 +157,7 @@ def _attributes(config: CompareConfig, dataset: StudyDataset) -> pd.DataFrame | 
         return None
     path = config.attributes or config.splits
     if path is None:
-        raise InputError("--subgroup needs --attributes FILE, a CSV with the columns patient and those of --subgroup")
+        raise OptionError("--subgroup needs --attributes FILE, a CSV with the columns patient and those of --subgroup")
     return read_attributes(path, config.subgroups, dataset)
 
 

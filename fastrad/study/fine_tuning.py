@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastrad.augment import Augmentation
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 from fastrad.loading import Loader
 from fastrad.model import Normalisation, Weights, initialise, resnet18
 from fastrad.study.statistics import auroc
@@ -64,9 +64,9 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, low in (("epochs", 1), ("size", 32), ("batch_size", 2), ("patience", 1)):
             if getattr(self, name) < low:
-                raise InputError(f"{name} is {getattr(self, name)}, it must be at least {low}")
+                raise OptionError(f"{name} is {getattr(self, name)}, it must be at least {low}")
         if not self.learning_rate > 0 or not self.weight_decay >= 0 or not 0 <= self.backbone_rate <= 1:
-            raise InputError(
+            raise OptionError(
                 f"learning rate {self.learning_rate} must be above 0, weight decay {self.weight_decay} not below 0, "
                 f"the backbone's share of the rate {self.backbone_rate} between 0 and 1"
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 from fastrad.study.dataset import StudyDataset
 
 TEST_FRACTION = 145 / 721
@@ -202,7 +202,7 @@ def _group_list(dataset: StudyDataset, patients: NDArray[np.int64], rng: np.rand
 
 def _draw_test(dataset: StudyDataset, fraction: float, rng: np.random.Generator) -> NDArray[np.bool_]:
     if not 0 < fraction < 1:
-        raise InputError(f"test fraction {fraction} is not between 0 and 1")
+        raise OptionError(f"test fraction {fraction} is not between 0 and 1")
     labels = dataset.patient_labels
     total = round(fraction * len(labels))
     malignant = round(fraction * int(labels.sum()))
@@ -226,7 +226,7 @@ def _deal_folds(
 ) -> None:
     """Give each group to the fold that has the fewest of its classes so far; ties go to the smallest fold."""
     if folds < 2:
-        raise InputError(f"{folds} fold: cross-validation needs at least 2")
+        raise OptionError(f"{folds} fold: cross-validation needs at least 2")
     filled = np.zeros((folds, 2), dtype=np.int64)
     for members in _group_list(dataset, patients, rng):
         count = np.bincount(dataset.patient_labels[members], minlength=2)
