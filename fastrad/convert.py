@@ -24,9 +24,10 @@ from fastrad.conversion.finish_tars import finish_tars
 from fastrad.conversion.journal import Journal, finished_card
 from fastrad.conversion.plan import ConvertOptions, SplitPlan, plan_splits
 from fastrad.conversion.shard import changed_sources
-from fastrad.conversion.workers import LocalWorkers, Shard, ShardRunner, available_cores
+from fastrad.conversion.workers import LocalWorkers, Shard, ShardRunner
 from fastrad.errors import FastradError, InputError
 from fastrad.manifest import Manifest
+from fastrad.processes import available_cores
 from fastrad.progress import track
 from fastrad.pseudonym import default_key_path, pseudonym, read_or_make_key
 from fastrad.storage.card import Card
@@ -183,20 +184,19 @@ def convert(manifest: Manifest, out_dir: Path | str, options: ConvertOptions | N
                 journals.append(Journal(plan, out_dir))
         _refuse_full_disk(journals, out_dir)
         todo, done = _open_shards(journals, notices)
-        try:
-            _convert_shards(todo, done, options)
-            for journal in list(journals):
-                if journal.plan.format == "beton":
-                    cards[journal.plan.name] = finish_beton(journal, out_dir, name_patient)
-                else:
-                    cards[journal.plan.name] = finish_tars(journal, destination, name_patient)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise FastradError(
-                f"{out_dir}: the disk is full ({error.strerror}); what is converted is kept: free some space and give "
-                "the same command again to go on"
-            ) from error
+        _convert_shards(todo, done, options)
+        for journal in journals:
+            if journal.plan.format == "beton":
+                cards[journal.plan.name] = finish_beton(journal, out_dir, name_patient)
+            else:
+                cards[journal.plan.name] = finish_tars(journal, destination, name_patient)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise FastradError(
+            f"{out_dir}: the disk is full ({error.strerror}); what is converted is kept: free some space and give the "
+            "same command again to go on"
+        ) from error
     finally:
         for journal in journals:
             journal.close()

@@ -19,9 +19,10 @@ import numpy as np
 
 from fastrad.conversion.images import differing_images
 from fastrad.conversion.plan import ConvertOptions, SplitPlan, plan_splits
-from fastrad.conversion.workers import LocalWorkers, available_cores
+from fastrad.conversion.workers import LocalWorkers
 from fastrad.errors import FormatError, InputError
 from fastrad.manifest import Manifest
+from fastrad.processes import available_cores
 from fastrad.progress import track
 from fastrad.sources import read_source
 from fastrad.storage import Card, layout

@@ -31,6 +31,8 @@ class ClusterWorkers:
         If nothing answers at the address, or the cluster has no workers.
     """
 
+    sync = True  # each machine has to write out its own pages
+
     def __init__(self, address: str) -> None:
         try:
             from distributed import Client, KilledWorker

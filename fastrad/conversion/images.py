@@ -87,7 +87,7 @@ class SourceImages:
 
     def path(self, index: int) -> str:
         """Where image `index` is."""
-        return os.path.join(self.root, self.paths[index])
+        return f"{self.root}/{self.paths[index]}"
 
     def stamp(self, index: int) -> tuple[int, int]:
         """Size and time of the last change (ns) of image `index`'s file; (-1, -1) where it is missing."""

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from fastrad.conversion.destination import Destination
 from fastrad.conversion.plan import SplitPlan, fingerprint
-from fastrad.conversion.shard import ShardRecord, ShardTask, read_mark, read_summary
+from fastrad.conversion.shard import ShardRecord, ShardTask, commit_record, read_mark, read_summary
 from fastrad.errors import FormatError, InputError
 from fastrad.storage.card import Card
 from fastrad.storage.writer import write_durably
@@ -43,20 +43,26 @@ class Journal:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         self.poison: dict[int, dict[int, str]] = {}
+        try:
+            self._agree()
+        except BaseException:
+            self.close()
+            raise
+
+    def _agree(self) -> None:
+        """Note what this run is about, or refuse to go on with a run that was about something else."""
         plan_file = self.folder / "plan.json"
-        agreed = plan.fingerprint()
-        if plan_file.exists():
-            begun = json.loads(plan_file.read_bytes())
-            changed = differences(begun, agreed)
-            if changed:
-                self.close()
-                raise InputError(
-                    f"{self.folder}: an unfinished conversion lies there, but since then {changed}; "
-                    f"give the earlier command to finish it, or delete {self.folder} to start anew"
-                )
-        else:
+        agreed = self.plan.fingerprint()
+        if not plan_file.exists():
             (self.folder / "shards").mkdir(exist_ok=True)
             write_durably(plan_file, json.dumps(agreed, indent=1).encode())
+            return
+        changed = differences(json.loads(plan_file.read_bytes()), agreed)
+        if changed:
+            raise InputError(
+                f"{self.folder}: an unfinished conversion lies there, but since then {changed}; "
+                f"give the earlier command to finish it, or delete {self.folder} to start anew"
+            )
 
     def _take_lock(self) -> IO[bytes]:
         lock = open(self.folder / "lock", "ab")  # noqa: SIM115 - held until close
@@ -99,12 +105,20 @@ class Journal:
         """How far the worker of shard `index` has got, and how much it has quarantined."""
         return read_mark(str(self.record(index)))
 
-    def task(self, index: int) -> ShardTask:
+    def task(self, index: int, sync: bool = True) -> ShardTask:
         """The work on shard `index`, ready to be sent to a worker."""
         record = self.record(index)
-        record.with_suffix(".at").unlink(missing_ok=True)
-        data = self.data if self.plan.shard_pages(index) else record.with_suffix(".pages")
-        return self.plan.task(index, data, record, self.poison.get(index, {}))
+        for suffix in (".at", ".pending"):
+            record.with_suffix(suffix).unlink(missing_ok=True)
+        return self.plan.task(index, self._data_of(index), record, self.poison.get(index, {}), sync)
+
+    def _data_of(self, index: int) -> Path:
+        return self.data if self.plan.shard_pages(index) else self.record(index).with_suffix(".pages")
+
+    def commit(self, index: int) -> None:
+        """Wait for the disk and make the record of shard `index` valid, where the worker has not."""
+        if not self.record(index).with_suffix(".json").exists():
+            commit_record(str(self.record(index)), str(self._data_of(index)))
 
     def discard(self, index: int) -> None:
         """Forget that shard `index` is done."""

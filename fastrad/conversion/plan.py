@@ -18,7 +18,7 @@ import numpy as np
 
 from fastrad.conversion.images import ImageOptions, SourceImages
 from fastrad.conversion.shard import ShardTask
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 from fastrad.imaging import FIT_MODES
 from fastrad.manifest import Manifest
 from fastrad.storage import layout
@@ -80,23 +80,23 @@ class ConvertOptions:
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= MAX_SIZE:
-            raise InputError(f"size {self.size}: choose 1 to {MAX_SIZE} pixels")
+            raise OptionError(f"size {self.size}: choose 1 to {MAX_SIZE} pixels")
         if self.fit not in FIT_MODES:
-            raise InputError(f"fit {self.fit!r}: choose one of {', '.join(FIT_MODES)}")
+            raise OptionError(f"fit {self.fit!r}: choose one of {', '.join(FIT_MODES)}")
         if self.format not in ENCODINGS:
-            raise InputError(f"format {self.format!r}: choose one of {', '.join(ENCODINGS)}")
+            raise OptionError(f"format {self.format!r}: choose one of {', '.join(ENCODINGS)}")
         if self.encode not in ENCODINGS[self.format]:
-            raise InputError(f"encode {self.encode!r}: {self.format} stores {' or '.join(ENCODINGS[self.format])}")
+            raise OptionError(f"encode {self.encode!r}: {self.format} stores {' or '.join(ENCODINGS[self.format])}")
         if self.pass_png and self.encode != "png":
-            raise InputError("PNG are passed through into shards of PNG only: choose format webdataset, encode png")
+            raise OptionError("PNG are passed through into shards of PNG only: choose format webdataset, encode png")
         if self.shard_bytes < 1:
-            raise InputError(f"a shard of {self.shard_bytes} bytes: at least one is needed")
+            raise OptionError(f"a shard of {self.shard_bytes} bytes: at least one is needed")
         if not 1 <= self.quality <= 100:
-            raise InputError(f"quality {self.quality}: choose 1 to 100")
+            raise OptionError(f"quality {self.quality}: choose 1 to 100")
         if self.window is not None and not self.window[1] > self.window[0]:
-            raise InputError(f"window {self.window}: its second value must exceed the first")
+            raise OptionError(f"window {self.window}: its second value must exceed the first")
         if self.workers is not None and self.workers < 1:
-            raise InputError(f"workers {self.workers}: at least one is needed")
+            raise OptionError(f"workers {self.workers}: at least one is needed")
 
     @property
     def image(self) -> ImageOptions:
@@ -226,7 +226,7 @@ class SplitPlan:
     def _names_beside(self) -> bool:
         return bool(self.tar_bytes and self.patient_names)
 
-    def task(self, index: int, data: Path, record: Path, poison: dict[int, str]) -> ShardTask:
+    def task(self, index: int, data: Path, record: Path, poison: dict[int, str], sync: bool) -> ShardTask:
         """The work on shard `index`: pages into `data`, the record at `record`."""
         here = slice(index * self.shard_rows, (index + 1) * self.shard_rows)
         rows = self.rows[here]
@@ -246,6 +246,7 @@ class SplitPlan:
             position=position,
             record=str(record.absolute()),
             poison=poison,
+            sync=sync,
         )
 
 

@@ -1,8 +1,8 @@
 """What a conversion worker does with one shard of a plan.
 
 In: a `ShardTask`. Out: the shard's pages in the data file, and a record beside it that says what they hold. The record
-is written after the pages have reached the disk, so a record that exists is true. Imports numpy and cv2 only: a worker
-holds one page and one image at a time.
+is valid only after the pages have reached the disk, so a record that exists is true. Imports numpy and cv2 only: a
+worker holds one page and one image at a time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from fastrad.conversion.images import SourceImages, UnusableImageError
 from fastrad.conversion.sinks import PageSink, Sample, TarSink
-from fastrad.storage.writer import write_durably
+from fastrad.storage.writer import sync_folder, write_durably
 
 _MARK = struct.Struct("<qq")
 
@@ -49,6 +49,8 @@ class ShardTask:
         Path of the record without its suffix.
     poison : dict
         Position in the shard -> reason, for images that killed a worker and are not to be touched.
+    sync : bool
+        Whether the worker waits for the disk and makes its record valid; else the parent does, meanwhile.
     """
 
     index: int
@@ -64,6 +66,7 @@ class ShardTask:
     position: int
     record: str
     poison: dict[int, str]
+    sync: bool
 
     def sink(self) -> PageSink | TarSink:
         """Where the images go."""
@@ -104,7 +107,6 @@ class ShardRecord:
 def convert_shard(task: ShardTask) -> int:
     """Convert one shard and write its record; return the number of samples stored."""
     sink = task.sink()
-    samples = np.zeros(len(task.rows), dtype=sink.dtype)
     stamps = np.empty((len(task.rows), 2), dtype=np.int64)
     quarantined: list[tuple[int, str]] = []
     stored = value_sum = square_sum = pixels = 0
@@ -129,33 +131,56 @@ def convert_shard(task: ShardTask) -> int:
             # cv2 squares a root: off by far less than one half
             square_sum += round(cv2.norm(content, cv2.NORM_L2SQR))
             pixels += content.size
-            sink.store(samples[stored], encoded, sample)
+            sink.store(encoded, sample)
             stored += 1
         os.pwrite(mark, _MARK.pack(len(task.rows), len(quarantined)), 0)
         finished = True
     finally:
         os.close(mark)
-        sink.close(finished)
+        sink.close(finished, task.sync)
     summary = ShardRecord(stored, sink.hashes, quarantined, value_sum, square_sum, pixels)
-    write_record(task.record, summary, samples[:stored], stamps)
+    _write_record(task, summary, sink.records(), stamps)
     return stored
 
 
-def write_record(record: str, summary: ShardRecord, metadata: np.ndarray, stamps: np.ndarray) -> None:
-    """Write a shard's record durably; the JSON file comes last and makes it valid."""
-    with open(record + ".npy", "wb") as file:
-        np.save(file, metadata)
+def _write_record(task: ShardTask, summary: ShardRecord, samples: np.ndarray, stamps: np.ndarray) -> None:
+    """Write a shard's record; the JSON file comes last and makes it valid."""
+    with open(task.record + ".npy", "wb") as file:
+        np.save(file, samples)
         np.save(file, stamps)
-        file.flush()
-        os.fsync(file.fileno())
-    write_durably(Path(record + ".json"), json.dumps(asdict(summary)).encode())
+        if task.sync:
+            file.flush()
+            os.fsync(file.fileno())
+    content = json.dumps(asdict(summary)).encode()
+    if task.sync:
+        write_durably(Path(task.record + ".json"), content)
+    else:
+        temporary = Path(f"{task.record}.{os.getpid()}.tmp")
+        temporary.write_bytes(content)
+        temporary.replace(task.record + ".pending")
+
+
+def commit_record(record: str, data: str) -> None:
+    """Make a pending record valid, after its pages in `data` have reached the disk."""
+    for path in (data, record + ".npy", record + ".pending"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+    os.replace(record + ".pending", record + ".json")
+    sync_folder(Path(record).parent)
 
 
 def read_summary(record: str) -> ShardRecord | None:
-    """The record of a finished shard, or None where it is not finished."""
-    try:
-        content: dict[str, Any] = json.loads(Path(record + ".json").read_bytes())
-    except FileNotFoundError:
+    """The record of a converted shard, pending or valid; None where it is not converted."""
+    for suffix in (".json", ".pending"):
+        try:
+            content: dict[str, Any] = json.loads(Path(record + suffix).read_bytes())
+            break
+        except FileNotFoundError:
+            continue
+    else:
         return None
     content["quarantined"] = [(row, reason) for row, reason in content["quarantined"]]
     return ShardRecord(**content)

@@ -10,7 +10,6 @@ import json
 import os
 import zlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -64,9 +63,10 @@ class _Target:
             written = os.pwrite(self.descriptor, view, self.position)
             view, self.position = view[written:], self.position + written
 
-    def sync_and_close(self) -> None:
+    def close(self, sync: bool) -> None:
         try:
-            os.fdatasync(self.descriptor)
+            if sync:
+                os.fdatasync(self.descriptor)
         finally:
             os.close(self.descriptor)
 
@@ -85,46 +85,55 @@ class PageSink:
         How many pages are to be filled up to; 0 where `path` is a file of the shard's own.
     """
 
-    dtype = layout.METADATA
-
     def __init__(self, path: str, position: int, page_size: int, pages: int) -> None:
         self._target = _Target(path, position)
         self._page_size, self._pages = page_size, pages
         self._filler = layout.PageFiller(page_size, self._write)
         self.hashes: list[str] = []
+        self._records: list[tuple] = []
 
     def _write(self, page: layout.Page) -> None:
         self._target.append(page.content)
         self.hashes.append(hashlib.sha256(page.content).hexdigest())
 
-    def store(self, record: Any, encoded: Encoded, sample: Sample) -> None:
-        """Store one image and fill in its record; `data_ptr` counts from the shard's first page."""
+    def store(self, encoded: Encoded, sample: Sample) -> None:
+        """Store one image."""
         position = self._filler.place(encoded.data.data)
-        record["f0"] = (position, len(encoded.data), encoded.side, encoded.side, layout.MODES[encoded.kind])
-        record["f1"], record["f2"], record["f3"] = sample.label, sample.patient, sample.row
-        record["f4"] = zlib.crc32(encoded.data)
+        crc32 = zlib.crc32(encoded.data)
+        self._records.append((position, len(encoded.data), sample.label, sample.patient, sample.row, crc32))
+        self._stored = encoded.side, layout.MODES[encoded.kind]
 
-    def close(self, finished: bool) -> None:
-        """Write what is begun, fill up with empty pages, and wait for the disk."""
+    def records(self) -> np.ndarray:
+        """`layout.METADATA` of the stored images; `data_ptr` counts from the shard's first page."""
+        records = np.zeros(len(self._records), dtype=layout.METADATA)  # zeros also between the fields
+        if len(records):
+            columns = np.array(self._records, dtype=np.int64).T
+            image = records["f0"]
+            image["data_ptr"], image["size"], records["f1"], records["f2"], records["f3"], records["f4"] = columns
+            image["width"] = image["height"] = self._stored[0]
+            image["mode"] = self._stored[1]
+        return records
+
+    def close(self, finished: bool, sync: bool) -> None:
+        """Write what is begun, fill up with empty pages, and wait for the disk where `sync` asks for it."""
         if finished:
             self._filler.flush()
             while len(self.hashes) < self._pages:  # a shard that shrank must not keep pages of an earlier attempt
                 self._write(layout.Page(len(self.hashes), memoryview(bytes(self._page_size))))
             if not self._pages:
                 os.ftruncate(self._target.descriptor, self._target.position)
-        self._target.sync_and_close()
+        self._target.close(sync)
 
 
 class TarSink:
     """A stretch of a tar file: three members a sample, without the end of an archive."""
 
-    dtype = TAR_SAMPLE
-
     def __init__(self, path: str) -> None:
         self._target = _Target(path, 0)
         self.hashes: list[str] = []
+        self._records: list[tuple] = []
 
-    def store(self, record: Any, encoded: Encoded, sample: Sample) -> None:
+    def store(self, encoded: Encoded, sample: Sample) -> None:
         """Store one image with its class index and what else is known of it."""
         key = f"{sample.row:09d}"
         crc32 = zlib.crc32(encoded.data)
@@ -138,14 +147,17 @@ class TarSink:
         texts = (b"%d" % sample.label, json.dumps(about).encode())
         members = member(f"{key}.{SUFFIXES[encoded.kind]}", encoded.data.tobytes())
         members += member(f"{key}.cls", texts[0]) + member(f"{key}.json", texts[1])
-        record["start"], record["length"] = self._target.position, len(members)
-        record["row"], record["label"], record["patient"] = sample.row, sample.label, sample.patient
-        record["crc32"] = crc32
-        record["sizes"] = (len(encoded.data), len(texts[0]), len(texts[1]))
+        sizes = (len(encoded.data), len(texts[0]), len(texts[1]))
+        place = (self._target.position, len(members))
+        self._records.append((*place, sample.row, sample.label, sample.patient, crc32, sizes))
         self._target.append(members)
 
-    def close(self, finished: bool) -> None:
-        """Wait for the disk."""
+    def records(self) -> np.ndarray:
+        """`TAR_SAMPLE` of the stored images."""
+        return np.array(self._records, dtype=TAR_SAMPLE)
+
+    def close(self, finished: bool, sync: bool) -> None:
+        """End the stretch, and wait for the disk where `sync` asks for it."""
         if finished:
             os.ftruncate(self._target.descriptor, self._target.position)
-        self._target.sync_and_close()
+        self._target.close(sync)

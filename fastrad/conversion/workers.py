@@ -7,18 +7,16 @@ again, the image that it was at is quarantined.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 from fastrad.conversion.cluster import ClusterWorkers
 from fastrad.conversion.journal import Journal
 from fastrad.conversion.shard import convert_shard
 from fastrad.errors import FastradError
+from fastrad.processes import follow_parent
 
 _POLL_SECONDS = 0.5
 _MAX_DEATHS = 20
@@ -26,26 +24,6 @@ POISON_REASON = "a worker died twice at this file (out of memory, or its decoder
 _PRELOAD = ["fastrad.conversion.shard"]
 
 Shard = tuple[Journal, int]
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
-
-
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent is gone, however it went."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end_with_parent() -> None:
-        wait_for([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
 class LocalWorkers:
@@ -57,6 +35,8 @@ class LocalWorkers:
         Number of processes.
     """
 
+    sync = False  # this process can wait for its disk while the workers go on
+
     def __init__(self, count: int) -> None:
         self.count = count
         self._context = multiprocessing.get_context("forkserver")
@@ -67,7 +47,7 @@ class LocalWorkers:
     def submit(self, work: Callable, *arguments: Any) -> Future:
         """Like `Executor.submit`."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=_start_worker)
+            self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=follow_parent)
         return self._pool.submit(work, *arguments)
 
     def lost(self, error: BaseException | None) -> bool:
@@ -108,6 +88,7 @@ class ShardRunner:
         self._advance = advance
         self._shown = self._done = self._quarantined = 0
         self._deaths = 0
+        self._commits: list[Future] = []
 
     def count_finished(self, shard: Shard) -> None:
         """Count a shard that an earlier run finished."""
@@ -124,8 +105,16 @@ class ShardRunner:
         OSError
             If the output cannot be written, for example because the disk is full.
         """
-        suspects: list[Shard] = []
-        waiting = iter(shards)
+        with ThreadPoolExecutor(1) as self._committer:
+            try:
+                self._convert_all(iter(shards))
+            except KeyboardInterrupt:
+                self._committer.shutdown(wait=False, cancel_futures=True)
+                raise
+            for commit in self._commits:
+                commit.result()
+
+    def _convert_all(self, waiting: Iterator[Shard]) -> None:
         while True:
             orphans = self._convert_until_death(waiting)
             if orphans is None:
@@ -143,6 +132,7 @@ class ShardRunner:
         for shard, future in self._run(waiting):
             error = future.exception()
             if error is None or shard[0].summary(shard[1]) is not None:
+                self._commits.append(self._committer.submit(shard[0].commit, shard[1]))
                 self._finish(shard)
             elif self._workers.died(error):
                 orphans.append(shard)
@@ -194,7 +184,7 @@ class ShardRunner:
 
     def _submit(self, journal: Journal, index: int) -> tuple[Future, bool]:
         try:
-            return self._workers.submit(convert_shard, journal.task(index)), False
+            return self._workers.submit(convert_shard, journal.task(index, self._workers.sync)), False
         except BrokenProcessPool as error:  # a worker died since the last look
             failed: Future = Future()
             failed.set_exception(error)

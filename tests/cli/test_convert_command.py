@@ -121,10 +121,10 @@ def test_phantoms_are_generated_and_marked(tmp_path):
     [
         (["convert", "radimagenet", "nowhere", "out"], 1, "nowhere: no such folder"),
         (["convert", "thyroid", "here"], 2, "ROOT, OUT_DIR and --layout are needed"),
-        (["convert", "phantom", "out", "--kind", "thyroid", "--images", "3", "--size", "0"], 1, "size 0"),
+        (["convert", "phantom", "out", "--kind", "thyroid", "--images", "3", "--size", "0"], 2, "size 0"),
         (["inspect", "nowhere.beton"], 1, "no such file"),
         (["verify", "nowhere.beton"], 1, "no such file"),
-        (["convert", "radimagenet", ".", "out", "--window", "wide"], 1, "--window wide: two numbers"),
+        (["convert", "radimagenet", ".", "out", "--window", "wide"], 2, "--window wide: two numbers"),
     ],
 )
 def test_wrong_words_are_one_clear_line(words, status, message, tmp_path, monkeypatch):
