@@ -38,10 +38,10 @@ class DemoPlan:
     """
 
     size: int = 48
-    pretraining_images: int = 2400
+    pretraining_images: int = 1600
     pretraining_epochs: int = 4
-    thyroid_images: int = 270
-    study_epochs: int = 6
+    thyroid_images: int = 360
+    study_epochs: int = 4
     seed: int = 0
 
 
@@ -95,11 +95,12 @@ def _stage(name: str) -> Iterator[None]:
 
 
 def _pretrain(out: Path, kind: str, plan: DemoPlan) -> None:
+    from fastrad.model import load_weights
     from fastrad.training import PretrainConfig, Recipe
     from fastrad.training.loop import pretrain
 
     dataset, run = out / "datasets" / kind, out / "runs" / kind
-    pretrain(
+    weights = pretrain(
         PretrainConfig(
             train=dataset / "train.beton",
             val=dataset / "val.beton",
@@ -110,6 +111,8 @@ def _pretrain(out: Path, kind: str, plan: DemoPlan) -> None:
             resume=(run / "config.json").exists(),
         )
     )
+    auroc = load_weights(weights).metadata["metrics"]["val_macro_auroc"]
+    say(f"demo: {kind}: validation macro AUROC {auroc:.3f} after so short a training")
 
 
 def _compare(out: Path, plan: DemoPlan) -> Path:

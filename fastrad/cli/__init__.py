@@ -67,9 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
-        cli.main(words, prog_name="fastrad", standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Without its stand-alone mode click returns the status of an Exit, and None where a command just ends.
+        sys.exit(cli.main(words, prog_name="fastrad", standalone_mode=False))
     except click.UsageError as error:
         error.show()
         sys.exit(2)

@@ -1,4 +1,4 @@
-"""`fastrad bench`: how fast this machine loads a file, beside what it could at best."""
+"""`fastrad bench`: how fast this machine loads and trains, beside what it could at best."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from importlib import import_module
 import click
 
 # name -> (module, one-line help); the command is the module's `command`
-_COMMANDS = {"loaders": ("fastrad.cli.bench_loaders", "Images/s of each engine beside the limits of this machine.")}
+_COMMANDS = {
+    "loaders": ("fastrad.cli.bench_loaders", "Images/s of each engine beside the limits of this machine."),
+    "train": ("fastrad.cli.bench_train", "Images/s of training beside a constant batch and the plain recipe."),
+}
 
 
 class _LazyBenchmarks(click.Group):

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from fastrad.errors import InputError
+from fastrad.errors import OptionError
 from fastrad.sources import LAYOUTS
 
 _FOLDER = click.Path(path_type=Path)
@@ -24,7 +24,13 @@ _REASONS_SHOWN = 8
 
 _OPTIONS = [
     click.option("--size", type=int, default=224, show_default=True, help="Side of the stored square, pixels."),
-    click.option("--fit", type=click.Choice(["pad", "squash", "crop"]), default="pad", show_default=True),
+    click.option(
+        "--fit",
+        type=click.Choice(["pad", "squash", "crop"]),
+        default="pad",
+        show_default=True,
+        help="Into the square: pad keeps the aspect ratio, squash stretches, crop takes the centre.",
+    ),
     click.option(
         "--format",
         type=click.Choice(["beton", "webdataset"]),
@@ -37,7 +43,7 @@ _OPTIONS = [
         type=click.Choice(["raw", "jpeg", "png"]),
         help="Betons: raw or jpeg; shards: png or jpeg. [raw, png]",
     ),
-    click.option("--quality", type=int, default=90, show_default=True, help="Of the JPEG, 1 to 100."),
+    click.option("--quality", type=click.IntRange(1, 100), help="Of the JPEG; only with --encode jpeg. [90]"),
     click.option("--pass-png", is_flag=True, help="Put a PNG of nothing but such pixels into shards as it is."),
     click.option("--shard-size", default="1GiB", show_default=True, metavar="BYTES", help="Of a tar, e.g. 500MB."),
     click.option("--window", metavar="LOW,HIGH", help="Stored values that become black and white. [the whole range]"),
@@ -123,7 +129,7 @@ def thyroid(
         print(sample_csv(), end="")
         return
     if root is None or out_dir is None or layout is None:
-        raise click.UsageError("ROOT, OUT_DIR and --layout are needed")
+        raise click.UsageError("ROOT, OUT_DIR and --layout are needed (only --template goes without)")
     given = {
         "table": table,
         "columns": parse_columns(columns) if columns else None,
@@ -161,6 +167,12 @@ def _convert(layout: str, root: Path, out_dir: str, source: dict[str, Any], opti
     options["window"] = _window(options["window"])
     options["shard_bytes"] = _bytes(options.pop("shard_size"))
     options["encode"] = options["encode"] or ("raw" if options["format"] == "beton" else "png")
+    if options["quality"] is None:
+        del options["quality"]
+    elif options["encode"] != "jpeg":
+        raise OptionError(
+            f"--quality {options['quality']}: {options['encode']} loses nothing; it goes with --encode jpeg"
+        )
     chosen = ConvertOptions(**options, source_options=kept)
     manifest = read_source(layout, root, exclude=[] if is_url(out_dir) else [out_dir], **source)
     if dry_run:
@@ -183,7 +195,7 @@ def _window(text: str | None) -> tuple[float, float] | None:
     try:
         low, high = (float(word) for word in text.split(","))
     except ValueError:
-        raise InputError(f"--window {text}: two numbers LOW,HIGH are needed") from None
+        raise OptionError(f"--window {text}: two numbers LOW,HIGH are needed") from None
     return low, high
 
 
@@ -191,7 +203,7 @@ def _bytes(text: str) -> int:
     units = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
     if found is None or found[2].upper() not in units:
-        raise InputError(f"--shard-size {text}: a number with B, kB, MB, GB, KiB, MiB or GiB is needed")
+        raise OptionError(f"--shard-size {text}: a number with B, kB, MB, GB, KiB, MiB or GiB is needed")
     return int(float(found[1]) * units[found[2].upper()])
 
 

@@ -16,7 +16,7 @@ import click
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of all products.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0))
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of images and training.")
 def command(out: Path, seed: int) -> None:
     """Generate images, convert them, pretrain twice, compare, print the table: a few minutes on two cores."""
     from fastrad.demo import DemoPlan, run_demo

@@ -34,7 +34,7 @@ import inspect
 from importlib import import_module
 from pathlib import Path
 
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 from fastrad.manifest import Manifest
 
 LAYOUTS = {
@@ -85,7 +85,7 @@ def read_source(layout: str, root: Path | str, **options: object) -> Manifest:
     allowed = layout_options(layout)
     unknown = sorted(set(options) - set(allowed))
     if unknown:
-        raise InputError(f"layout {layout} has no option {unknown[0]!r}; it takes {', '.join(allowed)}")
+        raise OptionError(f"layout {layout} has no option {unknown[0]!r}; it takes {', '.join(allowed)}")
     root = Path(root).absolute()
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")

@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 
 SAMPLINGS = ("natural", "balanced")
 SIZE_STEP = 16  # training sizes are multiples of it, so that there are few
@@ -83,9 +83,9 @@ class Recipe:
         ):
             value = getattr(self, name)
             if not low <= value <= high:
-                raise InputError(f"recipe: {name} is {value}, it must lie in [{low}, {high}]")
+                raise OptionError(f"recipe: {name} is {value}, it must lie in [{low}, {high}]")
         if self.sampling not in SAMPLINGS:
-            raise InputError(f"recipe: sampling is {self.sampling!r}, it must be one of {', '.join(SAMPLINGS)}")
+            raise OptionError(f"recipe: sampling is {self.sampling!r}, it must be one of {', '.join(SAMPLINGS)}")
 
     @property
     def peak_lr(self) -> float:

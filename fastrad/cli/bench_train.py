@@ -1,0 +1,40 @@
+"""`fastrad bench train FILE`: images/s of training on real loading, beside a constant batch and the plain recipe."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("train")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--size", default=64, show_default=True, type=click.IntRange(32), help="Pixels a side.")
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(2), help="Images a step.")
+@click.option("--engine", default="auto", show_default=True, help="The loader's.")
+@click.option("--device", help="cpu, cuda or cuda:N. [a GPU where there is one]")
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Times that each variant runs.")
+@click.option("--steps", default=4, show_default=True, type=click.IntRange(1), help="Steps of a variant in a round.")
+@click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON.")
+def command(
+    file: Path, size: int, batch_size: int, engine: str, device: str | None, rounds: int, steps: int, as_json: bool
+) -> None:
+    """Measure how fast a ResNet-18 trains on FILE; the variants take turns, so that noise meets them alike."""
+    import torch
+
+    from fastrad.training.bench import measure_training
+
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    result = measure_training(
+        file, size=size, batch_size=batch_size, device=chosen, engine=engine, rounds=rounds, steps=steps
+    )
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+        return
+    click.echo(f"{file.name} at {size} px, batches of {batch_size}, on {chosen}")
+    click.echo(f"{'':24}{'images/s':>10}{'lowest':>10}{'highest':>10}")
+    for name, found in result["variants"].items():
+        click.echo(f"{name:24}{found['median']:10.1f}{found['minimum']:10.1f}{found['maximum']:10.1f}")
+    click.echo(f"real loading / constant batch: {result['real_to_constant']:.3f}")
+    click.echo(f"real loading / plain recipe:   {result['real_to_plain']:.3f}")
