@@ -268,7 +268,7 @@ def _print_summary(summary: Any) -> None:
         print(f"patients are pseudonyms by the key in {summary.key_path} ({made})")
     if summary.converted:
         rate = summary.converted / summary.seconds
-        print(f"converted {summary.converted:,} images in {summary.seconds:.1f} s, {rate:,.0f} images/s")
+        print(f"read {summary.converted:,} images in {summary.seconds:.1f} s, {rate:,.0f} images/s")
     else:
         print("everything was finished before; nothing to do (`fastrad verify --source` compares the pixels again)")
 

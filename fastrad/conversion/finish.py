@@ -17,7 +17,7 @@ import numpy as np
 
 from fastrad.conversion.journal import Journal
 from fastrad.conversion.shard import read_arrays
-from fastrad.conversion.totals import Totals, make_card, nothing_stored
+from fastrad.conversion.totals import Totals, make_card, nothing_stored, stored_patients
 from fastrad.errors import InputError
 from fastrad.storage import layout
 from fastrad.storage.card import Card
@@ -42,12 +42,15 @@ def finish_beton(journal: Journal, out_dir: Path, name_patient: Callable[[str], 
         table_start = plan.data_start + len(page_hashes) * plan.page_size
         metadata_hash, table_hash = hashlib.sha256(), hashlib.sha256()
         starts = _shard_starts(journal)
+        summaries = [journal.finished_summary(index) for index in range(plan.shards)]
+        _, patient_numbers = stored_patients(plan, [entry for summary in summaries for entry in summary.quarantined])
         metadata_at, table_at = layout.METADATA_START, table_start
         for index in range(plan.shards):
             metadata, _ = read_arrays(str(journal.record(index)))
             metadata["f0"]["data_ptr"] += np.uint64(starts[index])
+            metadata["f2"] = patient_numbers[metadata["f2"]]
             table = layout.allocation_table(metadata, totals.stored).tobytes()
-            totals.add(journal.finished_summary(index), metadata["f1"])
+            totals.add(summaries[index], metadata["f1"])
             metadata_at = _append(data.fileno(), metadata.tobytes(), metadata_at, metadata_hash)
             table_at = _append(data.fileno(), table, table_at, table_hash)
         if totals.stored == 0:

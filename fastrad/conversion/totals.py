@@ -42,6 +42,25 @@ class Totals:
         return mean / 255, max(variance, 0.0) ** 0.5 / 255
 
 
+def stored_patients(plan: SplitPlan, quarantined: list[tuple[int, str]]) -> tuple[list[str], np.ndarray]:
+    """The patients of whom an image is stored, and their new numbers.
+
+    A patient all of whose images are quarantined must not be counted: a paper would quote the number.
+
+    Returns
+    -------
+    names : list of str
+        As the card lists them.
+    numbers : (planned patients + 1,) int64
+        From a planned patient's index to the one in `names`; the last entry keeps -1 (unknown) at -1.
+    """
+    kept = ~np.isin(plan.rows, [row for row, _ in quarantined])
+    used = np.unique(plan.patients[kept & (plan.patients >= 0)])
+    numbers = np.full(len(plan.patient_names) + 1, -1, dtype=np.int64)
+    numbers[used] = np.arange(len(used))
+    return [plan.patient_names[index] for index in used], numbers
+
+
 def nothing_stored(plan: SplitPlan, totals: Totals) -> str:
     """Why a split has no file."""
     row, reason = totals.quarantined[0]
@@ -72,7 +91,7 @@ def make_card(
         samples=totals.stored,
         classes=list(plan.classes),
         class_counts=dict(zip(plan.classes, totals.class_counts.tolist(), strict=True)),
-        patients=list(plan.patient_names),
+        patients=stored_patients(plan, totals.quarantined)[0],
         patient_ids=plan.patient_ids,
         manifest_sha256=plan.manifest_sha256,
         parameters=plan.parameters(),
