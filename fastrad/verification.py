@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -100,9 +100,9 @@ def verify(path: Path | str, manifest: Manifest | None = None, workers: int | No
     Parameters
     ----------
     path : Path or str
-        The `.beton` file.
+        The `.beton` file, or the `.card.json` of WebDataset shards.
     manifest : Manifest, optional
-        The source, read anew; then every image is converted again and compared.
+        The source, read anew; then every image of a beton is converted again and compared.
     workers : int, optional
         Threads, and processes for the source; one a core by default.
 
@@ -118,6 +118,8 @@ def verify(path: Path | str, manifest: Manifest | None = None, workers: int | No
         card = Card.read(path)
     except FormatError as error:
         return Verification(path, 0, 0, 0, (Problem("card", None, str(error)),))
+    if card.format == "webdataset":
+        return _verify_shards(path, card)
     size = path.stat().st_size
     if size != card.bytes:
         reason = f"has {size} bytes where the card says {card.bytes}: it was cut short or lengthened"
@@ -139,6 +141,45 @@ def verify(path: Path | str, manifest: Manifest | None = None, workers: int | No
         compared, found = _compare_with_source(path, card, metadata, manifest, workers)
         problems += found
     return Verification(path, card.samples, regions.pages, compared, tuple(problems))
+
+
+def _verify_shards(path: Path, card: Card) -> Verification:
+    problems: list[Problem] = []
+    with track("verify", card.samples) as progress:
+        for shard in card.hashes["shards"]:
+            problems += _check_shard(path.parent / shard["name"], shard)
+            progress.advance(shard["samples"], damaged=len(problems))
+    return Verification(path, card.samples, 0, 0, tuple(problems))
+
+
+def _check_shard(path: Path, shard: dict[str, Any]) -> list[Problem]:
+    """Compare a tar and its index with the card; where the tar differs, name the samples that do."""
+    index = path.with_suffix(".idx")
+    missing = [Problem("file", None, f"{name.name} is missing") for name in (path, index) if not name.is_file()]
+    if missing:
+        return missing
+    text = index.read_bytes()
+    problems = []
+    if hashlib.sha256(text).hexdigest() != shard["index_sha256"]:
+        problems.append(Problem("file", None, f"{index.name} was altered (its hash differs from the card's)"))
+    with open(path, "rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == shard["sha256"]:
+            return problems
+        problems.append(Problem("file", None, f"{path.name} was altered or cut (its hash differs from the card's)"))
+        if len(problems) == 1:  # the index is sound and says where the samples are
+            for line in text.decode().splitlines()[1:]:
+                words = line.split()
+                image, about = (_file_part(file, *map(int, words[k + 1 : k + 3])) for k in (0, 8))
+                row = int(words[3].split(".")[0])
+                if not about.endswith(f'"crc32": {zlib.crc32(image)}}}'.encode()):
+                    problems.append(Problem("sample", row, f"its checksum differs ({path.name})"))
+    return problems
+
+
+def _file_part(file: BinaryIO, position: int, size: int) -> bytes:
+    """`size` bytes of a file from `position`."""
+    file.seek(position)
+    return file.read(size)
 
 
 def _check_regions(data: np.ndarray, card: Card, regions: _Regions) -> Iterator[Problem]:

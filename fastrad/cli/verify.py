@@ -24,7 +24,10 @@ _SHOWN = 50
 @click.option("--workers", type=click.IntRange(1), help="Threads and processes. [the cores that may be used]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(file: Path, source: Path | None, table: Path | None, workers: int | None, as_json: bool) -> None:
-    """Read all of FILE and compare it with its card: structure, hashes, checksums, labels."""
+    """Read all of FILE and compare it with its card: structure, hashes, checksums, labels.
+
+    FILE is a .beton file, or the .card.json of WebDataset shards.
+    """
     from fastrad.verification import read_source_again, verify
 
     manifest = None if source is None else read_source_again(file, source, table)
