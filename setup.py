@@ -20,6 +20,8 @@ extras["all"] = sorted({package for name in ("ffcv", "dali", "audit", "cluster",
 setup(
     name="fastrad",
     version=version,
+    long_description=(here / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     description="Grayscale medical image archives to fast dataset files, pretraining, and an honest comparison",
     license="MIT",
     license_files=["LICENSE"],
