@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import statistics
 from dataclasses import asdict
 from pathlib import Path
@@ -26,13 +25,14 @@ def command(
     Workload A hands over the stored frames, B adds random resized crops and flips, C normalises to float32.
     """
     from fastrad.loading.benchmark import measure_in_fresh_process
+    from fastrad.processes import available_cores
     from fastrad.progress import track
     from fastrad.storage import BetonFile
 
     encoding = BetonFile(file).encoding
     limits = ("decode",) if encoding == "jpeg" else ("copy",) if workload == "A" else ("copy", "resize")
     names = [*limits, *(engines or ("ffcv",))]
-    threads = workers or len(os.sched_getaffinity(0))
+    threads = workers or available_cores()
     results = {}
     with track("measuring", len(names), "runs") as progress:
         for name in names:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,6 +25,7 @@ from fastrad.loading.randomness import Parameters, draw, whole_frame
 from fastrad.loading.resident import ResidentEngine, free_bytes, needed_bytes
 from fastrad.loading.threads import ThreadedEngine
 from fastrad.loading.torch import TorchEngine
+from fastrad.processes import available_cores
 from fastrad.storage import BetonFile, Card
 
 ENGINES = ("auto", "dali", "ffcv", "resident", "torch")
@@ -149,7 +149,7 @@ class Loader:
         self.card: Card = self._file.card
         self.batch_size, self.train, self.seed, self.dtype = batch_size, train, seed, dtype
         self.device = torch.device("cpu" if device is None else device)
-        self.workers = workers or len(os.sched_getaffinity(0))
+        self.workers = workers or available_cores()
         self.augment = (augment or Augmentation()) if train else Augmentation.none()
         self.on_damage, self.verify = on_damage, verify
         self.size = size

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from fastrad.errors import InputError
+from fastrad.processes import available_cores
 from fastrad.sources.frames import choose_frames
 from fastrad.sources.walk import is_inside
 
@@ -102,5 +103,5 @@ def _each(root: Path, paths: list[str], look: Callable[[str], Result], otherwise
         except (InputError, OSError):
             return otherwise
 
-    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         return list(pool.map(safely, paths))
