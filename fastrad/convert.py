@@ -1,7 +1,7 @@
-"""Converts a manifest into dataset files, one a split: in parallel, resumable, the same bytes every time.
+"""Converts an archive into dataset files, one a split: in parallel, resumable, the same bytes every time.
 
-In: a `Manifest`, an output folder and `ConvertOptions`. Out: `OUT/train.beton`, `val.beton`, `test.beton` (or
-`all.beton` where the source has no splits), each with its card, and a `ConvertSummary`.
+In: a `Manifest` or the shards of an earlier conversion, an output folder and `ConvertOptions`. Out: `OUT/train.beton`,
+`val.beton`, `test.beton` (or `all.beton` where the source has no splits), each with its card; and a `ConvertSummary`.
 """
 
 from __future__ import annotations
@@ -11,28 +11,31 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fastrad.conversion.cluster import ClusterWorkers
-from fastrad.conversion.destination import Destination, is_url
+from fastrad.conversion.destination import Destination
 from fastrad.conversion.finish import finish_beton
 from fastrad.conversion.finish_tars import finish_tars
-from fastrad.conversion.journal import Journal, finished_card
+from fastrad.conversion.journal import Journal, finished_card, work_folder
 from fastrad.conversion.plan import ConvertOptions, SplitPlan, plan_splits
 from fastrad.conversion.shard import changed_sources
-from fastrad.conversion.workers import LocalWorkers, Shard, ShardRunner
+from fastrad.conversion.tars import read_shards, refuse_altered_shards
+from fastrad.conversion.workers import LocalWorkers, Shard, ShardRunner, start_early
 from fastrad.errors import FastradError, InputError
 from fastrad.manifest import Manifest
 from fastrad.processes import available_cores
 from fastrad.progress import track
 from fastrad.pseudonym import default_key_path, pseudonym, read_or_make_key
 from fastrad.storage.card import Card
+from fastrad.storage.place import is_url
+from fastrad.storage.shards import ShardSet
 
-__all__ = ["ConvertOptions", "ConvertSummary", "ConvertedFile", "Preview", "convert", "preview"]
+__all__ = ["ConvertOptions", "ConvertSummary", "ConvertedFile", "Preview", "convert", "preview", "read_shards"]
 
 _STAT_THREADS = 16
 
@@ -131,26 +134,38 @@ class Preview:
     bytes_free: int
 
 
-def preview(manifest: Manifest, out_dir: Path | str, options: ConvertOptions) -> Preview:
+def preview(source: Manifest | Sequence[ShardSet], out_dir: Path | str, options: ConvertOptions) -> Preview:
     """The plan of a conversion; nothing is written.
+
+    Parameters
+    ----------
+    source, out_dir, options
+        As of `convert`.
+
+    Returns
+    -------
+    Preview
 
     Raises
     ------
     InputError
         As `convert`.
     """
-    plans = plan_splits(manifest, options, None)
+    plans = plan_splits(source, options, None)
     return Preview(
         plans, sum(_space(plan) for plan in plans if len(plan.rows)), _free_bytes(Destination(out_dir).work_dir)
     )
 
 
-def convert(manifest: Manifest, out_dir: Path | str, options: ConvertOptions | None = None) -> ConvertSummary:
-    """Convert every usable row of a manifest; go on where an earlier run with the same arguments stopped.
+def convert(
+    source: Manifest | Sequence[ShardSet], out_dir: Path | str, options: ConvertOptions | None = None
+) -> ConvertSummary:
+    """Convert every usable row of a source; go on where an earlier run with the same arguments stopped.
 
     Parameters
     ----------
-    manifest : Manifest
+    source : Manifest or sequence of ShardSet
+        An archive; or, from `read_shards`, what an earlier conversion made of one, which becomes betons.
     out_dir : Path or str
         A folder, made where it does not exist; for WebDataset shards also a URL that fsspec opens.
     options : ConvertOptions, optional
@@ -163,6 +178,8 @@ def convert(manifest: Manifest, out_dir: Path | str, options: ConvertOptions | N
     ------
     InputError
         If nothing can be converted, or the folder holds the work of another source or other options.
+    FormatError
+        If the source is shards and one of them is altered.
     FastradError
         If the disk is full or workers keep dying; what is done is kept.
     """
@@ -172,24 +189,30 @@ def convert(manifest: Manifest, out_dir: Path | str, options: ConvertOptions | N
         raise InputError(f"{out_dir}: betons are written to local folders only; choose format webdataset for a URL")
     destination = Destination(out_dir)
     out_dir = destination.work_dir
-    name_patient, key_path, key_made = _patient_names(manifest, out_dir, options)
-    plans = plan_splits(manifest, options, name_patient)
-    out_dir.mkdir(parents=True, exist_ok=True)
+    if options.scheduler is None:
+        start_early()
+    name_patient, key_path, key_made = None, None, False
+    if isinstance(source, Manifest):
+        name_patient, key_path, key_made = _patient_names(source, out_dir, options)
+    plans = plan_splits(source, options, name_patient)
     cards = {plan.name: finished_card(plan, destination) for plan in plans}
+    to_convert = [plan for plan in plans if len(plan.rows) and cards[plan.name] is None]
+    _refuse_full_disk(to_convert, out_dir)
+    if to_convert and not isinstance(source, Manifest):
+        refuse_altered_shards(source, options.workers or available_cores())
     notices: list[str] = []
     journals: list[Journal] = []
     try:
-        for plan in plans:
-            if len(plan.rows) and cards[plan.name] is None:
-                journals.append(Journal(plan, out_dir))
-        _refuse_full_disk(journals, out_dir)
+        out_dir.mkdir(parents=True, exist_ok=True)
+        for plan in to_convert:
+            journals.append(Journal(plan, out_dir))
         todo, done = _open_shards(journals, notices)
         _convert_shards(todo, done, options)
         for journal in journals:
             if journal.plan.format == "beton":
-                cards[journal.plan.name] = finish_beton(journal, out_dir, name_patient)
+                cards[journal.plan.name] = finish_beton(journal, out_dir)
             else:
-                cards[journal.plan.name] = finish_tars(journal, destination, name_patient)
+                cards[journal.plan.name] = finish_tars(journal, destination)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -203,7 +226,7 @@ def convert(manifest: Manifest, out_dir: Path | str, options: ConvertOptions | N
     before = {plan.name for plan in plans} - {journal.plan.name for journal in journals}
     ending = "beton" if options.format == "beton" else "card.json"
     files = tuple(
-        ConvertedFile(destination.place(f"{name}.{ending}"), card, name in before)
+        ConvertedFile(destination.path(f"{name}.{ending}"), card, name in before)
         for name, card in cards.items()
         if card
     )
@@ -284,16 +307,27 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def _refuse_full_disk(journals: list[Journal], out_dir: Path) -> None:
-    """Raw files are of known size: say at once when they cannot fit."""
+def _refuse_full_disk(plans: list[SplitPlan], out_dir: Path) -> None:
+    """Raw files are of known size: say at once, before anything is written, when they cannot fit."""
     needed = 0
-    for journal in journals:
-        if journal.plan.image.encode == "raw":
-            there = os.stat(journal.data).st_blocks * 512 if journal.data.exists() else 0
-            needed += max(_space(journal.plan) - there, 0)
+    for plan in plans:
+        if plan.image.encode == "raw":
+            data = work_folder(plan, out_dir) / "data"
+            there = os.stat(data).st_blocks * 512 if data.exists() else 0
+            needed += max(_space(plan) - there, 0)
     free = _free_bytes(out_dir)
     if needed > free:
         raise FastradError(
-            f"{out_dir}: the disk is too full: {needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB are free; free "
-            "some space, choose another OUT_DIR or a smaller --size, and give the command again"
+            f"{out_dir}: the disk is too full: {in_units(needed)} are needed, {in_units(free)} are free, "
+            f"{in_units(needed - free)} are lacking; free some space, choose another OUT_DIR or a smaller --size, and "
+            "give the command again"
         )
+
+
+def in_units(count: float) -> str:
+    """A number of bytes as people read it: 512 B, 12.3 MB, 4.56 GB (decimal units)."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"

@@ -64,6 +64,23 @@ class Manifest:
     ) -> Manifest:
         """Build a manifest from columns of equal length; a scalar stands for a whole column.
 
+        Parameters
+        ----------
+        root : Path
+            The folder that `path` is relative to.
+        layout : str
+            The source's name.
+        path, label, patient, split, frame, box, reason
+            The columns of `table`, see the class; `box` may be None for a column of None.
+        synthetic : bool
+            Whether the images are generated.
+        notes : tuple of str
+            A line each.
+
+        Returns
+        -------
+        Manifest
+
         Raises
         ------
         InputError

@@ -1,6 +1,6 @@
-"""`fastrad convert`: an archive of images into dataset files.
+"""`fastrad convert`: an archive of images, or shards made of one, into dataset files.
 
-In: the archive's folder and how its images are to be stored. Out: `train.beton`, `val.beton`, `test.beton` (or
+In: its folder and how its images are to be stored. Out: `train.beton`, `val.beton`, `test.beton` (or
 `all.beton`), each with its card; a summary on stdout.
 """
 
@@ -22,6 +22,12 @@ _FOLDER = click.Path(path_type=Path)
 _PHANTOM_LAYOUTS = {"thyroid": "table", "radiology": "radimagenet", "natural": "folder"}
 _REASONS_SHOWN = 8
 
+_RUN_OPTIONS = [
+    click.option("--workers", type=int, help="Processes. [the cores that may be used]"),
+    click.option("--scheduler", metavar="tcp://HOST:PORT", help="Convert on the workers of this Dask cluster."),
+    click.option("--dry-run", is_flag=True, help="Print the plan and the space that it needs; write nothing."),
+    click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
+]
 _OPTIONS = [
     click.option("--size", type=int, default=224, show_default=True, help="Side of the stored square, pixels."),
     click.option(
@@ -44,22 +50,30 @@ _OPTIONS = [
         help="Betons: raw or jpeg; shards: png or jpeg. [raw, png]",
     ),
     click.option("--quality", type=click.IntRange(1, 100), help="Of the JPEG; only with --encode jpeg. [90]"),
-    click.option("--pass-png", is_flag=True, help="Put a PNG of nothing but such pixels into shards as it is."),
+    click.option(
+        "--pass-png",
+        is_flag=True,
+        help="Shards of PNG: keep the bytes of a PNG that is as it would be stored (it is decoded to prove it).",
+    ),
     click.option("--shard-size", default="1GiB", show_default=True, metavar="BYTES", help="Of a tar, e.g. 500MB."),
     click.option("--window", metavar="LOW,HIGH", help="Stored values that become black and white. [the whole range]"),
-    click.option("--workers", type=int, help="Processes. [the cores that may be used]"),
-    click.option("--scheduler", metavar="tcp://HOST:PORT", help="Convert on the workers of this Dask cluster."),
     click.option(
         "--pseudonym-key", type=_FOLDER, help="File with the key of the patients' pseudonyms; made where missing."
     ),
     click.option("--keep-patient-ids", is_flag=True, help="Store patient ids as the source has them."),
-    click.option("--dry-run", is_flag=True, help="Print the plan and the space that it needs; write nothing."),
-    click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON."),
 ]
+
+
+def _run(function: Callable) -> Callable:
+    """Give a command the options that say how a conversion runs."""
+    for option in reversed(_RUN_OPTIONS):
+        function = option(function)
+    return function
 
 
 def _stored(function: Callable) -> Callable:
     """Give a command the options that say how images are stored."""
+    function = _run(function)
     for option in reversed(_OPTIONS):
         function = option(function)
     return function
@@ -157,10 +171,35 @@ def phantom(out_dir: str, kind: str, images: int, seed: int, **options: Any) -> 
     _convert(_PHANTOM_LAYOUTS[kind], archive, out_dir, {}, options)
 
 
+@command.command("shards")
+@click.argument("shard_dir")
+@click.argument("out_dir")
+@click.option(
+    "--encode", type=click.Choice(["raw", "jpeg"]), default="raw", show_default=True, help="How betons store images."
+)
+@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG made of PNG; JPEG stay as they are. [90]")
+@_run
+def shards(
+    shard_dir: str, out_dir: str, encode: str, quality: int | None, dry_run: bool, as_json: bool, **options: Any
+) -> None:
+    """WebDataset shards in SHARD_DIR (a folder or URL) into betons in OUT_DIR.
+
+    The archive is not needed: size, fit, labels, patients and rows are those of the shards. PNG become the beton that
+    the archive would become; with --encode jpeg, JPEG are taken as they are.
+    """
+    from fastrad.convert import ConvertOptions, read_shards
+
+    found = read_shards(shard_dir)
+    if quality is not None and (encode != "jpeg" or any(split.encoding == "jpeg" for split in found)):
+        raise OptionError(f"--quality {quality}: nothing is encoded anew; it goes with shards of PNG and --encode jpeg")
+    chosen = ConvertOptions(encode=encode, quality=quality or ConvertOptions.quality, **options)
+    _carry_out(found, out_dir, chosen, dry_run, as_json)
+
+
 def _convert(layout: str, root: Path, out_dir: str, source: dict[str, Any], options: dict[str, Any]) -> None:
-    from fastrad.conversion.destination import is_url
-    from fastrad.convert import ConvertOptions, convert, preview
+    from fastrad.convert import ConvertOptions
     from fastrad.sources import read_source
+    from fastrad.storage.place import is_url
 
     dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
     kept = {name: value for name, value in source.items() if name != "table"}
@@ -175,11 +214,17 @@ def _convert(layout: str, root: Path, out_dir: str, source: dict[str, Any], opti
         )
     chosen = ConvertOptions(**options, source_options=kept)
     manifest = read_source(layout, root, exclude=[] if is_url(out_dir) else [out_dir], **source)
+    _carry_out(manifest, out_dir, chosen, dry_run, as_json)
+
+
+def _carry_out(source: Any, out_dir: str, options: Any, dry_run: bool, as_json: bool) -> None:
+    from fastrad.convert import convert, preview
+
     if dry_run:
-        _print_preview(preview(manifest, out_dir, chosen), as_json)
+        _print_preview(preview(source, out_dir, options), as_json)
         return
     try:
-        summary = convert(manifest, out_dir, chosen)
+        summary = convert(source, out_dir, options)
     except KeyboardInterrupt:
         print(f"fastrad: what is done is kept in {out_dir}; give the same command again to go on", file=sys.stderr)
         raise
@@ -208,12 +253,14 @@ def _bytes(text: str) -> int:
 
 
 def _print_preview(preview: Any, as_json: bool) -> None:
+    from fastrad.convert import in_units
+
     files = [
         {
             "name": plan.name,
             "images": len(plan.rows),
-            "classes": len(plan.classes),
-            "patients": len(plan.patient_names),
+            "classes": len(plan.source.classes),
+            "patients": len(plan.source.patient_names),
             "shards": plan.shards,
             "bytes": plan.estimated_bytes if len(plan.rows) else 0,
         }
@@ -225,12 +272,14 @@ def _print_preview(preview: Any, as_json: bool) -> None:
     for file in files:
         print(
             f"{file['name']}: {file['images']:,} images, {file['classes']} classes, "
-            f"{file['patients']:,} patients, {file['shards']} shards, {_size(file['bytes'])}"
+            f"{file['patients']:,} patients, {file['shards']} shards, {in_units(file['bytes'])}"
         )
-    print(f"needs {_size(preview.bytes_needed)}, {_size(preview.bytes_free)} are free; nothing was written")
+    print(f"needs {in_units(preview.bytes_needed)}, {in_units(preview.bytes_free)} are free; nothing was written")
 
 
 def _print_summary(summary: Any) -> None:
+    from fastrad.convert import in_units
+
     for file in summary.files:
         card = file.card
         counts = ", ".join(f"{name} {count:,}" for name, count in list(card.class_counts.items())[:_REASONS_SHOWN])
@@ -243,7 +292,7 @@ def _print_summary(summary: Any) -> None:
         )
         print(f"  {len(card.classes)} classes: {counts}" + (f" and {more} more" if more > 0 else ""))
         shards = f" in {len(card.files())} shards" if card.format == "webdataset" else ""
-        print(f"  {_size(card.bytes)}{shards}, mean {card.mean:.4f}, std {card.std:.4f} of pixel/255")
+        print(f"  {in_units(card.bytes)}{shards}, mean {card.mean:.4f}, std {card.std:.4f} of pixel/255")
         if card.unlabelled["count"]:
             patients = card.unlabelled.get("patients")
             print(
@@ -271,11 +320,3 @@ def _print_summary(summary: Any) -> None:
         print(f"read {summary.converted:,} images in {summary.seconds:.1f} s, {rate:,.0f} images/s")
     else:
         print("everything was finished before; nothing to do (`fastrad verify --source` compares the pixels again)")
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"

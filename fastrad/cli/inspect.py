@@ -1,6 +1,6 @@
-"""`fastrad inspect`: what a dataset file and its card say, and a contact sheet.
+"""`fastrad inspect`: what a dataset and its card say, and a contact sheet.
 
-In: a `.beton` file. Out: a description on stdout, and a PNG where `--sheet` asks for one.
+In: a `.beton` file, or WebDataset shards. Out: a description on stdout, and a PNG where `--sheet` asks for one.
 """
 
 from __future__ import annotations
@@ -16,16 +16,22 @@ _SHOWN = 10
 
 
 @click.command("inspect")
-@click.argument("file", type=_FILE)
+@click.argument("file")
 @click.option("--sheet", type=_FILE, help="Write a contact sheet with labels to this PNG.")
 @click.option("--images", type=click.IntRange(1, 2000), default=48, show_default=True, help="On the contact sheet.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(file: Path, sheet: Path | None, images: int, as_json: bool) -> None:
-    """Say what FILE and its card hold."""
-    from fastrad.inspection import contact_sheet, describe
-    from fastrad.storage import BetonFile
+def command(file: str, sheet: Path | None, images: int, as_json: bool) -> None:
+    """Say what FILE and its card hold.
 
-    opened = BetonFile(file)
+    FILE is a .beton file; the .card.json of WebDataset shards or one of their tars; or a folder with one dataset.
+    """
+    from fastrad.inspection import contact_sheet, describe
+    from fastrad.storage.dataset import datasets_in, open_dataset
+
+    found = datasets_in(file)
+    if len(found) > 1:
+        raise click.UsageError(f"{file} holds {len(found)} datasets; name one: {', '.join(found)}")
+    opened = open_dataset(found[0])
     content = describe(opened)
     if as_json:
         print(json.dumps(content, indent=1))
@@ -44,7 +50,8 @@ def _print(content: dict[str, Any]) -> None:
     print(f"  {content['samples']:,} images{patients}")
     split = content["source"]["split"] or "none"
     print(f"  source: layout {content['source']['layout']}, split {split}")
-    print(f"  stored: {image['height']} x {image['width']} pixels, gray, {image['encoding']}")
+    shards = f", in {content['shards']} shards" if content["shards"] else ""
+    print(f"  stored: {image['height']} x {image['width']} pixels, gray, {image['encoding']}{shards}")
     parameters = ", ".join(f"{name} {value}" for name, value in content["parameters"].items() if value is not None)
     print(f"  converted with: {parameters}")
     print(

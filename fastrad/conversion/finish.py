@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,17 @@ import numpy as np
 
 from fastrad.conversion.journal import Journal
 from fastrad.conversion.shard import read_arrays
-from fastrad.conversion.totals import Totals, make_card, nothing_stored, stored_patients
+from fastrad.conversion.totals import add_up, make_card, nothing_stored
 from fastrad.errors import InputError
+from fastrad.files import sync_folder, write_atomically
 from fastrad.storage import layout
 from fastrad.storage.card import Card
-from fastrad.storage.writer import sync_folder, write_durably
 
 # file systems that cannot copy ranges between these files say one of these
 _NO_COPY_RANGE = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP}
 
 
-def finish_beton(journal: Journal, out_dir: Path, name_patient: Callable[[str], str] | None) -> Card:
+def finish_beton(journal: Journal, out_dir: Path) -> Card:
     """Write what comes before and after the pages, put card and file in place, and delete the work folder.
 
     Raises
@@ -36,25 +35,24 @@ def finish_beton(journal: Journal, out_dir: Path, name_patient: Callable[[str], 
         If not one image of the split could be stored.
     """
     plan = journal.plan
-    totals = Totals(len(plan.classes))
+    totals = add_up(journal)
+    if totals.stored == 0:
+        raise InputError(nothing_stored(plan, totals))
     with open(journal.data, "r+b" if journal.data.exists() else "w+b") as data:
         page_hashes = _gather_pages(journal, data.fileno())
         table_start = plan.data_start + len(page_hashes) * plan.page_size
         metadata_hash, table_hash = hashlib.sha256(), hashlib.sha256()
         starts = _shard_starts(journal)
-        summaries = [journal.finished_summary(index) for index in range(plan.shards)]
-        _, patient_numbers = stored_patients(plan, [entry for summary in summaries for entry in summary.quarantined])
-        metadata_at, table_at = layout.METADATA_START, table_start
+        patient_numbers = totals.patient_numbers()
+        metadata_at, table_at, written = layout.METADATA_START, table_start, 0
         for index in range(plan.shards):
             metadata, _ = read_arrays(str(journal.record(index)))
             metadata["f0"]["data_ptr"] += np.uint64(starts[index])
             metadata["f2"] = patient_numbers[metadata["f2"]]
-            table = layout.allocation_table(metadata, totals.stored).tobytes()
-            totals.add(summaries[index], metadata["f1"])
+            table = layout.allocation_table(metadata, written).tobytes()
+            written += len(metadata)
             metadata_at = _append(data.fileno(), metadata.tobytes(), metadata_at, metadata_hash)
             table_at = _append(data.fileno(), table, table_at, table_hash)
-        if totals.stored == 0:
-            raise InputError(nothing_stored(plan, totals))
         _append(data.fileno(), bytes(plan.data_start - metadata_at), metadata_at, metadata_hash)
         quality = plan.image.quality if plan.image.encode == "jpeg" else 0
         head = layout.head_bytes(
@@ -73,9 +71,9 @@ def finish_beton(journal: Journal, out_dir: Path, name_patient: Callable[[str], 
         "allocation_table": table_hash.hexdigest(),
         "pages": page_hashes,
     }
-    card = make_card(plan, totals, hashes, table_at, name_patient)
+    card = make_card(plan, totals, hashes, table_at)
     path = out_dir / f"{plan.name}.beton"
-    write_durably(Card.path_for(path), card.to_bytes())
+    write_atomically(Card.path_for(path), card.to_bytes())
     os.replace(journal.data, path)
     sync_folder(out_dir)
     journal.remove()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,17 +16,17 @@ import numpy as np
 from fastrad.conversion.destination import Destination
 from fastrad.conversion.journal import Journal
 from fastrad.conversion.shard import read_arrays
-from fastrad.conversion.totals import Totals, make_card, nothing_stored
+from fastrad.conversion.totals import add_up, make_card, nothing_stored
 from fastrad.errors import InputError
+from fastrad.files import write_atomically
 from fastrad.storage import tar
 from fastrad.storage.card import Card
-from fastrad.storage.writer import write_durably
 
 Stretch = tuple[int, np.ndarray]  # number of the part, records of consecutive samples in it
 _COPIED_AT_ONCE = 1 << 22
 
 
-def finish_tars(journal: Journal, out: Destination, name_patient: Callable[[str], str] | None) -> Card:
+def finish_tars(journal: Journal, out: Destination) -> Card:
     """Write the shards, then the card, and delete the work folder.
 
     Raises
@@ -35,18 +35,16 @@ def finish_tars(journal: Journal, out: Destination, name_patient: Callable[[str]
         If not one image of the split could be stored.
     """
     plan = journal.plan
-    totals = Totals(len(plan.classes))
-    for index in range(plan.shards):
-        totals.add(journal.finished_summary(index), read_arrays(str(journal.record(index)))[0]["label"])
+    totals = add_up(journal)
     if totals.stored == 0:
         raise InputError(nothing_stored(plan, totals))
     shards = []
     for number, stretches in enumerate(_cut(journal, plan.tar_bytes - len(tar.END_OF_ARCHIVE))):
         shards.append(_write_tar(journal, out, f"{plan.name}-{number:06d}", stretches))
     size = sum(shard["bytes"] for shard in shards)
-    card = make_card(plan, totals, {"algorithm": "sha256", "shards": shards}, size, name_patient)
+    card = make_card(plan, totals, {"algorithm": "sha256", "shards": shards}, size)
     path = journal.folder / "card"
-    write_durably(path, card.to_bytes())
+    write_atomically(path, card.to_bytes())
     out.put(path, f"{plan.name}.card.json")
     journal.remove()
     return card
@@ -80,7 +78,9 @@ def _write_tar(journal: Journal, out: Destination, name: str, stretches: list[St
     with open(path, "wb") as target:
         for index, samples in stretches:
             begin = int(samples["start"][0])
-            lines += [tar.index_line(sample, suffix, target.tell() - begin) for sample in samples]
+            positions = (samples["start"].astype(np.int64) + target.tell() - begin).tolist()
+            known = zip(samples["row"].tolist(), positions, samples["sizes"].tolist(), strict=True)
+            lines += [tar.index_line(row, position, sizes, suffix) for row, position, sizes in known]
             with open(journal.record(index).with_suffix(".pages"), "rb") as part:
                 part.seek(begin)
                 left = int(samples["start"][-1] + samples["length"][-1]) - begin
@@ -98,7 +98,7 @@ def _write_tar(journal: Journal, out: Destination, name: str, stretches: list[St
         os.fsync(target.fileno())
     text = tar.index_text(lines).encode()
     index_path = journal.folder / f"{name}.idx"
-    write_durably(index_path, text)
+    write_atomically(index_path, text)
     out.put(index_path, f"{name}.idx")
     out.put(path, f"{name}.tar")
     return {

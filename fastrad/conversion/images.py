@@ -7,20 +7,23 @@ and the bytes to store; or the reason why not.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from fastrad.conversion.sinks import Encoded
+from fastrad.conversion.sinks import Encoded, Sample
 from fastrad.errors import InputError
-from fastrad.imaging import ImageError, fit, read_gray
+from fastrad.imaging import ImageError, decode_gray, fit, read_gray
+from fastrad.storage.shards import TarSamples
 from fastrad.storage.writer import encode_jpeg, encode_png
 
 cv2.setNumThreads(1)  # the processes are the parallelism
 
 Box = tuple[int, int, int, int]
 
+_READ_AT_ONCE = 1 << 24  # bytes
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # chunks that cannot name a patient: text, EXIF and private ones can
 _PIXEL_CHUNKS = {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"pHYs", b"sRGB", b"cHRM"}
@@ -47,8 +50,9 @@ class ImageOptions:
     window : (float, float) or None
         Stored values that become black and white.
     pass_png : bool
-        Store a source PNG as it is, where its pixels are already what would be stored and it holds nothing but
-        pixels.
+        Store the bytes of a source PNG as they are, where its pixels are what would be stored and it holds nothing but
+        pixels. It is decoded all the same: that proves it sound and gives mean and standard deviation; what is saved
+        is the encoding.
     """
 
     size: int = 224
@@ -77,6 +81,11 @@ class SourceImages:
     frames : list of int
     boxes : list of (left, top, right, bottom) or None
     options : ImageOptions
+    rows, labels, patients : numpy.ndarray
+        int64, one an image.
+    classes : tuple of str
+    patient_names : list of str or None
+        One an image, as they are stored.
     """
 
     root: str
@@ -84,6 +93,17 @@ class SourceImages:
     frames: list[int]
     boxes: list[Box | None]
     options: ImageOptions
+    rows: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
+    classes: tuple[str, ...]
+    patient_names: list[str | None]
+
+    def sample(self, index: int) -> Sample:
+        """What is stored beside image `index`."""
+        label = int(self.labels[index])
+        name = self.patient_names[index]
+        return Sample(int(self.rows[index]), label, self.classes[label], int(self.patients[index]), name)
 
     def path(self, index: int) -> str:
         """Where image `index` is."""
@@ -107,18 +127,18 @@ class SourceImages:
         InputError
             If the whole root is gone.
         """
-        options = self.options
+        options, path = self.options, self.path(index)
+        frame, box, window = self.frames[index], self.boxes[index], options.window
         try:
-            gray = read_gray(
-                self.path(index),
-                frame=self.frames[index],
-                box=self.boxes[index],
-                window=options.window,
-                within=self.root,
-            )
-            image, content = fit(gray, options.size, options.fit)
-            data = self._own_png(index) if options.pass_png and image is gray else None
-            if data is None:
+            content = _still_image(path)
+            if content is None:
+                gray = read_gray(path, frame=frame, box=box, window=window, within=self.root)
+            else:
+                gray = decode_gray(content, name=path, frame=frame, box=box, window=window)
+            image, place = fit(gray, options.size, options.fit)
+            if content and options.pass_png and image is gray and self._is_what_is_stored(index, content):
+                data = np.frombuffer(content, np.uint8)
+            else:
                 data = options.encoded(image)
         except ImageError as error:
             if not os.path.isdir(self.root):  # a file server that went away, not a damaged file
@@ -128,51 +148,79 @@ class SourceImages:
             raise UnusableImageError(error.reason) from None
         except Exception as error:  # one odd file must not end a run of hours
             raise UnusableImageError(f"cannot be converted ({type(error).__name__}: {error})") from error
-        return image, Encoded(data, options.encode, options.size, content)
+        return image, Encoded(data, options.encode, options.size, place)
 
-    def _own_png(self, index: int) -> np.ndarray | None:
-        """The file itself, where it is an 8-bit gray PNG that holds nothing but pixels; else None."""
+    def _is_what_is_stored(self, index: int, content: bytes) -> bool:
+        """Whether a file that is as large as what is stored is an 8-bit gray PNG of nothing but these pixels."""
         if self.boxes[index] is not None or self.options.window is not None:
-            return None
-        with open(self.path(index), "rb") as file:
-            data = file.read()
-        if not data.startswith(_PNG_SIGNATURE) or data[24:26] != b"\x08\x00":  # depth 8, gray
-            return None
+            return False
+        if not content.startswith(_PNG_SIGNATURE) or content[24:26] != b"\x08\x00":  # depth 8, gray
+            return False
         kinds, position = set(), len(_PNG_SIGNATURE)
-        while position + 8 <= len(data):
-            kinds.add(data[position + 4 : position + 8])
-            position += 12 + int.from_bytes(data[position : position + 4], "big")
-        return np.frombuffer(data, np.uint8) if kinds <= _PIXEL_CHUNKS else None
+        while position + 8 <= len(content):
+            kinds.add(content[position + 4 : position + 8])
+            position += 12 + int.from_bytes(content[position : position + 4], "big")
+        return kinds <= _PIXEL_CHUNKS
 
 
-def differing_images(images: SourceImages, dataset: str, metadata: np.ndarray) -> list[tuple[int, str]]:
-    """Convert images again and compare them with what `dataset` stores: (row, reason) of each that differs.
+def _still_image(path: str) -> bytes | None:
+    """The bytes of a plain PNG or JPEG file, read with the fewest calls; None for whatever needs a closer look."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _READ_AT_ONCE:
+            return None
+        content = os.read(descriptor, status.st_size + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return content if len(content) == status.st_size and content.startswith((_PNG_SIGNATURE, b"\xff\xd8")) else None
 
-    `metadata` are the records of the images, in their order.
-    """
-    data = np.memmap(dataset, dtype=np.uint8, mode="r")
+
+@dataclass(frozen=True)
+class BetonImages:
+    """Where images lie in a beton: `offsets` and `sizes` in bytes, int64."""
+
+    path: str
+    offsets: np.ndarray
+    sizes: np.ndarray
+
+    def select(self, positions: np.ndarray) -> BetonImages:
+        """Some of the images."""
+        return BetonImages(self.path, self.offsets[positions], self.sizes[positions])
+
+    def image_bytes(self, index: int) -> np.ndarray:
+        """The stored bytes of one image."""
+        return np.fromfile(self.path, np.uint8, int(self.sizes[index]), offset=int(self.offsets[index]))
+
+
+def differing_images(images: SourceImages, stored: BetonImages | TarSamples, kind: str) -> list[tuple[int, str]]:
+    """Convert images again, compare them with the stored ones, of encoding `kind`: (row, reason) where they differ."""
     found = []
-    for index, record in enumerate(metadata):
-        start = int(record["f0"]["data_ptr"])
-        stored = data[start : start + int(record["f0"]["size"])]
+    for index, row in enumerate(images.rows.tolist()):
         try:
-            _, encoded = images.load(index)
+            encoded = images.load(index)[1]
         except UnusableImageError as error:
-            found.append((int(record["f3"]), f"its source cannot be read any more ({error})"))
+            found.append((row, f"its source cannot be read any more ({error})"))
             continue
-        if not _same(stored, encoded):
-            found.append((int(record["f3"]), "its pixels differ from the source's"))
+        if not _same(stored.image_bytes(index), kind, encoded):
+            found.append((row, "its pixels differ from the source's"))
     return found
 
 
-def _same(stored: np.ndarray, encoded: Encoded) -> bool:
+def _same(stored: np.ndarray, kind: str, encoded: Encoded) -> bool:
     if np.array_equal(stored, encoded.data):
         return True
     if encoded.kind == "raw":
         return False
     # another version of the encoder may give other bytes for the same picture
-    before = cv2.imdecode(np.array(stored), cv2.IMREAD_GRAYSCALE)
     now = cv2.imdecode(encoded.data, cv2.IMREAD_GRAYSCALE)
+    side = encoded.side, encoded.side
+    before = stored.reshape(side) if kind == "raw" else cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
     if before is None or now is None or before.shape != now.shape:
         return False
     return bool(cv2.norm(before, now, cv2.NORM_INF) <= (2 if encoded.kind == "jpeg" else 0))

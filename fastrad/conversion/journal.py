@@ -17,8 +17,8 @@ from fastrad.conversion.destination import Destination
 from fastrad.conversion.plan import SplitPlan, fingerprint
 from fastrad.conversion.shard import ShardRecord, ShardTask, commit_record, read_mark, read_summary
 from fastrad.errors import FormatError, InputError
+from fastrad.files import write_atomically
 from fastrad.storage.card import Card
-from fastrad.storage.writer import write_durably
 
 
 class Journal:
@@ -39,13 +39,15 @@ class Journal:
 
     def __init__(self, plan: SplitPlan, work_dir: Path) -> None:
         self.plan = plan
-        self.folder = work_dir / f".{plan.name}.work"
+        self.folder = work_folder(plan, work_dir)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         self.poison: dict[int, dict[int, str]] = {}
         try:
             self._agree()
         except BaseException:
+            if not (self.folder / "plan.json").exists():  # nothing was begun: leave nothing
+                shutil.rmtree(self.folder, ignore_errors=True)
             self.close()
             raise
 
@@ -55,7 +57,7 @@ class Journal:
         agreed = self.plan.fingerprint()
         if not plan_file.exists():
             (self.folder / "shards").mkdir(exist_ok=True)
-            write_durably(plan_file, json.dumps(agreed, indent=1).encode())
+            write_atomically(plan_file, json.dumps(agreed, indent=1).encode())
             return
         changed = differences(json.loads(plan_file.read_bytes()), agreed)
         if changed:
@@ -129,6 +131,11 @@ class Journal:
         return [index for index in range(self.plan.shards) if self.record(index).with_suffix(".json").exists()]
 
 
+def work_folder(plan: SplitPlan, work_dir: Path) -> Path:
+    """Where the work on a split lies."""
+    return work_dir / f".{plan.name}.work"
+
+
 def differences(begun: dict, now: dict) -> str:
     """In words, what differs between two fingerprints; "" where nothing does."""
     words = []
@@ -152,16 +159,16 @@ def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
     text = out.read(name)
     if text is None:
         if plan.format == "beton" and out.size(f"{plan.name}.beton") is not None:
-            raise InputError(f"{out.place(plan.name)}.beton: its card is missing; delete it, or choose another OUT_DIR")
+            raise InputError(f"{out.path(plan.name)}.beton: its card is missing; delete it, or choose another OUT_DIR")
         return None
     try:
-        card = Card.from_bytes(text, out.place(name))
+        card = Card.from_bytes(text, out.path(name))
     except FormatError as error:
         raise InputError(f"{error}; or delete it, or choose another OUT_DIR") from error
-    changed = differences(_fingerprint_of(card), plan.fingerprint())
+    changed = differences(_fingerprint_of(card), plan.fingerprint(card.patients))
     if changed:
         raise InputError(
-            f"{out.place(name)}: is of a finished conversion, but since then {changed}; delete it with its files, or "
+            f"{out.path(name)}: is of a finished conversion, but since then {changed}; delete it with its files, or "
             "choose another OUT_DIR"
         )
     for file, size in card.files():
@@ -169,7 +176,7 @@ def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
         if found is None and card.format == "beton":
             return None  # the card is put in place first
         if found != size:
-            raise InputError(f"{out.place(file)}: was cut, altered or deleted; delete its card to convert again")
+            raise InputError(f"{out.path(file)}: was cut, altered or deleted; delete its card to convert again")
     return card
 
 

@@ -1,8 +1,8 @@
-"""Plans the conversion of a manifest: for each split its rows, its shards, and where each shard's pages go.
+"""Plans a conversion: for each split its rows, its shards, and where each shard's pages go.
 
-In: a `Manifest`, `ConvertOptions` and a function from patient ids to what is stored of them. Out: one `SplitPlan` a
-split. A plan depends on source and options alone, so every run of the same command has the same plan and thereby the
-same bytes.
+In: a `Manifest` (or shards that were converted before), `ConvertOptions` and a function from patient ids to what is
+stored of them. Out: one `SplitPlan` a split. A plan depends on source and options alone, so every run of the same
+command has the same plan and thereby the same bytes.
 """
 
 from __future__ import annotations
@@ -16,17 +16,24 @@ from typing import Any
 
 import numpy as np
 
-from fastrad.conversion.images import ImageOptions, SourceImages
+from fastrad.conversion.archive import ArchiveSplit, split_archive
+from fastrad.conversion.images import ImageOptions
 from fastrad.conversion.shard import ShardTask
-from fastrad.errors import InputError, OptionError
+from fastrad.conversion.tars import TarSplit, split_shards
+from fastrad.errors import OptionError
 from fastrad.imaging import FIT_MODES
 from fastrad.manifest import Manifest
 from fastrad.storage import layout
+from fastrad.storage.shards import ShardSet
 from fastrad.storage.tar import BLOCK
 
 MAX_SIZE = 8192
 ENCODINGS = {"beton": ("raw", "jpeg"), "webdataset": ("png", "jpeg")}
 ROWS_A_SHARD = 2048  # about a second of decoding: little is lost by a crash, and the journal stays small
+_FEW_ROWS, _MANY_SHARDS = (
+    256,
+    32,
+)  # in small archives shards are smaller, so that all workers end at about the same time
 _SMALL_FILE = 8 * layout.DEFAULT_PAGE_SIZE
 
 
@@ -47,7 +54,8 @@ class ConvertOptions:
     quality : int
         Of the JPEG, 1 to 100.
     pass_png : bool
-        Put a source PNG into shards as it is, where it is gray, of the right size, and holds nothing but pixels.
+        Put the bytes of a source PNG into shards as they are, where it is gray, of the right size, and holds nothing
+        but pixels. It is decoded to prove that, and for mean and standard deviation; what is saved is the encoding.
     shard_bytes : int
         Size of a shard at most.
     window : (float, float) or None
@@ -110,17 +118,7 @@ class SplitPlan:
 
     Attributes
     ----------
-    name : str
-        Of the file: "train", "val", "test" or "all".
-    split : str
-        "" where the source has none.
-    manifest : Manifest
-    manifest_sha256 : str
-    rows, labels, patients : numpy.ndarray
-        int64; the manifest rows to store, their class indices, and indices into `patient_names` (-1 unknown).
-    classes, patient_names : tuple of str
-    patient_ids : str
-        "pseudonym", "kept" or "none".
+    source : ArchiveSplit or TarSplit
     image : ImageOptions
     page_size : int
         Bytes; 0 where the split becomes tar files.
@@ -128,25 +126,23 @@ class SplitPlan:
         Images a shard of the work.
     tar_bytes : int
         Size of a tar file at most; 0 for a beton.
-    source_options : mapping
-        As in `ConvertOptions`.
     """
 
-    name: str
-    split: str
-    manifest: Manifest
-    manifest_sha256: str
-    rows: np.ndarray
-    labels: np.ndarray
-    patients: np.ndarray
-    classes: tuple[str, ...]
-    patient_names: tuple[str, ...]
-    patient_ids: str
+    source: ArchiveSplit | TarSplit
     image: ImageOptions
     page_size: int
     shard_rows: int
     tar_bytes: int
-    source_options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the file: "train", "val", "test" or "all"."""
+        return self.source.name
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Manifest rows to store, int64."""
+        return self.source.rows
 
     @property
     def format(self) -> str:
@@ -190,7 +186,7 @@ class SplitPlan:
 
     def parameters(self) -> dict[str, Any]:
         """The card's `parameters`."""
-        parameters = {"format": self.format, **asdict(self.image)}
+        parameters = {"format": self.format, **asdict(self.image), **self.source.parameters()}
         if self.image.encode != "jpeg":
             parameters["quality"] = None
         if self.image.window is not None:
@@ -200,46 +196,32 @@ class SplitPlan:
         del parameters["pass_png"]
         return {**parameters, "page_size": self.page_size, "shard_rows": self.shard_rows}
 
-    def fingerprint(self) -> dict[str, Any]:
-        """Everything that the bytes of file and card follow from, by name: what a resumed run must agree in."""
+    def fingerprint(self, stored_patients: Sequence[str] | None = None) -> dict[str, Any]:
+        """Everything that the bytes of file and card follow from, by name: what a resumed run must agree in.
+
+        A finished card lists `stored_patients` alone, those of whom an image could be stored.
+        """
+        source = self.source
+        patients = source.patient_names
+        if stored_patients is not None:
+            stored = set(stored_patients)
+            patients = tuple(name for name in patients if name in stored)
         return fingerprint(
-            self.manifest.layout,
-            self.manifest_sha256,
-            self.classes,
-            self.patient_names,
-            self.patient_ids,
+            source.layout,
+            source.manifest_sha256,
+            source.classes,
+            patients,
+            source.patient_ids,
             self.parameters(),
         )
 
-    def source_images(self, rows: np.ndarray) -> SourceImages:
-        """Where the images of some manifest rows are, for a worker."""
-        table = self.manifest.table
-        return SourceImages(
-            root=str(self.manifest.root),
-            paths=table["path"].iloc[rows].tolist(),
-            frames=table["frame"].iloc[rows].tolist(),
-            boxes=table["box"].iloc[rows].tolist(),
-            options=self.image,
-        )
-
-    @property
-    def _names_beside(self) -> bool:
-        return bool(self.tar_bytes and self.patient_names)
-
     def task(self, index: int, data: Path, record: Path, poison: dict[int, str], sync: bool) -> ShardTask:
         """The work on shard `index`: pages into `data`, the record at `record`."""
-        here = slice(index * self.shard_rows, (index + 1) * self.shard_rows)
-        rows = self.rows[here]
         pages = self.shard_pages(index)
         position = self.data_start + index * (self.shard_rows // self.images_a_page) * self.page_size if pages else 0
         return ShardTask(
             index=index,
-            images=self.source_images(rows),
-            rows=rows,
-            labels=self.labels[here],
-            patients=self.patients[here],
-            classes=self.classes,
-            patient_names=[self.patient_names[k] for k in self.patients[here]] if self._names_beside else None,
+            images=self.source.images(slice(index * self.shard_rows, (index + 1) * self.shard_rows), self.image),
             page_size=self.page_size,
             pages=pages,
             data=str(data.absolute()),
@@ -269,116 +251,48 @@ def fingerprint(
     }
 
 
-def page_and_shard(count: int, size: int, encode: str) -> tuple[int, int]:
+def page_and_shard(count: int, size: int, encode: str, pages: bool) -> tuple[int, int]:
     """Page size in bytes and rows a shard for `count` images of `size` x `size` pixels.
 
     Raw images are stored in whole shards of whole pages, so that each worker knows where its pages go. Small files and
-    JPEG get FFCV's smallest pages, which waste less at a shard's end.
+    JPEG get FFCV's smallest pages, which waste less at a shard's end. Without `pages` shards become tar files.
     """
     image = size * size
     page = layout.DEFAULT_PAGE_SIZE if encode == "raw" and count * image > _SMALL_FILE else layout.MIN_PAGE_SIZE
     while page < (image if encode == "raw" else 2 * image):  # a JPEG of noise can be larger than its pixels
         page *= 2
-    if encode != "raw":
+    if encode != "raw" and pages:  # every shard ends with a page that is partly empty
         return page, ROWS_A_SHARD
-    a_page = page // image
-    return page, -(-ROWS_A_SHARD // a_page) * a_page
+    rows = min(ROWS_A_SHARD, max(_FEW_ROWS, -(-count // _MANY_SHARDS)))
+    a_page = page // image if encode == "raw" else 1
+    return page, -(-rows // a_page) * a_page
 
 
 def plan_splits(
-    manifest: Manifest, options: ConvertOptions, name_patient: Callable[[str], str] | None
+    source: Manifest | Sequence[ShardSet], options: ConvertOptions, name_patient: Callable[[str], str] | None
 ) -> tuple[SplitPlan, ...]:
-    """One plan a split that occurs in the manifest, also where it has no usable row.
+    """One plan a split that occurs in the source, also where it has no usable row.
 
     Parameters
     ----------
+    source : Manifest or sequence of ShardSet
+        An archive, or what an earlier conversion made of one; sizes, fit and window are then those of the shards.
     name_patient : callable or None
-        From a patient id to its pseudonym; None stores the ids.
+        From a patient id to its pseudonym; None stores the ids. Shards have pseudonyms already.
 
     Raises
     ------
     InputError
         If nothing is usable, a path leaves the root, or two patients get one pseudonym.
     """
-    table, usable = manifest.table, manifest.usable
-    if not usable.any():
-        raise InputError(f"{manifest.root}: {_why_nothing(manifest)}")
-    _refuse_outside_paths(manifest, usable)
-    _refuse_rows_without_split(manifest, usable)
-    classes = manifest.classes
-    codes = {label: index for index, label in enumerate(classes)}
-    labels = table["label"].map(codes).fillna(-1).to_numpy(dtype=np.int64)
-    if (labels[usable] < 0).any():
-        row = int(np.flatnonzero(usable & (labels < 0))[0])
-        raise InputError(f"{manifest.root}: row {row} has a label that no row of the train split has")
-    sha256 = manifest.sha256()
+    splits: list[tuple[ArchiveSplit | TarSplit, ImageOptions]]
+    if isinstance(source, Manifest):
+        splits = [(split, options.image) for split in split_archive(source, options.source_options, name_patient)]
+    else:
+        splits = [(split, split.image) for split in split_shards(source, options.encode, options.quality)]
+    tar_bytes = options.shard_bytes if options.format == "webdataset" else 0
     plans = []
-    for split in manifest.split_names:
-        if split == "" and len(manifest.split_names) > 1:
-            continue
-        rows = np.flatnonzero(usable & (table["split"] == split).to_numpy())
-        patients, names = _patients(manifest, rows, name_patient)
-        page_size, shard_rows = page_and_shard(len(rows), options.size, options.encode)
-        tar_bytes = options.shard_bytes if options.format == "webdataset" else 0
-        kind = "none" if not names else "kept" if name_patient is None else "pseudonym"
-        plans.append(
-            SplitPlan(
-                name=split or "all",
-                split=split,
-                manifest=manifest,
-                manifest_sha256=sha256,
-                rows=rows,
-                labels=labels[rows],
-                patients=patients,
-                classes=classes,
-                patient_names=names,
-                patient_ids=kind,
-                image=options.image,
-                page_size=0 if tar_bytes else page_size,
-                shard_rows=shard_rows,
-                tar_bytes=tar_bytes,
-                source_options=options.source_options,
-            )
-        )
+    for split, image in splits:
+        page_size, shard_rows = page_and_shard(len(split.rows), image.size, image.encode, not tar_bytes)
+        plans.append(SplitPlan(split, image, 0 if tar_bytes else page_size, shard_rows, tar_bytes))
     return tuple(plans)
-
-
-def _why_nothing(manifest: Manifest) -> str:
-    if len(manifest) == 0:
-        return "the archive has no images"
-    reasons = manifest.table["reason"][manifest.table["reason"] != ""]
-    if len(reasons):
-        return f"none of {len(manifest)} rows is usable; the first reason is: {reasons.iloc[0]}"
-    return f"none of {len(manifest)} images has a label"
-
-
-def _refuse_outside_paths(manifest: Manifest, usable: np.ndarray) -> None:
-    path = manifest.table["path"]
-    outside = usable & (path.str.startswith("/") | path.str.contains(r"(?:^|/)\.\.(?:/|$)", regex=True)).to_numpy()
-    if outside.any():
-        row = int(np.flatnonzero(outside)[0])
-        raise InputError(f"{manifest.root}: row {row} leaves this folder; only files inside it are read")
-
-
-def _refuse_rows_without_split(manifest: Manifest, usable: np.ndarray) -> None:
-    if "" in manifest.split_names and len(manifest.split_names) > 1:
-        stray = usable & (manifest.table["split"] == "").to_numpy()
-        if stray.any():
-            raise InputError(
-                f"{manifest.root}: {stray.sum()} rows have no split while others do (first row "
-                f"{np.flatnonzero(stray)[0]}); give each train, val or test, or none"
-            )
-
-
-def _patients(
-    manifest: Manifest, rows: np.ndarray, name_patient: Callable[[str], str] | None
-) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Indices in order of first appearance (-1 unknown), and the name of each patient."""
-    import pandas as pd
-
-    ids = manifest.table["patient"].iloc[rows]
-    codes, known = pd.factorize(ids.where(ids != "", None))
-    names = [str(patient) if name_patient is None else name_patient(str(patient)) for patient in known]
-    if len(set(names)) != len(names):
-        raise InputError(f"{manifest.root}: two patients get the same pseudonym; use another --pseudonym-key")
-    return codes.astype(np.int64), tuple(names)

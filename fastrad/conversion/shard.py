@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 
 from fastrad.conversion.images import SourceImages, UnusableImageError
-from fastrad.conversion.sinks import PageSink, Sample, TarSink
-from fastrad.storage.writer import sync_folder, write_durably
+from fastrad.conversion.sinks import PageSink, TarSink
+from fastrad.conversion.tars import TarImages
+from fastrad.files import sync_folder, write_atomically
 
 _MARK = struct.Struct("<qq")
 
@@ -32,12 +33,8 @@ class ShardTask:
     ----------
     index : int
         The shard's number in its plan.
-    images : SourceImages
-    rows, labels, patients : numpy.ndarray
-        int64, one an image.
-    classes : tuple of str
-    patient_names : list of str or None
-        One an image, where they are stored beside it.
+    images : SourceImages or TarImages
+        With what is stored beside them.
     page_size : int
         Bytes; 0 for a stretch of a tar file instead of pages.
     pages : int
@@ -54,12 +51,7 @@ class ShardTask:
     """
 
     index: int
-    images: SourceImages
-    rows: np.ndarray
-    labels: np.ndarray
-    patients: np.ndarray
-    classes: tuple[str, ...]
-    patient_names: list[str] | None
+    images: SourceImages | TarImages
     page_size: int
     pages: int
     data: str
@@ -74,12 +66,6 @@ class ShardTask:
             return TarSink(self.data)
         return PageSink(self.data, self.position, self.page_size, self.pages)
 
-    def sample(self, index: int) -> Sample:
-        """What is stored beside image `index`."""
-        label, patient = int(self.labels[index]), int(self.patients[index])
-        name = None if self.patient_names is None or patient < 0 else self.patient_names[index]
-        return Sample(int(self.rows[index]), label, self.classes[label], patient, name)
-
 
 @dataclass(frozen=True)
 class ShardRecord:
@@ -93,7 +79,8 @@ class ShardRecord:
         SHA-256 of each page; none for a tar.
     quarantined : list of (row, reason)
     value_sum, square_sum, pixels : int
-        Exact sums over the stored pixel values (0 to 255), padding left out.
+        Exact sums over the pixel values (0 to 255) as they were before JPEG, padding left out; of images that were
+        not decoded 0.
     """
 
     stored: int
@@ -106,34 +93,35 @@ class ShardRecord:
 
 def convert_shard(task: ShardTask) -> int:
     """Convert one shard and write its record; return the number of samples stored."""
-    sink = task.sink()
-    stamps = np.empty((len(task.rows), 2), dtype=np.int64)
+    sink, images = task.sink(), task.images
+    stamps = np.empty((len(images.rows), 2), dtype=np.int64)
     quarantined: list[tuple[int, str]] = []
     stored = value_sum = square_sum = pixels = 0
     mark = os.open(task.record + ".at", os.O_WRONLY | os.O_CREAT, 0o644)
     finished = False
     try:
-        for index in range(len(task.rows)):
+        for index, row in enumerate(images.rows.tolist()):
             os.pwrite(mark, _MARK.pack(index, len(quarantined)), 0)
-            stamps[index] = task.images.stamp(index)
-            sample = task.sample(index)
+            stamps[index] = images.stamp(index)
             if index in task.poison:
-                quarantined.append((sample.row, task.poison[index]))
+                quarantined.append((row, task.poison[index]))
                 continue
             try:
-                image, encoded = task.images.load(index)
+                image, encoded = images.load(index)
             except UnusableImageError as error:
-                quarantined.append((sample.row, str(error)))
+                quarantined.append((row, str(error)))
                 continue
-            top, left, height, width = encoded.content
-            content = image[top : top + height, left : left + width]
-            value_sum += int(cv2.sumElems(content)[0])
-            # cv2 squares a root: off by far less than one half
-            square_sum += round(cv2.norm(content, cv2.NORM_L2SQR))
-            pixels += content.size
-            sink.store(encoded, sample)
+            if image is not None:
+                top, left, height, width = encoded.content
+                content = image[top : top + height, left : left + width]
+                mean, deviation = (float(value[0, 0]) for value in cv2.meanStdDev(content))
+                # cv2 divides exact sums: what rounding took is far less than one half
+                value_sum += round(mean * content.size)
+                square_sum += round((deviation**2 + mean**2) * content.size)
+                pixels += content.size
+            sink.store(encoded, images.sample(index))
             stored += 1
-        os.pwrite(mark, _MARK.pack(len(task.rows), len(quarantined)), 0)
+        os.pwrite(mark, _MARK.pack(len(images.rows), len(quarantined)), 0)
         finished = True
     finally:
         os.close(mark)
@@ -153,7 +141,7 @@ def _write_record(task: ShardTask, summary: ShardRecord, samples: np.ndarray, st
             os.fsync(file.fileno())
     content = json.dumps(asdict(summary)).encode()
     if task.sync:
-        write_durably(Path(task.record + ".json"), content)
+        write_atomically(Path(task.record + ".json"), content)
     else:
         temporary = Path(f"{task.record}.{os.getpid()}.tmp")
         temporary.write_bytes(content)
@@ -207,5 +195,5 @@ def read_mark(record: str) -> tuple[int, int] | None:
 def changed_sources(task: ShardTask) -> list[int]:
     """Positions in a finished shard whose source files changed since it was converted."""
     _, stamps = read_arrays(task.record)
-    now = np.array([task.images.stamp(index) for index in range(len(task.rows))], dtype=np.int64).reshape(-1, 2)
+    now = np.array([task.images.stamp(index) for index in range(len(stamps))], dtype=np.int64).reshape(-1, 2)
     return np.flatnonzero((now != stamps).any(axis=1)).tolist()

@@ -9,16 +9,18 @@ import hashlib
 import json
 import os
 import zlib
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from fastrad.storage import layout
 from fastrad.storage.tar import SUFFIXES, TAR_SAMPLE, member
 
+_WRITTEN_AT_ONCE = 1 << 17  # bytes; to hold more costs page faults at every image
+_PIECES = 512  # Linux takes 1024 in one call
 
-@dataclass(frozen=True)
-class Encoded:
+
+class Encoded(NamedTuple):
     """One image as it is stored.
 
     Attributes
@@ -39,8 +41,7 @@ class Encoded:
     content: tuple[int, int, int, int]
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """What is stored beside an image: manifest row, class index and name, patient index and name."""
 
     row: int
@@ -51,20 +52,40 @@ class Sample:
 
 
 class _Target:
-    """The task's data file, open for writing at a position."""
+    """The task's data file, open for writing at a position. What is appended is held until there is enough of it."""
 
     def __init__(self, path: str, position: int) -> None:
         self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
-        self.position = position
+        self.position = position  # with what is held
+        self._held: list[memoryview] = []
+        self._bytes_held = 0
 
     def append(self, content: bytes | memoryview) -> None:
         view = memoryview(content)
-        while view:
-            written = os.pwrite(self.descriptor, view, self.position)
-            view, self.position = view[written:], self.position + written
+        self._held.append(view)
+        self._bytes_held += len(view)
+        self.position += len(view)
+        if self._bytes_held >= _WRITTEN_AT_ONCE or len(self._held) >= _PIECES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        while self._bytes_held:
+            written = os.pwritev(self.descriptor, self._held, self.position - self._bytes_held)
+            self._bytes_held -= written
+            while self._held and written >= len(self._held[0]):
+                written -= len(self._held.pop(0))
+            if written:
+                self._held[0] = self._held[0][written:]
+
+    def truncate(self) -> None:
+        """Cut off what an earlier attempt left behind the end."""
+        self.flush()
+        os.ftruncate(self.descriptor, self.position)
 
     def close(self, sync: bool) -> None:
         try:
+            self.flush()
             if sync:
                 os.fdatasync(self.descriptor)
         finally:
@@ -87,20 +108,39 @@ class PageSink:
 
     def __init__(self, path: str, position: int, page_size: int, pages: int) -> None:
         self._target = _Target(path, position)
-        self._page_size, self._pages = page_size, pages
-        self._filler = layout.PageFiller(page_size, self._write)
+        self._start, self._page_size, self._pages = position, page_size, pages
+        self._used, self._digest = 0, hashlib.sha256()  # of the page that is begun
         self.hashes: list[str] = []
         self._records: list[tuple] = []
 
-    def _write(self, page: layout.Page) -> None:
-        self._target.append(page.content)
-        self.hashes.append(hashlib.sha256(page.content).hexdigest())
+    def _append(self, content: bytes | memoryview) -> None:
+        self._target.append(content)
+        self._digest.update(content)
+        self._used += len(content)
+
+    def _end_page(self) -> None:
+        """Fill the page up with zeros."""
+        self._append(bytes(self._page_size - self._used))
+        self.hashes.append(self._digest.hexdigest())
+        self._used, self._digest = 0, hashlib.sha256()
 
     def store(self, encoded: Encoded, sample: Sample) -> None:
-        """Store one image."""
-        position = self._filler.place(encoded.data.data)
+        """Store one image.
+
+        Raises
+        ------
+        ValueError
+            If it is larger than a page.
+        """
+        size = len(encoded.data)
+        if size > self._page_size:
+            raise ValueError(f"a sample of {size} bytes does not fit into a page of {self._page_size}")
+        if self._used + size > self._page_size:
+            self._end_page()
+        position = self._target.position - self._start
+        self._append(encoded.data.data)
         crc32 = zlib.crc32(encoded.data)
-        self._records.append((position, len(encoded.data), sample.label, sample.patient, sample.row, crc32))
+        self._records.append((position, size, sample.label, sample.patient, sample.row, crc32))
         self._stored = encoded.side, layout.MODES[encoded.kind]
 
     def records(self) -> np.ndarray:
@@ -117,11 +157,12 @@ class PageSink:
     def close(self, finished: bool, sync: bool) -> None:
         """Write what is begun, fill up with empty pages, and wait for the disk where `sync` asks for it."""
         if finished:
-            self._filler.flush()
+            if self._used:
+                self._end_page()
             while len(self.hashes) < self._pages:  # a shard that shrank must not keep pages of an earlier attempt
-                self._write(layout.Page(len(self.hashes), memoryview(bytes(self._page_size))))
+                self._end_page()
             if not self._pages:
-                os.ftruncate(self._target.descriptor, self._target.position)
+                self._target.truncate()
         self._target.close(sync)
 
 
@@ -159,5 +200,5 @@ class TarSink:
     def close(self, finished: bool, sync: bool) -> None:
         """End the stretch, and wait for the disk where `sync` asks for it."""
         if finished:
-            os.ftruncate(self._target.descriptor, self._target.position)
+            self._target.truncate()
         self._target.close(sync)

@@ -10,6 +10,7 @@ import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from typing import Any
 
 from fastrad.conversion.cluster import ClusterWorkers
@@ -24,6 +25,12 @@ POISON_REASON = "a worker died twice at this file (out of memory, or its decoder
 _PRELOAD = ["fastrad.conversion.shard"]
 
 Shard = tuple[Journal, int]
+
+
+def start_early() -> None:
+    """Begin to start what worker processes are forked from, so that it is there when the work is planned."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOAD)
+    forkserver.ensure_running()
 
 
 class LocalWorkers:

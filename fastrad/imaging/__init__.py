@@ -7,7 +7,8 @@ numpy and cv2 are imported (pydicom or h5py when such a file is met), so that co
     structure.py  is the file whole? asked before the decoder, which may return part of an image in silence
     window.py     a range of values onto 0 to 255
     geometry.py   pad, squash or crop into a square
-    dicom.py      DICOM: transfer syntaxes, windowing, the ultrasound region
+    dicom.py      DICOM: windowing, the ultrasound region
+    compressed.py DICOM: compressed frames, looked at before they are decoded
     hdf5.py       frames of an HDF5 file, one at a time
     doppler.py    is it colour Doppler?
 """

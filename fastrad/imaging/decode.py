@@ -92,7 +92,27 @@ def _open_without_waiting(path: str, flags: int) -> int:
 def decode_gray(
     data: bytes, *, name: str = "image", frame: int = 0, box: Box | None = None, window: Window | None = None
 ) -> np.ndarray:
-    """As `read_gray`, from the bytes of a file; `name` stands for it in errors."""
+    """As `read_gray`, from the bytes of a file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file; HDF5 is read from a path alone.
+    name : str
+        Stands for the file in errors.
+    frame, box, window
+        As of `read_gray`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) uint8.
+
+    Raises
+    ------
+    ImageError
+        As `read_gray`.
+    """
     return _read(io.BytesIO(data), name, frame, box, window)
 
 

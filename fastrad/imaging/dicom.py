@@ -8,6 +8,8 @@ LUT, MONOCHROME1 turned over, and the screen's 2-D tissue regions cut out (PS3.3
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 import cv2
@@ -16,6 +18,7 @@ import pydicom
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel_array
 
+from fastrad.imaging import compressed
 from fastrad.imaging.structure import MAX_PIXELS, ImageError
 from fastrad.imaging.window import Window, apply_window
 
@@ -84,14 +87,15 @@ def decode_dicom(
     header = _read_header(file, name)
     stores_luma = str(header.get("PhotometricInterpretation", "")).startswith("YBR_FULL")
     pixels = _decode(file, header, name, frame, raw=stores_luma)
-    if pixels.ndim == 3:
-        gray = np.ascontiguousarray(pixels[..., 0]) if stores_luma else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        gray = gray if window is None else apply_window(gray, window, name)
-    else:
-        gray = _gray_levels(pixels, header, window, name)
-    if regions:
-        left, top, right, bottom = tissue_box(header)
-        gray = gray[top:bottom, left:right]
+    with _contradictions_refused(name):
+        if pixels.ndim == 3:
+            gray = np.ascontiguousarray(pixels[..., 0]) if stores_luma else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+            gray = gray if window is None else apply_window(gray, window, name)
+        else:
+            gray = _gray_levels(pixels, header, window, name)
+        if regions:
+            left, top, right, bottom = tissue_box(header)
+            gray = gray[top:bottom, left:right]
     return gray
 
 
@@ -100,8 +104,12 @@ def decode_colour(file: BinaryIO, *, name: str, frame: int = 0) -> np.ndarray | 
     header = _read_header(file, name)
     if str(header.get("PhotometricInterpretation", "")).startswith("MONOCHROME"):
         return None
-    left, top, right, bottom = tissue_box(header)
-    return _decode(file, header, name, frame)[top:bottom, left:right]
+    pixels = _decode(file, header, name, frame)
+    with _contradictions_refused(name):
+        left, top, right, bottom = tissue_box(header)
+        if pixels.ndim != 3:
+            raise ImageError(name, "DICOM declares colour and holds none")
+        return pixels[top:bottom, left:right]
 
 
 def frame_count(file: BinaryIO, *, name: str) -> int:
@@ -112,7 +120,7 @@ def frame_count(file: BinaryIO, *, name: str) -> int:
     ImageError
         If it is no DICOM image.
     """
-    return int(_read_header(file, name).get("NumberOfFrames") or 1)
+    return _frames(_read_header(file, name))
 
 
 def shows_whole_screen(file: BinaryIO, *, name: str) -> bool:
@@ -124,7 +132,8 @@ def shows_whole_screen(file: BinaryIO, *, name: str) -> bool:
         If it is no DICOM image.
     """
     header = _read_header(file, name)
-    return tissue_box(header) == (0, 0, int(header.Columns), int(header.Rows))
+    with _contradictions_refused(name):
+        return tissue_box(header) == (0, 0, int(header.Columns), int(header.Rows))
 
 
 def tissue_box(header: Dataset) -> tuple[int, int, int, int]:
@@ -162,34 +171,56 @@ def _read_header(file: BinaryIO, name: str) -> Dataset:
     file.seek(0)
     try:
         header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+        for _ in header.iterall():
+            pass  # elements are parsed when they are asked for: now, where a fault can be told from one of ours
+        rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
+        _frames(header)
     except Exception:  # pydicom raises many kinds, and their texts may quote the file
-        raise ImageError(name, "not a DICOM file, or cut short inside its header") from None
-    rows, columns = header.get("Rows"), header.get("Columns")
-    if not rows or not columns:
+        raise ImageError(name, "not a DICOM file, or damaged inside its header") from None
+    if rows < 1 or columns < 1:
         raise ImageError(name, "DICOM file without an image")
     if rows * columns > MAX_PIXELS:
         raise ImageError(name, f"DICOM declares {columns} x {rows} pixels, more than {MAX_PIXELS:,}")
     return header
 
 
+def _frames(header: Dataset) -> int:
+    return int(header.get("NumberOfFrames") or 1)
+
+
+@contextmanager
+def _contradictions_refused(name: str) -> Iterator[None]:
+    """What numpy or pydicom raise over elements that no scanner writes becomes an `ImageError`, without their text."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Exception:
+        raise ImageError(name, "DICOM elements contradict each other or its pixels") from None
+
+
 def _decode(file: BinaryIO, header: Dataset, name: str, frame: int, *, raw: bool = False) -> np.ndarray:
     """Stored values (H, W), or RGB (H, W, 3) uint8; with `raw`, YBR is left as it is."""
-    frames = int(header.get("NumberOfFrames") or 1)
+    frames = _frames(header)
     if not 0 <= frame < frames:
         raise ImageError(name, f"has no frame {frame}: it holds {frames}, counted from 0")
     try:
-        pixels = pixel_array(file, index=frame, raw=raw)
+        guarded = header.file_meta.TransferSyntaxUID in compressed.DECODER_DEPENDENCIES
+        pixels = pixel_array(file, index=frame, raw=raw, decoding_plugin=compressed.PLUGIN if guarded else "")
         if header.get("PhotometricInterpretation") == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, header)
             if pixels.dtype == np.uint16:
                 # Scanners store 8-bit palettes as value * 256 or value * 257; the high byte is right for both.
                 pixels = (pixels >> 8).astype(np.uint8)
     except Exception:
-        syntax = header.file_meta.get("TransferSyntaxUID")
+        syntax = getattr(header.file_meta, "TransferSyntaxUID", None)
         kind = getattr(syntax, "name", "unknown")
         raise ImageError(name, f"DICOM pixel data are damaged or not supported (transfer syntax {kind})") from None
-    if pixels.ndim == 3 and pixels.dtype != np.uint8:
-        pixels = (pixels >> max(int(header.BitsStored) - 8, 0)).astype(np.uint8)
+    with _contradictions_refused(name):
+        if pixels.ndim == 3 and pixels.dtype != np.uint8:
+            pixels = (pixels >> max(int(header.BitsStored) - 8, 0)).astype(np.uint8)
+        if pixels.shape[:2] != (header.Rows, header.Columns) or pixels.ndim > 3:
+            raise ImageError(name, "DICOM decodes to another size than it declares")
     return np.ascontiguousarray(pixels)
 
 

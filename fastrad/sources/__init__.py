@@ -75,6 +75,11 @@ def read_source(layout: str, root: Path | str, **options: object) -> Manifest:
         What the layout takes (see the module), among them `exclude`: folders that hold no source images, such as an
         output folder inside `root`.
 
+    Returns
+    -------
+    Manifest
+        One row an image, in the archive's own order; `root` absolute.
+
     Raises
     ------
     InputError

@@ -41,7 +41,10 @@ def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
     encoding = _encoding(path)
     with open(path, encoding=encoding, newline="") as file:
         first_line = file.readline()
-    separator, names = _header(first_line, columns)
+    try:
+        separator, names = _header(first_line, columns)
+    except csv.Error as error:
+        raise InputError(f"{path}: not a regular CSV file ({error})") from None
     if header:
         missing = [name for name in columns if name not in names]
         if missing:
@@ -67,11 +70,11 @@ def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
             keep_default_na=False,
         )
     except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: the table has no rows") from None
+        raise InputError(f"{path}: the table has no rows; put a line for each image under its header") from None
     except (pd.errors.ParserError, csv.Error) as error:
         raise InputError(f"{path}: not a regular CSV file ({error})") from None
     if table.empty:
-        raise InputError(f"{path}: the table has no rows")
+        raise InputError(f"{path}: the table has no rows; put a line for each image under its header")
     if not isinstance(table.index, pd.RangeIndex):  # what pandas makes of fields that no header names
         raise InputError(f"{path}: not a regular CSV file (its first row has more fields than the header)")
     # Plain comprehensions take a third of the time of pandas' string methods, and there may be 1.35 million rows.
@@ -109,16 +112,16 @@ def _encoding(path: Path) -> str:
     except UnicodeDecodeError:
         raise InputError(f"{path}: neither UTF-8 nor Windows-1252 text; save it as CSV in UTF-8") from None
     if empty:
-        raise InputError(f"{path}: the table is empty")
+        raise InputError(f"{path}: the table is empty; put in a header and a line for each image")
     return encoding
 
 
 def _header(line: str, columns: Sequence[str]) -> tuple[str, list[str]]:
-    """The separator under which most of the wanted columns are found, and the names under it."""
-    best: tuple[int, str, list[str]] = (-1, ",", [])
+    """The separator under which most of the wanted columns are found, else most columns, and the names under it."""
+    best: tuple[tuple[int, int], str, list[str]] = ((-1, 0), ",", [])
     for separator in ",;\t":
         names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
-        score = sum(name in names for name in columns)
+        score = sum(name in names for name in columns), len(names)
         if score > best[0]:
             best = (score, separator, names)
     return best[1], best[2]

@@ -31,6 +31,7 @@ LABELS = {
     "5": "malignant",
 }
 _IMAGE = re.compile(r"(\d+)_(\d+)\.jpe?g", re.IGNORECASE)
+_FARTHEST = 1e6  # pixels; also tells NaN and infinity
 _CLOSED = "freehand"  # the other region type, "arrow", points at something and encloses nothing
 
 Box = tuple[int, int, int, int]
@@ -95,19 +96,23 @@ def read(root: Path, *, exclude: Sequence[Path | str] = (), crop: str = "", marg
         patient=patients,
         box=boxes,
         reason=reasons,
-        notes=_notes(cases, found.notes),
+        notes=_notes(cases, paths, found.notes),
     )
 
 
-def _notes(cases: dict[int, _Case], walk_notes: Sequence[str]) -> list[str]:
+def _notes(cases: dict[int, _Case], paths: Sequence[str], walk_notes: Sequence[str]) -> list[str]:
+    """Remarks for the reader; images by their rows, because the names of files are those of patients."""
     # The walk counts the case files among what are no images; that is no news here.
     notes = [note for note in walk_notes if "no images by their names" not in note]
     for what in ("empty", "broken"):
-        images = [
-            f"{number}_{k}" for number, case in cases.items() for k, fault in case.faults.items() if what in fault
-        ]
-        if images:
-            notes.append(f"{len(images)} {what} outlines: {', '.join(images)}")
+        rows = []
+        for row, path in enumerate(paths):
+            name = _IMAGE.fullmatch(path)
+            case = cases.get(int(name[1])) if name else None
+            if name and case and what in case.faults.get(name[2], ""):
+                rows.append(str(row))
+        if rows:
+            notes.append(f"{len(rows)} {what} outlines: rows {', '.join(rows)}")
     unlabelled = sum(not case.label and not case.reason for case in cases.values())
     if unlabelled:
         notes.append(f"{unlabelled} of {len(cases)} cases have no TI-RADS: their images are unlabelled")
@@ -117,7 +122,7 @@ def _notes(cases: dict[int, _Case], walk_notes: Sequence[str]) -> list[str]:
 def _read_case(path: Path, margin: float) -> _Case:
     try:
         case = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, OSError, ValueError) as error:
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         return _Case(reason=f"its case file {path.name} cannot be read ({error})")
     category = (case.findtext("tirads") or "").strip().lower()
     if category not in LABELS:
@@ -136,10 +141,12 @@ def _read_case(path: Path, margin: float) -> _Case:
                 if region["regionType"] == _CLOSED and len(region["points"]) >= 3
                 for point in region["points"]
             ]
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             read.faults[image] = "its outline is broken (its list of points is cut short)"
             continue
-        if points:
+        if not all(abs(number) < _FARTHEST for point in points for number in point):
+            read.faults[image] = "its outline is broken (a point lies outside of any image)"
+        elif points:
             read.boxes[image] = bounding_box(points, margin)
         else:
             read.faults[image] = "its outline encloses nothing"

@@ -100,12 +100,19 @@ class BetonFile:
     def _check_positions(self) -> None:
         if self.num_samples == 0:
             return
-        first, last = int(self.offsets.min()), int((self.offsets + self.sizes).max())
+        first, last = int(self.offsets.min()), int(self.offsets.max())
         if first < self.data_start or last > self.table_start:
+            raise self._altered("metadata")
+        if (self.offsets + self.sizes > np.uint64(self.table_start)).any():
+            raise self._altered("metadata")
+        image = self.metadata["f0"]
+        if (image["height"] != self.height).any() or (image["width"] != self.width).any():
             raise self._altered("metadata")
         if self.encoding == "raw" and (self.sizes != self.height * self.width).any():
             raise self._altered("metadata")
         if self.labels.min() < 0 or self.labels.max() >= len(self.card.classes):
+            raise self._altered("metadata")
+        if self.patients.min() < -1 or self.patients.max() >= len(self.card.patients):
             raise self._altered("metadata")
 
     def __len__(self) -> int:

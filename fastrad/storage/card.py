@@ -10,8 +10,9 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
+import math
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -136,12 +137,12 @@ class Card:
 
     @classmethod
     def from_bytes(cls, text: builtins.bytes, name: str) -> Card:
-        """A card out of its bytes; `name` stands for it in errors.
+        """A card out of its bytes, `text`; `name` stands for it in errors.
 
         Raises
         ------
         FormatError
-            If it does not match its own hash.
+            If it does not match its own hash, or holds what no card holds.
         """
         found = list(_SELF_HASH.finditer(text))
         if not found:
@@ -150,9 +151,57 @@ class Card:
         blank = text[:start] + _NO_HASH.encode() + text[end:]
         if hashlib.sha256(blank).hexdigest().encode() != text[start:end]:
             raise FormatError(f"{name}: the card was altered (its own hash differs); copy it again, or convert again")
-        content = json.loads(text)
-        version = content.pop("card_version")
-        content.pop("card_sha256")
+        try:
+            content = json.loads(text)
+        except (ValueError, RecursionError):
+            content = None
+        if not isinstance(content, dict):
+            raise FormatError(f"{name}: is no fastrad card; copy it again, or convert again")
+        version = content.pop("card_version", None)
+        content.pop("card_sha256", None)
         if version != CARD_VERSION:
             raise FormatError(f"{name}: card version {version}, this fastrad reads {CARD_VERSION}; convert again")
+        if not _is_well_formed(content):
+            raise FormatError(f"{name}: holds values that fastrad does not write; copy it again, or convert again")
         return cls(**content)
+
+
+_TYPES: dict[str, type | tuple[type, ...]] = {"float": (int, float), "int": int, "str": str, "bool": bool}
+_TYPES |= {"list": list, "dict": dict}
+
+
+def _is_well_formed(content: dict[str, Any]) -> bool:
+    """Whether a card with a true hash also holds values of the kinds that readers count on."""
+    known = {item.name: item for item in fields(Card)}
+    required = {item.name for item in fields(Card) if item.default_factory is MISSING}
+    if not required <= set(content) <= set(known):
+        return False
+    for key, value in content.items():
+        kind = str(known[key].type).split("[")[0]
+        if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
+            return False
+    hashes, counts = content["hashes"], content["class_counts"]
+    texts = [*content["classes"], *content["patients"], *content.get("notes", [])]
+    sizes = [content["samples"], content["bytes"], *counts.values()]
+    if content["format"] == "beton":
+        texts += [hashes.get(part) for part in ("header", "metadata", "allocation_table")]
+        pages = hashes.get("pages")
+        texts += pages if isinstance(pages, list) else [None]
+        sizes.append(content["parameters"].get("page_size"))
+    else:
+        shards = hashes.get("shards")
+        for shard in shards if isinstance(shards, list) else [None]:
+            shard = shard if isinstance(shard, dict) else {}
+            texts += [shard.get(part) for part in ("name", "sha256", "index_sha256")]
+            sizes += [shard.get(part) for part in ("samples", "bytes")]
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(type(size) is int and 0 <= size < 1 << 63 for size in sizes)
+        and set(counts) == set(content["classes"])
+        and math.isfinite(content["mean"])
+        and math.isfinite(content["std"])
+        and all(
+            isinstance(entry, dict) and {"row", "path", "reason"} <= set(entry)
+            for entry in content.get("quarantined", [])
+        )
+    )

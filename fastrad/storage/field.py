@@ -161,21 +161,34 @@ class GrayscaleImageField(Field):
 
     @property
     def metadata_type(self) -> np.dtype:
+        """What is kept of each image: position, length, width, height and encoding."""
         return layout.IMAGE_METADATA
 
     @staticmethod
     def from_binary(binary: np.ndarray) -> GrayscaleImageField:
+        """The field that an argument block of 1,024 bytes describes; raises `FormatError` where fastrad wrote none."""
         arguments = layout.parse_image_arguments(np.frombuffer(np.asarray(binary).tobytes(), dtype=np.uint8))
         if arguments is None:
             raise FormatError("the image field was not written by fastrad's GrayscaleImageField")
         return GrayscaleImageField(*arguments)
 
     def to_binary(self) -> np.ndarray:
+        """The argument block, as FFCV's writer stores it."""
         block = layout.image_arguments(self.encoding, self.height, self.width, self.quality)
         return block.view(ARG_TYPE)[0]
 
     def encode(self, destination: np.ndarray, image: np.ndarray, malloc: Callable) -> None:
-        """Called by `ffcv.DatasetWriter` with an image (H, W) or (H, W, 1) uint8."""
+        """Called by `ffcv.DatasetWriter` for each sample.
+
+        Parameters
+        ----------
+        destination : numpy.ndarray
+            Where the image's record goes.
+        image : numpy.ndarray
+            (H, W) or (H, W, 1) uint8.
+        malloc : callable
+            Gives a position in the file and a buffer for so many bytes.
+        """
         image = np.ascontiguousarray(image)
         if image.dtype != np.uint8 or image.size != self.height * self.width:
             raise InputError(
@@ -189,4 +202,5 @@ class GrayscaleImageField(Field):
         destination[0] = (pointer, len(stored), self.width, self.height, layout.MODES[self.encoding])
 
     def get_decoder_class(self) -> type[Operation]:
+        """What decodes the field, without any further operation."""
         return GrayscaleImageDecoder

@@ -7,6 +7,8 @@ are POSIX ustar with no owner, no time and mode 644, so the same samples give th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 BLOCK = 512
@@ -28,31 +30,27 @@ TAR_SAMPLE = np.dtype(
 )
 
 
+# everything of a header but name and size; the checksum counts as eight blanks
+_REST = (
+    b"0000644\0" + b"0000000\0" * 2,
+    b"00000000000\0" + b" " * 8 + b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\0" * 2 + bytes(167),
+)
+_REST_SUM = sum(map(sum, _REST))
+
+
 def member(name: str, content: bytes) -> bytes:
     """Header, content and padding of one file (POSIX.1-1988 ustar)."""
-    head = (
-        name.encode().ljust(100, b"\0")
-        + b"0000644\0"
-        + b"0000000\0" * 2
-        + b"%011o\0" % len(content)
-        + b"00000000000\0"
-        + b" " * 8
-        + b"0"
-        + bytes(100)
-        + b"ustar\x0000"
-        + bytes(64)
-        + b"0000000\0" * 2
-    ).ljust(BLOCK, b"\0")
-    checksum = b"%06o\0 " % sum(head)
+    known, size = name.encode(), b"%011o\0" % len(content)
+    checksum = b"%06o\0 " % (_REST_SUM + sum(known) + sum(size))
+    head = known.ljust(100, b"\0") + _REST[0] + size + _REST[1]
     return head[:148] + checksum + head[156:] + content + bytes(-len(content) % BLOCK)
 
 
-def index_line(sample: np.void, suffix: str, shift: int) -> str:
-    """A line of the index for a sample whose members begin at byte `sample["start"] + shift`."""
-    key = f"{int(sample['row']):09d}"
-    position = int(sample["start"]) + shift
+def index_line(row: int, position: int, sizes: Sequence[int], suffix: str) -> str:
+    """A line of the index for a sample whose members, of these sizes (image, cls, json), begin at byte `position`."""
+    key = f"{row:09d}"
     words = []
-    for ending, size in zip((suffix, "cls", "json"), sample["sizes"].tolist(), strict=True):
+    for ending, size in zip((suffix, "cls", "json"), sizes, strict=True):
         words.append(f"{ending} {position + BLOCK} {size} {key}.{ending}")
         position += BLOCK + -(-size // BLOCK) * BLOCK
     return " ".join(words)

@@ -7,7 +7,6 @@ In: images (N, H, W) uint8 with labels, patients and rows. Out: `NAME.beton` wit
 from __future__ import annotations
 
 import hashlib
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastrad.errors import InputError
+from fastrad.files import write_atomically
 from fastrad.storage import layout
 from fastrad.storage.card import Card
 
@@ -38,30 +38,6 @@ def encode_png(image: np.ndarray) -> np.ndarray:
     if not done:
         raise InputError(f"an image of shape {image.shape} cannot be encoded as PNG")
     return encoded.reshape(-1)
-
-
-def write_durably(path: Path, content: bytes) -> None:
-    """Write `path` as a whole or not at all: a temporary file beside it, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames in `folder` survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_beton(
@@ -104,6 +80,11 @@ def write_beton(
     -------
     Card
         As written.
+
+    Raises
+    ------
+    InputError
+        If the images are not uint8 of shape (N, H, W).
     """
     path = Path(path)
     images = np.asarray(images)
@@ -174,6 +155,6 @@ def write_beton(
         **card_fields,
     }
     card = Card(**fields)
-    write_durably(Card.path_for(path), card.to_bytes())
-    write_durably(path, content)
+    write_atomically(Card.path_for(path), card.to_bytes())
+    write_atomically(path, content)
     return card

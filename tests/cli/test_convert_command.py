@@ -74,7 +74,7 @@ def test_verify_is_silent_about_sound_files_and_loud_about_others(ddti_beton, dd
     (tmp_path / "all.card.json").write_bytes(path.with_name("all.card.json").read_bytes())
     done = fastrad("verify", copy, config=config, status=1)
     assert "its checksum differs" in done.stdout
-    assert "1 damaged rows" in done.stderr
+    assert "2 findings, 1 damaged row;" in done.stderr
 
 
 def test_dry_run_writes_nothing(ddti_root, tmp_path):

@@ -14,7 +14,7 @@ from PIL import Image
 from fastrad.convert import ConvertOptions, convert, preview
 from fastrad.errors import InputError
 from fastrad.manifest import Manifest
-from fastrad.storage import BetonFile
+from fastrad.storage import BetonFile, write_beton
 
 WHOLE = ConvertOptions(workers=1)
 
@@ -36,6 +36,25 @@ def test_every_pixel_label_patient_and_row_is_stored(archive, tmp_path, small_sh
     scaled = np.stack(values) / 255
     assert file.card.mean == pytest.approx(scaled.mean(), abs=1e-12)
     assert file.card.std == pytest.approx(scaled.std(), abs=1e-12)
+
+
+@pytest.mark.parametrize("encode", ["raw", "jpeg"])
+def test_bytes_are_those_of_the_plain_writer(archive, tmp_path, encode):
+    manifest = archive(100)
+    options = ConvertOptions(encode=encode, keep_patient_ids=True, workers=2)
+    (file,) = convert(manifest, tmp_path / "out", options).files
+    images = np.stack([np.asarray(Image.open(manifest.root / path)) for path in manifest.table["path"]])
+    plain = write_beton(
+        tmp_path / "plain.beton",
+        images,
+        np.arange(100) % 3,
+        np.arange(100) // 2,
+        encode=encode,
+        page_size=file.card.parameters["page_size"],
+    )
+    assert Path(file.path).read_bytes() == (tmp_path / "plain.beton").read_bytes()
+    assert file.card.hashes == plain.hashes
+    assert len(plain.hashes["pages"]) == (3 if encode == "raw" else 1)
 
 
 def test_mean_and_std_leave_the_padding_out(archive, tmp_path):

@@ -33,9 +33,12 @@ def test_order_is_by_case_and_image_number(ddti_root: Path) -> None:
 
 
 def test_empty_and_broken_outlines_are_listed(ddti_root: Path) -> None:
-    notes = " | ".join(read_source("ddti", ddti_root).notes)
-    assert "6 empty outlines: 62_3, 120_1, 142_2, 213_2, 230_2, 389_1" in notes
-    assert "8 broken outlines: 54_1, 127_1, 165_1, 166_1, 176_1, 197_1, 203_1, 205_1" in notes
+    manifest = read_source("ddti", ddti_root)
+    row = {path.removesuffix(".jpg"): number for number, path in enumerate(manifest.table["path"])}
+    empty = ["62_3", "120_1", "142_2", "213_2", "230_2", "389_1"]
+    broken = ["54_1", "127_1", "165_1", "166_1", "176_1", "197_1", "203_1", "205_1"]
+    assert f"6 empty outlines: rows {', '.join(str(row[name]) for name in empty)}" in manifest.notes
+    assert f"8 broken outlines: rows {', '.join(str(row[name]) for name in broken)}" in manifest.notes
 
 
 def test_crop_nodule_sets_boxes_and_gives_reasons_where_there_is_no_outline(ddti_root: Path) -> None:
