@@ -143,7 +143,22 @@ def augment_batch(
 
 
 def normalise(images: torch.Tensor, mean: float, std: float, dtype: torch.dtype) -> torch.Tensor:
-    """Gray levels 0 to 255 of any dtype as (level / 255 - mean) / std in a floating `dtype`; the layout is kept."""
+    """Gray levels as (level / 255 - mean) / std; the memory layout is kept.
+
+    Parameters
+    ----------
+    images : torch.Tensor
+        Gray levels 0 to 255, of any shape and dtype.
+    mean, std : float
+        Of pixel / 255.
+    dtype : torch.dtype
+        A floating type.
+
+    Returns
+    -------
+    torch.Tensor
+        Of the same shape, in `dtype`.
+    """
     return images.to(torch.float32).mul(1 / (255 * std)).sub(mean / std).to(dtype)
 
 

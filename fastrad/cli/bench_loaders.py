@@ -22,15 +22,19 @@ def command(
 ) -> None:
     """Measure how fast FILE is loaded, warm, each engine in a process of its own.
 
-    Workload A hands over the stored frames, B adds random resized crops and flips, C normalises to float32.
+    FILE is a .beton, or the card of WebDataset shards, for which no limits are measured. Workload A hands over the
+    stored frames, B adds random resized crops and flips, C normalises to float32.
     """
     from fastrad.loading.benchmark import measure_in_fresh_process
     from fastrad.processes import available_cores
     from fastrad.progress import track
     from fastrad.storage import BetonFile
+    from fastrad.storage.dataset import open_dataset
 
-    encoding = BetonFile(file).encoding
-    limits = ("decode",) if encoding == "jpeg" else ("copy",) if workload == "A" else ("copy", "resize")
+    dataset = open_dataset(file)
+    limits: tuple[str, ...] = ()
+    if isinstance(dataset, BetonFile):
+        limits = ("decode",) if dataset.encoding == "jpeg" else ("copy",) if workload == "A" else ("copy", "resize")
     names = [*limits, *(engines or ("ffcv",))]
     threads = workers or available_cores()
     results = {}
@@ -42,7 +46,7 @@ def command(
         report = {"file": file.name, "workload": workload, "workers": threads}
         click.echo(json.dumps(report | {"results": {name: asdict(found) for name, found in results.items()}}, indent=2))
         return
-    click.echo(f"{file.name} ({encoding}), workload {workload}, {threads} threads, warm")
+    click.echo(f"{file.name} ({dataset.encoding}), workload {workload}, {threads} threads, warm")
     click.echo(f"{'':10}{'images/s':>12}{'first batch':>14}{'gap p50':>11}{'gap p99':>11}{'memory':>11}")
     for name, found in results.items():
         rate = f"{statistics.median(found.images_per_second):12,.0f}"

@@ -2,7 +2,8 @@
 
 In: a dataset file and a workload: "A" stored frames to uint8 batches, "B" A with random resized crop and flip, "C" B
 normalised to float32. Out: `Measurement`. Each is taken in a process of its own, after one untimed epoch that warms the
-page cache; whatever is measured first passes a check of its output.
+page cache; whatever is measured first passes a check of its output. `benchmarks/loaders.py` measures other libraries
+with the same clock.
 
 The limits ("rooflines") do nothing but the work itself, on the same threads: `copy` reads each sample from the page
 cache into a few batches in turn, `gather` copies them from memory, `resize` is a bare `cv2.resize` of each crop,
@@ -38,15 +39,15 @@ class Measurement:
     Attributes
     ----------
     images_per_second : list of float
-        One a timed epoch.
+        One a window.
     images_per_cpu_second : float
-        Over all timed epochs, of the process and its children.
+        Over all windows, of the process and its children.
     first_batch_seconds : float
-        From the making of the loader to its first batch; the file may be cold in it.
+        From the making of the loader to its first batch.
     gap_p50, gap_p95, gap_p99 : float
         Milliseconds between batches handed over.
     memory_mb : float
-        Proportional set size of the process tree at the end, less the shared mapping of the file itself.
+        Largest proportional set size of the process tree, seen at the ends of the windows.
     """
 
     images_per_second: list[float]
@@ -58,43 +59,75 @@ class Measurement:
     memory_mb: float
 
 
-def measure(epoch: Callable[[], Iterator[int]], seconds: float, epochs: int = 3) -> Measurement:
-    """Time a loader.
+def measure(
+    epoch: Callable[[], Iterator[int]],
+    seconds: float,
+    *,
+    windows: int = 3,
+    warm_up: float = float("inf"),
+    begun: float | None = None,
+    once: bool = False,
+) -> Measurement:
+    """Time a loader, epoch after epoch.
 
     Parameters
     ----------
     epoch : callable
         Starts an epoch; its iterator gives the number of images of each batch.
     seconds : float
-        At least so long, and at least `epochs` epochs, after one that is not timed.
+        Of all windows together; a window ends with a batch, wherever that stands in its epoch.
+    warm_up : float
+        Seconds from the first batch that are not timed; an epoch at most.
+    begun : float, optional
+        `time.perf_counter()` before the loader was made; now by default.
+    once : bool
+        End with the first epoch, for a file that is read from disk but once.
     """
-    begun = time.perf_counter()
-    first = None
-    for _ in epoch():
-        first = first or time.perf_counter() - begun
+    begun = begun or time.perf_counter()
+    stream = _epochs(epoch, once)
+    next(stream)
+    warm = time.perf_counter()
+    first = warm - begun
+    while time.perf_counter() - warm < warm_up and next(stream) is not None:
+        pass
     rates: list[float] = []
     gaps: list[float] = []
-    total, started, cpu = 0, time.perf_counter(), _cpu_seconds()
-    while len(rates) < epochs or time.perf_counter() - started < seconds:
-        count, opened = 0, time.perf_counter()
-        last = opened
-        for images in epoch():
-            now = time.perf_counter()
-            gaps.append(now - last)
-            last = now
-            count += images
-        rates.append(count / (time.perf_counter() - opened))
+    total, cpu, memory = 0, 0.0, 0.0
+    ended = False
+    while len(rates) < windows and not ended:
+        count, spent = 0, _cpu_seconds()
+        opened = last = time.perf_counter()
+        while not count or time.perf_counter() - opened < seconds / windows:
+            images = next(stream, 0)
+            ended = images == 0
+            if ended:
+                break
+            if images is not None:
+                now = time.perf_counter()
+                gaps.append(now - last)
+                last, count = now, count + images
+        rates.append(count / (last - opened))
+        cpu += _cpu_seconds() - spent
         total += count
-    memory = _memory_mb()
+        memory = max(memory, _memory_mb())
     p50, p95, p99 = (float(value) for value in np.quantile(gaps, (0.5, 0.95, 0.99)) * 1000)
-    return Measurement(rates, total / (_cpu_seconds() - cpu), first or 0.0, p50, p95, p99, memory)
+    return Measurement(rates, total / cpu, first, p50, p95, p99, memory)
+
+
+def _epochs(epoch: Callable[[], Iterator[int]], once: bool) -> Iterator[int | None]:
+    """The batches of one epoch after another, with None where an epoch ends."""
+    while True:
+        yield from epoch()
+        if once:
+            return
+        yield None
 
 
 def _cpu_seconds() -> float:
     """CPU time of this process and of its children, those that live and those that have ended."""
     ticks = os.sysconf("SC_CLK_TCK")
-    own = os.times()
-    total = own.user + own.system + own.children_user + own.children_system
+    ended = os.times()
+    total = time.process_time() + ended.children_user + ended.children_system
     for process in _descendants(os.getpid()):
         try:
             fields = Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
@@ -162,12 +195,12 @@ def roofline_epochs(path: Path, limit: str, workers: int) -> Callable[[], Iterat
 
     from fastrad.augment import Augmentation
     from fastrad.loading import jpeg, resample
-    from fastrad.loading.engine import Samples
     from fastrad.loading.randomness import draw
+    from fastrad.loading.samples import BetonSamples
     from fastrad.storage import BetonFile
 
     file = BetonFile(path)
-    samples = Samples(file, "never")
+    samples = BetonSamples(file, "never")
     area, count = file.height * file.width, file.num_samples
     order = np.random.default_rng(0).permutation(count)
     memory = np.zeros(0, np.uint8)

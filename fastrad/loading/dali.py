@@ -10,6 +10,7 @@ and flips as arguments, so that its batches are the other engines' batches. The 
 from __future__ import annotations
 
 import os
+import weakref
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -19,11 +20,15 @@ import torch
 
 from fastrad.errors import DamagedSampleError, MissingDependencyError
 from fastrad.loading import jpeg
-from fastrad.loading.engine import Delivery, Images, Samples, Step
+from fastrad.loading.engine import Delivery, Images, Step
+from fastrad.loading.samples import Samples
 
 _AHEAD = 2  # batches that DALI works on while one is waited for
-# pipelines that a fork took over: their threads stayed in the parent, and destroying one would wait for them
-_OF_THE_PARENT: list[Any] = []
+# pipelines that a fork took over: their threads stayed in the parent, and destroying one would wait for them; nor may
+# one be collected that nobody holds any more (a pipeline and its engine hold each other)
+_pipelines: weakref.WeakSet[Any] = weakref.WeakSet()
+_of_the_parent: list[Any] = []
+os.register_at_fork(after_in_child=lambda: _of_the_parent.extend(_pipelines))
 
 
 class _Fed(NamedTuple):
@@ -66,7 +71,7 @@ class DaliEngine:
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
         """Deliver one `Images` a step.
 
-        A JPEG that DALI cannot decode raises, also where damaged samples are to be skipped: DALI then gives up the
+        An image that DALI cannot decode raises, also where damaged samples are to be skipped: DALI then gives up the
         whole batch. Checksums, which come first, leave nothing for this to happen to.
         """
         fed: deque[_Fed] = deque()
@@ -109,9 +114,6 @@ class DaliEngine:
 
     def _ready(self, size: int | None) -> Any:
         """The pipeline for an output size (None: the stored frames as they are), of this process."""
-        if self._made_for is not None and self._made_for[1] != os.getpid():
-            _OF_THE_PARENT.append(self._pipeline)
-            self._pipeline = None
         if self._pipeline is None or self._made_for != (size, os.getpid()):
             self._pipeline, self._made_for = self._build(size), (size, os.getpid())
         return self._pipeline
@@ -119,18 +121,20 @@ class DaliEngine:
     def _build(self, size: int | None) -> Any:
         from nvidia.dali import Pipeline, fn, types
 
-        delivery, encoding = self._delivery, self._samples.file.encoding
+        delivery, encoding = self._delivery, self._samples.encoding
         on_gpu = delivery.device.type == "cuda"
-        device_id = (delivery.device.index or torch.cuda.current_device()) if on_gpu else None
+        device_id = None
+        if on_gpu:
+            device_id = torch.cuda.current_device() if delivery.device.index is None else delivery.device.index
         pipeline = Pipeline(
             self._batch_size, delivery.workers, device_id, prefetch_queue_depth=_AHEAD, exec_dynamic=True
         )
         with pipeline:
-            layouts = ["" if encoding == "jpeg" else "HWC"] + [""] * (0 if size is None else 4)
+            layouts = ["HWC" if encoding == "raw" else ""] + [""] * (0 if size is None else 4)
             stored, *geometry = fn.external_source(
                 lambda: next(self._feed)[: len(layouts)], num_outputs=len(layouts), layout=layouts
             )
-            if encoding == "jpeg":
+            if encoding != "raw":
                 images = fn.decoders.image(stored, device="mixed" if on_gpu else "cpu", output_type=types.GRAY)
             else:
                 images = stored.gpu() if on_gpu else stored
@@ -155,17 +159,17 @@ class DaliEngine:
                 )
             pipeline.set_outputs(images)
         pipeline.build()
+        _pipelines.add(pipeline)
         return pipeline
 
     def _mean_and_std(self) -> tuple[float, float]:
-        card = self._samples.file.card
+        card = self._samples.card
         return card.mean, card.std or 1.0
 
     def _batches_to_feed(
         self, steps: Iterator[Step], fed: deque[_Fed], errors: list[BaseException]
     ) -> Iterator[tuple[Any, ...]]:
         """What DALI asks for, batch after batch; an error ends the feed and is raised once the good batches are out."""
-        file = self._samples.file
         for step in steps:
             stored, kept = [], np.ones(len(step.positions), dtype=bool)
             try:
@@ -182,8 +186,8 @@ class DaliEngine:
             fed.append(_Fed(step.positions, kept))
             if not stored:
                 continue
-            if file.encoding == "raw":
-                stored = [image.reshape(file.height, file.width, 1) for image in stored]
+            if self._samples.encoding == "raw":
+                stored = [image.reshape(*self._samples.frame, 1) for image in stored]
             p = None if step.parameters is None else step.parameters[kept]
             count = len(stored)
             anchor = np.zeros((count, 2)) if p is None else np.stack([p.top, p.left], axis=1)
@@ -193,9 +197,9 @@ class DaliEngine:
 
     def _culprit(self, fed: deque[_Fed], error: RuntimeError) -> BaseException:
         """The sample that DALI could not decode; the error itself where every sample decodes."""
-        if self._samples.file.encoding == "jpeg":
-            decode, file = jpeg.decoder(), self._samples.file
-            frame = np.empty((file.height, file.width), dtype=np.uint8)
+        if self._samples.encoding != "raw":
+            decode = jpeg.decoder(self._samples.encoding)
+            frame = np.empty(self._samples.frame, dtype=np.uint8)
             for batch in fed:
                 for position in batch.positions[batch.kept]:
                     reason = decode(self._samples.read(int(position)), frame)
@@ -204,8 +208,7 @@ class DaliEngine:
         return error
 
     def _empty(self, step: _Fed, copies: bool | None, size: int) -> Images:
-        file = self._samples.file
-        height, width = (file.height, file.width) if copies else (size, size)
+        height, width = self._samples.frame if copies else (size, size)
         images = torch.empty((0, height, width, 1), dtype=self._delivery.dtype, device=self._delivery.device)
         return Images(images.permute(0, 3, 1, 2), step.kept)
 

@@ -1,7 +1,7 @@
 """Engine `ffcv`: FFCV's file format, read, cropped, resized and flipped in one pass.
 
-In: steps. Out: pixels for `ThreadedEngine`. FFCV itself is not imported: its page manager, its ring of shared buffers
-and its pipeline are what loses, repeats or mixes up samples; the format is what stays.
+In: steps. Out: pixels for `ThreadedEngine`, also from WebDataset shards. FFCV itself is not imported: its page manager,
+its ring of shared buffers and its pipeline are what loses, repeats or mixes up samples; the format is what stays.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import numpy as np
 
 from fastrad.errors import DamagedSampleError
 from fastrad.loading import jpeg, resample
-from fastrad.loading.engine import Samples, Step
+from fastrad.loading.engine import Step
+from fastrad.loading.samples import BetonSamples, Samples
 
 
 class RawFiller:
     """Reads a raw file's samples through its descriptor, straight into the batch."""
 
-    def __init__(self, samples: Samples) -> None:
+    def __init__(self, samples: BetonSamples) -> None:
         self._samples = samples
 
     def announce(self, positions: np.ndarray) -> None:
@@ -50,8 +51,8 @@ class RawFiller:
         return damaged
 
 
-class JpegFiller:
-    """Decodes a piece's JPEGs, then crops, resizes and flips them."""
+class EncodedFiller:
+    """Decodes a piece's JPEG or PNG, then crops, resizes and flips them."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
@@ -63,8 +64,8 @@ class JpegFiller:
 
     def fill(self, step: Step, pixels: np.ndarray, size: int) -> dict[int, DamagedSampleError]:
         """Write a step's images into `pixels`."""
-        file, positions = self._samples.file, step.positions
-        area = file.height * file.width
+        (height, width), positions = self._samples.frame, step.positions
+        area = height * width
         if step.parameters is None:
             return self.decode(positions, pixels)
         decoded = np.empty(len(positions) * area + resample.PADDING, dtype=np.uint8)
@@ -72,18 +73,18 @@ class JpegFiller:
         boxes, flips = resample.boxes_and_flips(step.parameters)
         sources = decoded.ctypes.data + np.arange(len(positions), dtype=np.int64) * area
         missing = np.empty(len(positions), dtype=np.int64)
-        resample.resample(-1, sources, file.height, file.width, boxes, flips, size, pixels.ctypes.data, missing)
+        resample.resample(-1, sources, height, width, boxes, flips, size, pixels.ctypes.data, missing)
         return damaged
 
     def decode(self, positions: np.ndarray, frames: np.ndarray) -> dict[int, DamagedSampleError]:
         """Decode samples one after another into `frames`; returns which are damaged, by index."""
-        samples, file = self._samples, self._samples.file
+        samples, (height, width) = self._samples, self._samples.frame
         if not hasattr(self._of_thread, "decode"):
-            self._of_thread.decode = jpeg.decoder()
+            self._of_thread.decode = jpeg.decoder(samples.encoding)
         damaged: dict[int, DamagedSampleError] = {}
-        area = file.height * file.width
+        area = height * width
         for index, position in enumerate(positions):
-            frame = frames[index * area : (index + 1) * area].reshape(file.height, file.width)
+            frame = frames[index * area : (index + 1) * area].reshape(height, width)
             try:
                 reason = self._of_thread.decode(samples.read(int(position)), frame)
                 if reason is not None:
@@ -93,6 +94,10 @@ class JpegFiller:
         return damaged
 
 
-def filler(samples: Samples) -> RawFiller | JpegFiller:
+def filler(samples: Samples) -> RawFiller | EncodedFiller:
     """The filler for a file's encoding."""
-    return RawFiller(samples) if samples.file.encoding == "raw" else JpegFiller(samples)
+    return (
+        RawFiller(samples)
+        if isinstance(samples, BetonSamples) and samples.encoding == "raw"
+        else EncodedFiller(samples)
+    )

@@ -1,6 +1,6 @@
-"""One-component JPEG to gray pixels through libjpeg-turbo, with its return code heeded.
+"""One-component JPEG to gray pixels through libjpeg-turbo, with its return code heeded; PNG through OpenCV.
 
-In: the bytes of a JPEG and where the pixels go. Out: the pixels, or the reason why not. The library is the
+In: the bytes of an image and where the pixels go. Out: the pixels, or the reason why not. The library is the
 system's, or the one that FFCV was built with; OpenCV stands in where there is neither.
 """
 
@@ -77,17 +77,17 @@ class _TurboDecoder:
 def _decode_with_opencv(stored: np.ndarray, pixels: np.ndarray) -> str | None:
     image = cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
     if image is None:
-        return "its JPEG cannot be decoded"
+        return "it cannot be decoded"
     if image.shape != pixels.shape:
-        return f"its JPEG has {image.shape[1]} x {image.shape[0]} pixels"
+        return f"it has {image.shape[1]} x {image.shape[0]} pixels"
     pixels[...] = image
     return None
 
 
-def decoder() -> Callable[[np.ndarray, np.ndarray], str | None]:
+def decoder(encoding: str = "jpeg") -> Callable[[np.ndarray, np.ndarray], str | None]:
     """A decoder for one thread: called with the stored bytes and a contiguous (height, width) uint8 array to fill.
 
-    It returns None, or what is wrong with the JPEG. It lets go of the GIL while it decodes.
+    It returns None, or what is wrong, and lets go of the GIL while it decodes. PNG (`encoding` "png") goes to OpenCV.
     """
-    library = _library()
+    library = _library() if encoding == "jpeg" else None
     return _TurboDecoder(library) if library is not None else _decode_with_opencv

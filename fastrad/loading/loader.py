@@ -18,19 +18,20 @@ import numpy as np
 import torch
 
 from fastrad.augment import Augmentation, augment_batch
+from fastrad.devices import choose_device
 from fastrad.errors import InputError
-from fastrad.loading import ffcv, order
-from fastrad.loading.engine import Delivery, Engine, Samples, Step
-from fastrad.loading.randomness import Parameters, draw, whole_frame
+from fastrad.loading import ffcv
+from fastrad.loading.engine import Delivery, Engine, Step
+from fastrad.loading.plan import EpochPlan, sampler_weights, select
+from fastrad.loading.randomness import Parameters, whole_frame
 from fastrad.loading.resident import ResidentEngine, free_bytes, needed_bytes
+from fastrad.loading.samples import open_samples
 from fastrad.loading.threads import ThreadedEngine
 from fastrad.loading.torch import TorchEngine
 from fastrad.processes import available_cores
-from fastrad.storage import BetonFile, Card
+from fastrad.storage import Card
 
 ENGINES = ("auto", "dali", "ffcv", "resident", "torch")
-# parameters are drawn for so many samples at once: numpy takes 5 us a sample for 256, 0.6 us for these
-_PLANNED_SAMPLES = 4096
 _RESIDENT_SHARE = 0.6  # of the free memory: the rest is the model's
 _log = logging.getLogger("fastrad.loading")
 
@@ -54,7 +55,7 @@ class Batch(NamedTuple):
 
 
 class Loader:
-    """Batches from a `.beton` file.
+    """Batches from a `.beton` file or from WebDataset shards.
 
     Iterating once is one epoch, iterating again is the next; `epoch` says which and can be set. `size` can be set
     between epochs.
@@ -62,12 +63,12 @@ class Loader:
     Parameters
     ----------
     path : Path or str
-        The dataset file; its card lies beside it.
+        The dataset file with its card beside it; for shards their card, or one of the tars.
     batch_size : int
         Of one rank.
     engine : str
-        "ffcv" reads the file in place, "resident" holds it in the device's memory, "dali" leaves decoding, crops and
-        flips to NVIDIA DALI, "torch" is the plain reference; "auto" picks and says what and why.
+        "ffcv" reads the samples where they lie, "resident" holds them in the device's memory, "dali" leaves decoding,
+        crops and flips to NVIDIA DALI, "torch" is the plain reference; "auto" picks and says what and why.
     size : int
         Images come as size x size pixels.
     train : bool
@@ -145,17 +146,18 @@ class Loader:
         _require(dtype in (torch.uint8, *floats), f"dtype {dtype} is none of uint8, float32, float16, bfloat16")
         _require(workers is None or workers >= 1, f"workers is {workers}, it must be at least 1")
         self.rank, self.world_size = _rank(rank, world_size)
-        self._file = BetonFile(path)
-        self.card: Card = self._file.card
+        self._samples = open_samples(path, verify)
+        self.card: Card = self._samples.card
         self.batch_size, self.train, self.seed, self.dtype = batch_size, train, seed, dtype
+        if device is not None:
+            choose_device(str(device))  # one clear line where it is not there
         self.device = torch.device("cpu" if device is None else device)
         self.workers = workers or available_cores()
         self.augment = (augment or Augmentation()) if train else Augmentation.none()
         self.on_damage, self.verify = on_damage, verify
         self.size = size
-        self._indices = self._selection(indices)
-        self._weights = self._sampler_weights(sampler)
-        self._repeats = sampler is not None or bool((np.bincount(self._indices, minlength=1) > 1).any())
+        _require(sampler is None or train, "a sampler draws at random: it needs train=True")
+        self._plan = self._make_plan(indices, sampler)
         self.skipped = 0
         self._epoch, self._step, self._begun = 0, 0, False
         self.engine, self.engine_reason = self._pick(engine)
@@ -169,12 +171,12 @@ class Loader:
 
     def __len__(self) -> int:
         """Steps of an epoch, the same for every rank."""
-        return order.number_of_steps(self.num_samples, self.batch_size, self.world_size)
+        return self._plan.number_of_steps
 
     @property
     def num_samples(self) -> int:
         """Samples of an epoch over all ranks."""
-        return len(self._indices)
+        return len(self._plan.selection)
 
     @property
     def size(self) -> int:
@@ -234,10 +236,11 @@ class Loader:
 
     def _identity(self) -> dict[str, Any]:
         """What fixes the batches of an epoch, in plain values."""
+        weights = self._plan.weights
         return {
             "file": self.card.sha256(),
-            "selection": hashlib.sha256(self._indices.tobytes()).hexdigest(),
-            "sampler": "none" if self._weights is None else hashlib.sha256(self._weights.tobytes()).hexdigest(),
+            "selection": hashlib.sha256(self._plan.selection.tobytes()).hexdigest(),
+            "sampler": "none" if weights is None else hashlib.sha256(weights.tobytes()).hexdigest(),
             "global_batch_size": self.batch_size * self.world_size,
             "seed": self.seed,
             "train": self.train,
@@ -246,42 +249,33 @@ class Loader:
 
     def __getstate__(self) -> dict[str, Any]:
         state = self.__dict__.copy()
-        del state["_engine"], state["_file"]
-        return state | {"_path": self._file.path}
+        del state["_engine"], state["_samples"]
+        return state | {"_path": self._samples.path}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._file = BetonFile(state.pop("_path"))
+        self._samples = open_samples(state.pop("_path"), state["verify"])
         self.__dict__.update(state)
         self._engine = self._make_engine()
 
-    def _selection(self, indices: Any) -> np.ndarray:
-        count = self._file.num_samples
-        if indices is None:
-            return np.arange(count)
-        chosen = np.asarray(indices)
-        if chosen.size == 0:
-            return np.zeros(0, dtype=np.int64)
-        _require(chosen.ndim == 1 and chosen.dtype.kind in "iu", "indices must be one row of integers")
-        outside = chosen[(chosen < 0) | (chosen >= count)]
-        _require(not len(outside), f"indices: {outside[:1]} is not a position in {self._file.path} (0 to {count - 1})")
-        return chosen.astype(np.int64)
-
-    def _sampler_weights(self, sampler: Any) -> np.ndarray | None:
-        if sampler is None:
-            return None
-        _require(self.train, "a sampler draws at random: it needs train=True")
-        if isinstance(sampler, str):
-            _require(sampler == "balanced", f"sampler {sampler!r} is neither 'balanced' nor an array of weights")
-            return order.balancing_weights(self._file.labels[self._indices])
-        weights = np.asarray(sampler, dtype=np.float64)
-        fits = weights.shape == self._indices.shape
-        _require(fits, f"sampler: weights of shape {weights.shape} for {self.num_samples} samples")
-        sound = bool(np.isfinite(weights).all() and (weights >= 0).all() and (weights > 0).any())
-        _require(sound or not weights.size, "sampler: weights must be finite and not negative, and not all zero")
-        return weights
+    def _make_plan(self, indices: Any, sampler: Any) -> EpochPlan:
+        samples = self._samples
+        selection = select(indices, samples.count, samples.path)
+        weights = None if sampler is None else sampler_weights(sampler, selection, samples.all_labels)
+        return EpochPlan(
+            samples.rows,
+            samples.frame,
+            selection,
+            weights,
+            train=self.train,
+            policy=self.augment,
+            seed=self.seed,
+            batch_size=self.batch_size,
+            rank=self.rank,
+            world_size=self.world_size,
+        )
 
     def _make_engine(self) -> Engine:
-        samples = Samples(self._file, self.verify)
+        samples = self._samples
         delivery = Delivery(
             device=self.device,
             workers=self.workers,
@@ -292,49 +286,18 @@ class Loader:
         if self.engine == "torch":
             return TorchEngine(samples, delivery)
         if self.engine == "resident":
-            return ResidentEngine(samples, delivery, self._indices)
+            return ResidentEngine(samples, delivery, self._plan.selection)
         if self.engine == "dali":
             from fastrad.loading.dali import DaliEngine
 
             return DaliEngine(samples, delivery, self.batch_size)
-        return ThreadedEngine(ffcv.filler(samples), (self._file.height, self._file.width), delivery)
-
-    def _order(self, epoch: int) -> np.ndarray:
-        """File positions of the whole epoch, over all ranks."""
-        if not self.train or not self.num_samples:
-            return self._indices
-        if self._weights is not None:
-            return self._indices[order.weighted_order(self._weights, self.seed, epoch)]
-        return self._indices[order.permutation(self.num_samples, self.seed, epoch)]
-
-    def _steps(self, epoch: int, first: int) -> Iterator[Step]:
-        """This rank's steps; parameters are drawn for a few thousand samples at once."""
-        positions = self._order(epoch)
-        occurrence = order.occurrences(positions) if self._repeats else None
-        frame = self._file.height, self._file.width
-        at_once = max(1, _PLANNED_SAMPLES // self.batch_size)
-        for start in range(first, len(self), at_once):
-            shares = [
-                order.rank_share(step, self.num_samples, self.batch_size, self.rank, self.world_size)
-                for step in range(start, min(start + at_once, len(self)))
-            ]
-            ours = np.concatenate([np.arange(share.start, share.stop) for share in shares])
-            chosen = positions[ours]
-            if self.train:
-                repeats = np.zeros(len(ours), dtype=np.int64) if occurrence is None else occurrence[ours]
-                drawn = draw(self.augment, self.seed, epoch, self._file.rows[chosen], repeats, *frame)
-            else:
-                drawn = whole_frame(len(ours), *frame)
-            end = 0
-            for share in shares:
-                begin, end = end, end + share.stop - share.start
-                yield Step(chosen[begin:end], drawn[begin:end])
+        return ThreadedEngine(ffcv.filler(samples), samples.frame, delivery)
 
     def _run(self, epoch: int, first: int, size: int) -> Iterator[Batch]:
         waiting: deque[Step] = deque()
 
         def steps() -> Iterator[Step]:
-            for step in self._steps(epoch, first):
+            for step in self._plan.steps(epoch, first):
                 waiting.append(step)
                 yield Step(step.positions, None) if self._copies else step
 
@@ -349,8 +312,8 @@ class Loader:
                 if self._finishes:
                     images = self._finish(images, parameters, size)
                 labels, rows = (
-                    torch.from_numpy(column[positions]).to(self.device)
-                    for column in (self._file.labels, self._file.rows)
+                    torch.from_numpy(column).to(self.device)
+                    for column in (self._samples.labels(positions), self._samples.rows[positions])
                 )
                 if self._epoch == epoch:
                     self._step += 1
@@ -371,7 +334,7 @@ class Loader:
             return engine, "asked for"
         if self.device.type != "cuda":
             return "ffcv", "the batches stay on the CPU, and the page cache holds the file as well as a copy would"
-        needed = needed_bytes(len(np.unique(self._indices)), self._file.height, self._file.width)
+        needed = needed_bytes(len(np.unique(self._plan.selection)), *self._samples.frame)
         free = free_bytes(self.device)
         if needed <= _RESIDENT_SHARE * free:
             return "resident", f"{needed:,} bytes of images fit into {free:,} bytes free on {self.device}"

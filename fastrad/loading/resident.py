@@ -14,7 +14,8 @@ import torch
 
 from fastrad.errors import DamagedSampleError, InputError
 from fastrad.loading import ffcv, resample
-from fastrad.loading.engine import Delivery, Images, Samples, Step, as_images, available_memory
+from fastrad.loading.engine import Delivery, Images, Step, as_images, available_memory
+from fastrad.loading.samples import Samples
 from fastrad.loading.threads import ThreadedEngine
 from fastrad.progress import track
 
@@ -54,12 +55,11 @@ class ResidentEngine:
     def __init__(self, samples: Samples, delivery: Delivery, selection: np.ndarray) -> None:
         self._samples, self._delivery = samples, delivery
         self._held = np.unique(selection)  # also the order of the file: filling reads from front to back
-        file = samples.file
-        self._frame = file.height, file.width
+        self._frame = samples.frame
         needed, free = needed_bytes(len(self._held), *self._frame), free_bytes(delivery.device)
         if needed > free:
             raise InputError(
-                f"{file.path}: engine 'resident' needs {needed:,} bytes on {delivery.device}, {free:,} are free; "
+                f"{samples.path}: engine 'resident' needs {needed:,} bytes on {delivery.device}, {free:,} are free; "
                 "use engine='ffcv', or fewer indices"
             )
         self._memory: torch.Tensor | None = None
@@ -122,7 +122,7 @@ class ResidentEngine:
             return len(positions), {int(positions[index]): error for index, error in damaged.items()}
 
         with (
-            track(f"loading {self._samples.file.path.name} into memory", len(self._held)) as progress,
+            track(f"loading {self._samples.path.name} into memory", len(self._held)) as progress,
             ThreadPoolExecutor(self._delivery.workers, "fastrad-resident") as pool,
         ):
             try:

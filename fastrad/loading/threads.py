@@ -76,7 +76,8 @@ class ThreadedEngine:
 
     def __init__(self, filler: Filler, frame: tuple[int, int], delivery: Delivery) -> None:
         self._filler, self._frame, self._delivery = filler, frame, delivery
-        self._pool = BufferPool(keep=_AHEAD + 2)
+        # all that an epoch lends at once: in the making, ready, and two with the caller; a fresh one costs page faults
+        self._pool = BufferPool(keep=_AHEAD + 5)
         self._staging = PinnedStaging(delivery.device) if delivery.device.type == "cuda" else None
 
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:

@@ -13,8 +13,9 @@ import torch
 from torch.nn import functional
 
 from fastrad.errors import DamagedSampleError
-from fastrad.loading.engine import Delivery, Images, Samples, Step, as_images
+from fastrad.loading.engine import Delivery, Images, Step, as_images
 from fastrad.loading.randomness import Parameters
+from fastrad.loading.samples import Samples
 
 
 class TorchEngine:
@@ -36,8 +37,7 @@ class TorchEngine:
                     kept[index] = False
                     continue
                 images.append(frame if step.parameters is None else _resample(frame, step.parameters, index, size))
-            file = self._samples.file
-            shape = (file.height, file.width) if step.parameters is None else (size, size)
+            shape = self._samples.frame if step.parameters is None else (size, size)
             # rounding the batch at once: a parallel operation a sample would wait for torch's threads each time
             pixels = (torch.stack(images) if images else torch.empty((0, *shape))).round().clamp(0, 255).to(torch.uint8)
             if self._delivery.dtype != torch.uint8:
@@ -46,13 +46,12 @@ class TorchEngine:
 
     def _decode(self, position: int) -> torch.Tensor:
         """One stored frame as float32 gray levels, shape (height, width)."""
-        file = self._samples.file
         stored = self._samples.read(position)
-        if file.encoding == "raw":
-            return torch.from_numpy(stored.reshape(file.height, file.width).astype(np.float32))
+        if self._samples.encoding == "raw":
+            return torch.from_numpy(stored.reshape(self._samples.frame).astype(np.float32))
         image = cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
-        if image is None or image.shape != (file.height, file.width):
-            raise self._samples.damaged(position, "its JPEG cannot be decoded to the size of the file")
+        if image is None or image.shape != self._samples.frame:
+            raise self._samples.damaged(position, "it cannot be decoded to the size of the file")
         return torch.from_numpy(image.astype(np.float32))
 
 

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
+from fastrad.convert import ConvertOptions, convert
+from fastrad.manifest import Manifest
 from fastrad.storage import write_beton
 
 FRAMES = 61  # divided by neither the batch sizes nor the numbers of ranks in the tests
@@ -33,12 +35,35 @@ def rows() -> np.ndarray:
     return 1000 + 7 * np.arange(FRAMES)
 
 
-@pytest.fixture(scope="session", params=["raw", "jpeg"])
-def beton(request, tmp_path_factory, frames, labels, rows) -> Path:
-    """The frames as a dataset file, once raw and once JPEG. Not to be changed."""
-    path = tmp_path_factory.mktemp("beton") / f"{request.param}.beton"
+@pytest.fixture(scope="session", params=["raw", "jpeg", "shards"])
+def dataset(request, tmp_path_factory, frames, labels, rows) -> Path:
+    """The frames as a dataset file, once raw and once JPEG, and as PNG in WebDataset shards. Not to be changed."""
+    folder = tmp_path_factory.mktemp("dataset")
+    if request.param == "shards":
+        return _write_shards(folder, frames, labels, rows, encode="png")
+    path = folder / f"{request.param}.beton"
     write_beton(path, frames, labels, rows=rows, encode=request.param)
     return path
+
+
+def _write_shards(folder: Path, frames, labels, rows, encode: str) -> Path:
+    """Convert frames to several shards, between rows that hold no image; returns their card."""
+    count = int(rows.max()) + 1
+    paths, names, reasons = [""] * count, [""] * count, ["left out"] * count
+    for frame, label, row in zip(frames, labels, rows, strict=True):
+        paths[row], names[row], reasons[row] = f"{row}.png", str(label), ""
+        cv2.imwrite(str(folder / paths[row]), frame)
+    manifest = Manifest.from_columns(folder, "table", path=paths, label=names, reason=reasons)
+    options = ConvertOptions(format="webdataset", encode=encode, size=96, shard_bytes=150_000, workers=1)
+    convert(manifest, folder / "out", options)
+    assert len(list((folder / "out").glob("*.tar"))) > 1
+    return folder / "out" / "all.card.json"
+
+
+@pytest.fixture
+def jpeg_shards(tmp_path: Path, frames, labels, rows) -> Path:
+    """The frames as JPEG in WebDataset shards: their card. A test's own."""
+    return _write_shards(tmp_path, frames, labels, rows, encode="jpeg")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from fastrad.errors import DamagedSampleError, InputError
 from fastrad.loading import Batch, Loader
 from fastrad.loading.randomness import draw
 from fastrad.storage import BetonFile
+from fastrad.storage.dataset import open_dataset
 
 FRAMES = 61
 
@@ -38,39 +39,47 @@ def _join(batches: list[Batch]) -> Batch:
 
 
 def _copy(path: Path, folder: Path) -> Path:
-    """The file and its card, to be damaged."""
-    for source in (path, path.with_suffix(".card.json")):
+    """The dataset with all its files, to be damaged."""
+    for source in path.parent.glob("*.*"):
         shutil.copy(source, folder / source.name)
     return folder / path.name
 
 
+def _image(path: Path, position: int) -> tuple[Path, int, int]:
+    """Where a sample's image lies: the file, its first byte in there, and its row."""
+    file = open_dataset(path)
+    if isinstance(file, BetonFile):
+        return path, int(file.offsets[position]), int(file.rows[position])
+    where = file.samples.where[position]
+    return path.parent / file.samples.tar(position), int(where["image"]), int(where["row"])
+
+
 def _damage(path: Path, position: int, at: int = 100) -> int:
     """Change one byte of a sample's image; returns its row."""
-    file = BetonFile(path)
-    place = int(file.offsets[position]) + at
-    with path.open("r+b") as stream:
-        stream.seek(place)
+    file, start, row = _image(path, position)
+    with file.open("r+b") as stream:
+        stream.seek(start + at)
         value = stream.read(1)[0]
-        stream.seek(place)
+        stream.seek(start + at)
         stream.write(bytes([value ^ 0xFF]))
-    return int(file.rows[position])
+    return row
 
 
 # order
 
 
-def test_each_epoch_holds_every_row_once_and_epochs_differ(engine: str, beton: Path, rows: np.ndarray) -> None:
-    loader = Loader(beton, 8, engine=engine, size=32, seed=4)
+def test_each_epoch_holds_every_row_once_and_epochs_differ(engine: str, dataset: Path, rows: np.ndarray) -> None:
+    loader = Loader(dataset, 8, engine=engine, size=32, seed=4)
     first, second = _rows(loader), _rows(loader)
     assert sorted(first) == sorted(second) == rows.tolist()
     assert first != second
     assert loader.epoch == 1
 
 
-def test_order_and_pixels_depend_on_neither_engine_nor_workers(engine: str, beton: Path) -> None:
-    reference = _join(list(Loader(beton, 61, engine="torch", size=48, seed=9)))
+def test_order_and_pixels_depend_on_neither_engine_nor_workers(engine: str, dataset: Path) -> None:
+    reference = _join(list(Loader(dataset, 61, engine="torch", size=48, seed=9)))
     for workers, batch_size in ((1, 8), (3, 61)):
-        loader = Loader(beton, batch_size, engine=engine, size=48, seed=9, workers=workers)
+        loader = Loader(dataset, batch_size, engine=engine, size=48, seed=9, workers=workers)
         ours = _join(list(loader))
         assert torch.equal(ours.rows, reference.rows)
         assert torch.equal(ours.labels, reference.labels)
@@ -101,9 +110,9 @@ def test_another_number_of_ranks_sees_the_same_samples_and_crops_at_each_step(en
         assert torch.equal(whole.images, torch.cat([part.images for part in parts]))
 
 
-def test_evaluation_keeps_the_order_of_the_selection(engine: str, beton: Path, rows: np.ndarray) -> None:
+def test_evaluation_keeps_the_order_of_the_selection(engine: str, dataset: Path, rows: np.ndarray) -> None:
     chosen = [60, 3, 3, 17, 0]
-    loader = Loader(beton, 2, engine=engine, size=32, train=False, indices=chosen)
+    loader = Loader(dataset, 2, engine=engine, size=32, train=False, indices=chosen)
     for _ in range(2):
         assert _rows(loader) == rows[chosen].tolist()
 
@@ -152,9 +161,11 @@ def test_whole_frames_at_another_size_are_opencvs_bilinear(engine: str, raw_beto
     assert np.abs(batch.images[:, 0].numpy().astype(int) - expected).max() <= 2
 
 
-def test_images_are_channels_last_and_each_row_carries_its_own_picture(engine: str, beton: Path, frames, rows) -> None:
+def test_images_are_channels_last_and_each_row_carries_its_own_picture(
+    engine: str, dataset: Path, frames, rows
+) -> None:
     """Without crops, an image tells which frame it is: the nearest one must be the one of its row."""
-    loader = Loader(beton, 8, engine=engine, size=96, augment=Augmentation.none())
+    loader = Loader(dataset, 8, engine=engine, size=96, augment=Augmentation.none())
     seen = 0
     for batch in loader:
         assert batch.images.shape[1:] == (1, 96, 96)
@@ -196,8 +207,8 @@ def test_an_epoch_can_be_set(engine: str, raw_beton: Path) -> None:
 # ownership
 
 
-def test_a_kept_list_of_batches_stays_what_it_was(engine: str, beton: Path) -> None:
-    loader = Loader(beton, 4, engine=engine, size=32)
+def test_a_kept_list_of_batches_stays_what_it_was(engine: str, dataset: Path) -> None:
+    loader = Loader(dataset, 4, engine=engine, size=32)
     kept, copies = [], []
     for _ in range(3):
         for batch in loader:
@@ -234,16 +245,17 @@ def test_breaking_off_leaks_neither_threads_nor_memory_nor_descriptors(engine: s
 # damage
 
 
-def test_damaged_sample_raises_with_its_row(engine: str, beton: Path, tmp_path: Path) -> None:
-    path = _copy(beton, tmp_path)
+def test_damaged_sample_raises_with_its_row(engine: str, dataset: Path, tmp_path: Path) -> None:
+    path = _copy(dataset, tmp_path)
     row = _damage(path, 17)
-    with pytest.raises(DamagedSampleError, match=f"{path}.*row {row} .*checksum") as caught:
+    file, _, _ = _image(path, 17)
+    with pytest.raises(DamagedSampleError, match=f"{file}.*row {row} .*checksum") as caught:
         list(Loader(path, 8, engine=engine, size=32))
     assert caught.value.row == row
 
 
-def test_damaged_samples_can_be_skipped_and_are_counted(engine: str, beton: Path, tmp_path: Path, rows) -> None:
-    path = _copy(beton, tmp_path)
+def test_damaged_samples_can_be_skipped_and_are_counted(engine: str, dataset: Path, tmp_path: Path, rows) -> None:
+    path = _copy(dataset, tmp_path)
     lost = [_damage(path, position) for position in (0, 1, 2, 3, 30)]
     loader = Loader(path, 4, engine=engine, size=32, train=False, on_damage="skip")
     batches = list(loader)
@@ -251,7 +263,7 @@ def test_damaged_samples_can_be_skipped_and_are_counted(engine: str, beton: Path
     assert batches[0].images.shape == (0, 1, 32, 32)
     assert _join(batches).rows.tolist() == [row for row in rows.tolist() if row not in lost]
     assert loader.skipped == 5
-    reference = dict(zip(rows.tolist(), _join(_evaluation(beton, "torch")).images, strict=True))
+    reference = dict(zip(rows.tolist(), _join(_evaluation(dataset, "torch")).images, strict=True))
     for batch in batches:
         assert batch.images.is_contiguous(memory_format=torch.channels_last)
         for row, image in zip(batch.rows.tolist(), batch.images, strict=True):
@@ -262,15 +274,17 @@ def _evaluation(path: Path, engine: str, **options) -> list[Batch]:
     return list(Loader(path, 16, engine=engine, size=32, train=False, **options))
 
 
-def test_a_jpeg_that_does_not_decode_raises_even_without_checksums(engine: str, tmp_path: Path, beton: Path) -> None:
-    if "jpeg" not in beton.name:
+def test_an_image_that_does_not_decode_raises_even_without_checksums(
+    engine: str, tmp_path: Path, dataset: Path
+) -> None:
+    if "raw" in dataset.name:
         pytest.skip("raw images have nothing to decode")
-    path = _copy(beton, tmp_path)
-    file = BetonFile(path)
-    with path.open("r+b") as stream:
-        stream.seek(int(file.offsets[9]))
+    path = _copy(dataset, tmp_path)
+    file, start, row = _image(path, 9)
+    with file.open("r+b") as stream:
+        stream.seek(start)
         stream.write(b"\x00" * 200)
-    with pytest.raises(DamagedSampleError, match=f"row {file.rows[9]} "):
+    with pytest.raises(DamagedSampleError, match=f"row {row} "):
         _evaluation(path, engine, verify="never")
 
 
@@ -291,12 +305,13 @@ def test_verify_always_sees_damage_that_comes_after_the_first_epoch(engine: str,
             list(always)
 
 
-def test_a_file_cut_short_while_open_raises_within_seconds(engine: str, beton: Path, tmp_path: Path) -> None:
-    path = _copy(beton, tmp_path)
+def test_a_file_cut_short_while_open_raises_within_seconds(engine: str, dataset: Path, tmp_path: Path) -> None:
+    path = _copy(dataset, tmp_path)
     loader = Loader(path, 4, engine=engine, size=32)
     batches = iter(loader)
     next(batches)
-    os.truncate(path, int(BetonFile(path).offsets.min()) + 50)
+    file, start, _ = _image(path, 0)
+    os.truncate(file, start + 50)
     begun = time.monotonic()
     if engine == "resident":  # it holds the whole file by now
         assert len(list(batches)) == len(loader) - 1
@@ -329,9 +344,9 @@ while True:
 # ends and beginnings
 
 
-def test_state_resumes_inside_an_epoch_bit_for_bit(engine: str, beton: Path) -> None:
+def test_state_resumes_inside_an_epoch_bit_for_bit(engine: str, dataset: Path) -> None:
     def make() -> Loader:
-        return Loader(beton, 8, engine=engine, size=32, seed=3, sampler="balanced")
+        return Loader(dataset, 8, engine=engine, size=32, seed=3, sampler="balanced")
 
     undisturbed = make()
     expected = [list(undisturbed) for _ in range(3)]
@@ -376,10 +391,10 @@ def test_state_of_another_file_is_refused(raw_beton: Path, tmp_path: Path, frame
         Loader(tmp_path / "other.beton", 8, engine="torch").load_state_dict(state)
 
 
-def test_batch_size_one_last_partial_batch_and_empty_selection(engine: str, beton: Path) -> None:
-    assert [len(batch.rows) for batch in Loader(beton, 1, engine=engine, size=16, indices=[4, 9])] == [1, 1]
-    assert [len(batch.rows) for batch in Loader(beton, 25, engine=engine, size=16)] == [25, 25, 11]
-    empty = Loader(beton, 8, engine=engine, size=16, indices=[])
+def test_batch_size_one_last_partial_batch_and_empty_selection(engine: str, dataset: Path) -> None:
+    assert [len(batch.rows) for batch in Loader(dataset, 1, engine=engine, size=16, indices=[4, 9])] == [1, 1]
+    assert [len(batch.rows) for batch in Loader(dataset, 25, engine=engine, size=16)] == [25, 25, 11]
+    empty = Loader(dataset, 8, engine=engine, size=16, indices=[])
     assert (len(empty), empty.num_samples, list(empty)) == (0, 0, [])
 
 
@@ -407,6 +422,31 @@ def test_a_loader_works_in_another_process(engine: str, raw_beton: Path, method:
     assert process.exitcode == 0
     batch = _join(list(loader))
     assert found == (batch.rows.tolist(), batch.images.sum(dtype=torch.int64).item())
+
+
+def _collect(answers) -> None:
+    gc.collect()
+    answers.put("collected")
+
+
+def test_a_fork_may_collect_what_its_parent_dropped(engine: str, raw_beton: Path) -> None:
+    """DALI's threads stay in the parent: a child that destroyed a pipeline of it would wait for them for ever."""
+    gc.disable()
+    try:
+        loader = Loader(raw_beton, 8, engine=engine, size=32)
+        list(loader)
+        del loader
+        context = multiprocessing.get_context("fork")
+        answers = context.Queue()
+        process = context.Process(target=_collect, args=(answers,))
+        process.start()
+    finally:
+        gc.enable()
+    try:
+        assert answers.get(timeout=30) == "collected"
+    finally:
+        process.kill()
+        process.join()
 
 
 @pytest.mark.parametrize(
@@ -454,7 +494,7 @@ def test_resident_says_what_it_needs_when_memory_is_short(raw_beton: Path) -> No
     from fastrad.loading.resident import ResidentEngine, needed_bytes
 
     assert needed_bytes(1_350_000, 224, 224) == pytest.approx(67.7e9, rel=0.001)
-    samples = SimpleNamespace(file=SimpleNamespace(path=raw_beton, height=10**7, width=10**7))
+    samples = SimpleNamespace(path=raw_beton, frame=(10**7, 10**7))
     delivery = Delivery(torch.device("cpu"), 1, torch.uint8, torch.arange(256), False)
     with pytest.raises(InputError, match=r"needs 100,000,000,000,\d+ bytes on cpu, [\d,]+ are free"):
         ResidentEngine(samples, delivery, np.arange(1))
@@ -465,3 +505,9 @@ def test_auto_says_what_it_picked_and_why(raw_beton: Path, caplog: pytest.LogCap
         loader = Loader(raw_beton, 8)
     assert loader.engine == "ffcv"
     assert loader.engine_reason in caplog.text
+
+
+@pytest.mark.parametrize("device", ["cuda:63", "tpu"])
+def test_a_device_that_is_not_there_is_one_clear_line(raw_beton: Path, device: str) -> None:
+    with pytest.raises(InputError, match=f"device '?{device}"):
+        Loader(raw_beton, 4, device=device)

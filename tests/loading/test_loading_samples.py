@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
-from fastrad.loading import jpeg
-from fastrad.loading.buffers import BufferPool
-from fastrad.loading.engine import Samples
-from fastrad.storage import BetonFile
+from fastrad.errors import DamagedSampleError, InputError
+from fastrad.loading import Loader, jpeg
+from fastrad.loading.buffers import BufferPool, _whole
+from fastrad.loading.samples import BetonSamples, ShardSamples, open_samples
+from fastrad.storage import BetonFile, write_beton
+from fastrad.storage.shards import ShardSet
 
 
 def _jpeg_bytes(frame: np.ndarray) -> np.ndarray:
@@ -49,9 +53,67 @@ def test_memory_is_used_again_only_after_its_last_view_is_gone() -> None:
     assert place in [array.ctypes.data for array in held]
 
 
+def test_a_buffer_that_a_short_batch_was_cut_from_is_found_whole() -> None:
+    buffer = torch.arange(100, dtype=torch.uint8)
+    for part in (buffer, buffer[:40], buffer[:0]):
+        assert torch.equal(_whole(part), buffer)
+        assert _whole(part).data_ptr() == buffer.data_ptr()
+
+
 def test_a_file_larger_than_memory_is_announced_and_reads_the_same(raw_beton) -> None:
-    samples = Samples(BetonFile(raw_beton), "first")
+    samples = BetonSamples(BetonFile(raw_beton), "first")
     assert not samples.reads_ahead
     samples.reads_ahead = True
     samples.announce(np.arange(61))
     assert np.array_equal(samples.read(3), samples.file.image_bytes(3))
+
+
+def _alter(shards: Path, position: int, old: bytes, new: bytes) -> None:
+    """Replace a piece of a sample's `.json`."""
+    file = ShardSet(shards)
+    where, tar = file.samples.where[position], shards.parent / file.samples.tar(position)
+    content = bytearray(tar.read_bytes())
+    start, end = int(where["about"]), int(where["about"] + where["about_size"])
+    assert old in content[start:end]
+    content[start:end] = content[start:end].replace(old, new)
+    tar.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        (b'"row": 1035', b'"row": 1036', "json is damaged"),
+        (b'{"row', b'["row', "json is damaged"),
+        (b'"label": "0"', b'"label": "7"', "its label is no class"),
+        (b'"crc32": ', b'"crc32":-', "checksum"),
+    ],
+)
+def test_altered_facts_of_a_shards_sample_are_noticed(jpeg_shards: Path, old: bytes, new: bytes, reason: str) -> None:
+    _alter(jpeg_shards, 5, old, new)
+    samples = open_samples(jpeg_shards, "first")
+    with pytest.raises(DamagedSampleError, match=f"row 1035 .*{reason}"):
+        samples.read(5)
+    assert samples.read(6).size
+
+
+def test_labels_of_shards_are_known_once_read_and_all_on_demand(jpeg_shards: Path, labels) -> None:
+    samples = open_samples(jpeg_shards, "never")
+    assert isinstance(samples, ShardSamples)
+    samples.read(60)
+    assert samples.labels(np.array([60])) == labels[60]
+    assert np.array_equal(samples.all_labels(), labels)
+    samples.reads_ahead = True
+    samples.announce(np.arange(61))
+
+
+def test_shards_and_beton_give_the_same_batches(tmp_path, jpeg_shards, frames, labels, rows, engine) -> None:
+    write_beton(tmp_path / "jpeg.beton", frames, labels, rows=rows, encode="jpeg")
+    for path in (jpeg_shards, jpeg_shards.parent / "all-000001.tar"):
+        ours, theirs = (Loader(p, 16, engine=engine, size=48, seed=1) for p in (path, tmp_path / "jpeg.beton"))
+        for batch, other in zip(ours, theirs, strict=True):
+            assert all(torch.equal(mine, its) for mine, its in zip(batch, other, strict=True))
+
+
+def test_shards_at_a_url_are_refused_with_the_way_out() -> None:
+    with pytest.raises(InputError, match="copy the dataset to this machine"):
+        Loader("memory://bucket/all.card.json", 8)
