@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from fastrad.errors import InputError, MissingDependencyError
+from fastrad.files import write_atomically
 from fastrad.model import (
     HEAD,
     STEM,
@@ -22,7 +23,6 @@ from fastrad.model import (
     load_weights,
     resnet18,
     save_weights,
-    write_atomically,
 )
 from fastrad.training.model_card import model_card
 

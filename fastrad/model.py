@@ -1,4 +1,4 @@
-"""ResNet-18 with a one-channel stem, and weights in and out.
+"""ResNet-18 and its family with a one-channel stem, and weights in and out.
 
 In: a number of classes; a weights file (safetensors, or a `.pth` state dict) with one or three input channels and any
 head. Out: a model whose parameter names are torchvision's, and safetensors with metadata. Nothing but tensors is ever
@@ -7,11 +7,13 @@ unpickled.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import os
-import sys
 import warnings
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -21,14 +23,26 @@ import torch
 from torch import Tensor, nn
 
 from fastrad.errors import FormatError, InputError
+from fastrad.files import write_atomically
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 STEM = "conv1.weight"
 HEAD = ("fc.weight", "fc.bias")
 _FOREIGN_HEADS = ("fc.", "head.", "classifier.")
+_DIGEST = "content_sha256"  # a key of the metadata; it stays inside this module
 _NESTS = ("state_dict", "model")
 _PREFIXES = ("module.", "backbone.")
+# RadImageNet's own files hold the children of torchvision's network by number.
+_NUMBERED = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+# (bottlenecks, blocks of the third stage): He et al., CVPR 2016, table 1
+_FAMILY = {
+    (False, 2): "resnet18",
+    (False, 6): "resnet34",
+    (True, 6): "resnet50",
+    (True, 23): "resnet101",
+    (True, 36): "resnet152",
+}
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class Normalisation:
 
     @staticmethod
     def gray(mean: float, std: float) -> Normalisation:
-        """The normalisation of one-channel images."""
+        """The normalisation of one-channel images, whose pixel / 255 has this mean and std."""
         return Normalisation((float(mean),), (float(std),))
 
     def apply(self, images: Tensor) -> Tensor:
@@ -73,7 +87,7 @@ IMAGENET = Normalisation(IMAGENET_MEAN, IMAGENET_STD)
 
 @dataclass(frozen=True)
 class Weights:
-    """A ResNet-18 state dict that has been checked, and what is known about it.
+    """The state dict of a ResNet that has been checked, and what is known about it.
 
     Attributes
     ----------
@@ -88,6 +102,11 @@ class Weights:
     state: dict[str, Tensor]
     metadata: dict = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> str:
+        """torchvision's name: resnet18, resnet34, resnet50, resnet101 or resnet152."""
+        return _architecture(self.state)
 
     @property
     def channels(self) -> int:
@@ -112,31 +131,62 @@ def resnet18(num_classes: int, in_channels: int = 1) -> nn.Module:
         Outputs of the head.
     in_channels : int
         1 for gray images (N, 1, H, W).
-    """
-    from torchvision.models import resnet18 as torchvision_resnet18
 
-    model = torchvision_resnet18(weights=None, num_classes=num_classes)
+    Returns
+    -------
+    nn.Module
+    """
+    return resnet("resnet18", num_classes, in_channels)
+
+
+def resnet(architecture: str, num_classes: int, in_channels: int = 1) -> nn.Module:
+    """As `resnet18`, of any architecture that `Weights.architecture` may name.
+
+    Parameters
+    ----------
+    architecture : str
+        torchvision's name, for example "resnet50".
+    num_classes, in_channels : int
+        As of `resnet18`.
+
+    Returns
+    -------
+    nn.Module
+    """
+    import torchvision.models
+
+    model = getattr(torchvision.models, architecture)(weights=None, num_classes=num_classes)
     if in_channels != 3:
         model.conv1 = nn.Conv2d(in_channels, 64, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
     return model.to(memory_format=torch.channels_last)
 
 
+def architecture_label(architecture: str) -> str:
+    """For a reader: "ResNet-50"."""
+    return architecture.replace("resnet", "ResNet-")
+
+
+def _architecture(keys: Collection[str]) -> str:
+    blocks = {key.split(".")[1] for key in keys if key.startswith("layer3.")}
+    return _FAMILY.get(("layer1.0.conv3.weight" in keys, len(blocks)), "resnet18")
+
+
 @cache
-def _expected_shapes() -> dict[str, tuple[int, ...]]:
+def _expected_shapes(architecture: str) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in resnet18(1000, 3).state_dict().items()}
+        return {key: tuple(value.shape) for key, value in resnet(architecture, 1000, 3).state_dict().items()}
 
 
 def load_weights(source: str | Path) -> Weights:
-    """Read ResNet-18 weights and check every tensor's name, shape and values.
+    """Read the weights of a ResNet and check every tensor's name, shape and values.
 
     Parameters
     ----------
     source : path or "torchvision"
-        A `.safetensors` file; a `.pth` or `.pt` state dict (plain, or under `state_dict` or `model`, names with or
-        without the prefixes `module.` and `backbone.`); or the word "torchvision", which downloads its ImageNet
-        weights (once; they stay in torch's own cache).
+        A `.safetensors` file; a `.pth` or `.pt` state dict (plain, or under `state_dict` or `model`; names with or
+        without the prefixes `module.` and `backbone.`, and RadImageNet's numbered ones); or the word "torchvision",
+        which downloads its ImageNet weights for ResNet-18 (once; they stay in torch's own cache).
 
     Raises
     ------
@@ -175,9 +225,10 @@ def _download_imagenet() -> dict[str, Tensor]:
 
     url = ResNet18_Weights.IMAGENET1K_V1.url
     try:
-        return torch.hub.load_state_dict_from_url(
-            url, map_location="cpu", check_hash=True, weights_only=True, progress=sys.stderr.isatty()
-        )
+        with redirect_stderr(io.StringIO()):  # torch announces the download before it knows whether there is a network
+            return torch.hub.load_state_dict_from_url(
+                url, map_location="cpu", check_hash=True, weights_only=True, progress=False
+            )
     except (URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise InputError(
@@ -191,27 +242,46 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
 
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
-            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a dict
+            texts = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
         raise FormatError(f"{path}: not a sound safetensors file ({error}); copy or write it again") from error
+    recorded = texts.pop(_DIGEST, None)
+    if recorded is not None and recorded != _digest(tensors, texts):
+        raise FormatError(f"{path}: altered (its own hash differs); copy or write it again")
+    return tensors, {key: _json_or_text(value) for key, value in texts.items()}
+
+
+def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
+    """SHA-256 over every tensor and every text of the metadata: safetensors itself has no checksum."""
+    digest = hashlib.sha256(json.dumps(sorted(texts.items())).encode())
+    for key, value in sorted(tensors.items()):
+        digest.update(f"{key} {value.dtype} {list(value.shape)}".encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _json_or_text(value: str) -> object:
     try:
         return json.loads(value)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return value
 
 
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
+        if zipfile.is_zipfile(path):  # torch does not look at the checksums that are there
+            with zipfile.ZipFile(path) as archive:
+                if damaged := archive.testzip():
+                    raise FormatError(f"{path}: altered (the checksum of {damaged} differs); copy it again")
         with warnings.catch_warnings(action="ignore"):  # torch's words about pickles, which the error below says
             loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FormatError:
+        raise
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
-        reason = str(error).split("\n", 1)[0].split(". ")[0]
+        reason = str(error).split("\n", 1)[0].split(". ")[0] or type(error).__name__
         raise InputError(
-            f"{path}: cannot be read as a state dict of tensors ({type(error).__name__}: {reason}); "
+            f"{path}: cannot be read as a state dict of tensors ({reason}); "
             "nothing else is unpickled; save the model's state_dict() as safetensors"
         ) from error
     for nest in _NESTS:
@@ -222,16 +292,18 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     return dict(loaded)
 
 
-def _without_prefix(key: str) -> str:
+def _torchvision_name(key: str) -> str:
     while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
         key = key[len(prefix) :]
-    return key
+    first, dot, rest = key.partition(".")
+    return _NUMBERED.get(first, first) + dot + rest
 
 
 def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor], list[str]]:
-    """Bring the names to torchvision's and compare every shape with ResNet-18's."""
-    expected = _expected_shapes()
-    named = {_without_prefix(str(key)): value for key, value in state.items()}
+    """Bring the names to torchvision's and compare every shape with those of the architecture that it looks like."""
+    named = {_torchvision_name(str(key)): value for key, value in state.items()}
+    architecture = _architecture(named)
+    expected, label = _expected_shapes(architecture), architecture_label(architecture)
     checked: dict[str, Tensor] = {}
     notices: list[str] = []
     for key, value in named.items():
@@ -241,19 +313,19 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
         if key.startswith(_FOREIGN_HEADS) and key not in HEAD:
             continue
         if key not in expected:
-            raise InputError(f"{origin}: {key} with shape {list(shape)} is not part of a ResNet-18; give its weights")
+            raise InputError(f"{origin}: {key} with shape {list(shape)} is not part of a {label}; give its weights")
         wanted: Sequence[object] = expected[key]
         if key == STEM:
             wanted = (64, "1 or 3", 7, 7)
             fits = shape in ((64, 1, 7, 7), (64, 3, 7, 7))
         elif key in HEAD:
-            wanted = ("classes", 512) if key == "fc.weight" else ("classes",)
+            wanted = ("classes", expected["fc.weight"][1]) if key == "fc.weight" else ("classes",)
             fits = len(shape) == len(wanted) and shape[1:] == tuple(wanted[1:]) and shape[0] > 0
         else:
             fits = shape == wanted
         if not fits:
             wanted_text = ", ".join(str(size) for size in wanted)
-            raise InputError(f"{origin}: {key} has shape {list(shape)}, expected [{wanted_text}] of a ResNet-18")
+            raise InputError(f"{origin}: {key} has shape {list(shape)}, expected [{wanted_text}] of a {label}")
         if key.endswith("num_batches_tracked"):
             checked[key] = value.long()  # type: ignore[union-attr,attr-defined]
             continue
@@ -265,7 +337,7 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
     if missing:
         raise InputError(
             f"{origin}: {missing[0]} is missing (expected shape {list(expected[missing[0]])}; {len(missing)} missing "
-            "in all); give the weights of a whole ResNet-18"
+            f"in all); give the weights of a whole {label}"
         )
     if any(key not in checked for key in HEAD):
         for key in HEAD:
@@ -287,7 +359,7 @@ def fold_stem(state: Mapping[str, Tensor], trained: Normalisation | None, fed: N
     Parameters
     ----------
     state : mapping of str to tensor
-        A ResNet-18 state dict with one or three input channels.
+        A ResNet's state dict with one or three input channels.
     trained : Normalisation or None
         What the weights were trained with; None takes the stem's plain sum.
     fed : Normalisation
@@ -319,12 +391,12 @@ def initialise(
     normalisation: Normalisation | None = None,
     classes: Sequence[str] | None = None,
 ) -> bool:
-    """Start a one-channel ResNet-18 from weights; the head stays fresh unless it is known to be for the same classes.
+    """Start a one-channel ResNet from weights; the head stays fresh unless it is known to be for the same classes.
 
     Parameters
     ----------
     model : nn.Module
-        From `resnet18(num_classes)`; changed in place.
+        From `resnet18(num_classes)`, or `resnet(weights.architecture, num_classes)`; changed in place.
     weights : Weights
     normalisation : Normalisation, optional
         What the model will be fed; with it the stem is rewritten from the normalisation in the weights' metadata (see
@@ -336,7 +408,18 @@ def initialise(
     -------
     bool
         True where the head was kept.
+
+    Raises
+    ------
+    InputError
+        If the weights are another architecture's.
     """
+    found = _architecture(model.state_dict())
+    if found != weights.architecture:
+        raise InputError(
+            f"the weights are a {architecture_label(weights.architecture)}'s, the network is a "
+            f"{architecture_label(found)}; give weights of the same network"
+        )
     trained = weights.normalisation if normalisation is not None else None
     state = fold_stem(weights.state, trained, normalisation or Normalisation.gray(0, 1))
     keep = (
@@ -360,26 +443,10 @@ def save_weights(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     state : mapping of str to tensor
         torchvision's names.
     metadata : mapping of str to JSON values
-        Stored as one JSON text a key.
+        Stored as one JSON text a key, beside a SHA-256 over everything, which `load_weights` compares.
     """
     from safetensors.torch import save
 
     tensors = {key: value.detach().cpu().contiguous() for key, value in state.items()}
-    write_atomically(path, save(tensors, {key: json.dumps(value) for key, value in metadata.items()}))
-
-
-def write_atomically(path: Path, *chunks: bytes | memoryview) -> None:
-    """Write bytes under a temporary name beside `path`, fsync, and rename; an `OSError` names `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(temporary, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        error.filename = str(path)  # a full disk is reported by write(), which knows no name
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    write_atomically(path, save(tensors, {**texts, _DIGEST: _digest(tensors, texts)}))

@@ -4,15 +4,17 @@ import pickle
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torchvision.models import resnet18 as torchvision_resnet18
 
-from fastrad.errors import FastradError
+from fastrad.errors import FastradError, InputError
 from fastrad.model import (
     IMAGENET,
     Normalisation,
     initialise,
     load_weights,
+    resnet,
     resnet18,
     save_weights,
 )
@@ -95,6 +97,27 @@ def test_nested_and_prefixed_state_dicts_are_read(rgb, tmp_path, nest, prefix):
     assert weights.channels == 3
     assert weights.normalisation is None
     assert "normalisation" in weights.notices[0]
+
+
+def test_radimagenets_own_file_of_a_resnet50_is_read_by_its_numbered_children(tmp_path):
+    torch.manual_seed(2)
+    network = torchvision.models.resnet50(weights=None)
+    children = torch.nn.Sequential(*list(network.children())[:-1])  # as its authors saved it: without the head
+    torch.save({f"backbone.{key}": value for key, value in children.state_dict().items()}, tmp_path / "r50.pt")
+    weights = load_weights(tmp_path / "r50.pt")
+    assert weights.architecture == "resnet50"
+    model = resnet("resnet50", 2)
+    assert not initialise(model, weights)
+    gray = torch.rand(2, 1, 64, 64)
+    network.fc = model.fc
+    with torch.inference_mode():
+        torch.testing.assert_close(model.eval()(gray), network.eval()(gray.expand(-1, 3, -1, -1)), rtol=1e-3, atol=1e-4)
+
+
+def test_weights_of_another_depth_are_not_put_into_a_network(tmp_path):
+    save_weights(tmp_path / "w.safetensors", resnet("resnet34", 5).state_dict(), {})
+    with pytest.raises(InputError, match="ResNet-34's, the network is a ResNet-18"):
+        initialise(resnet18(5), load_weights(tmp_path / "w.safetensors"))
 
 
 def test_a_head_of_another_form_is_left_out(rgb, tmp_path):

@@ -7,6 +7,7 @@ Exit status: 0 on success, 2 on wrong usage, 1 on failure with one clear line on
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from importlib import import_module
 
@@ -30,6 +31,11 @@ COMMANDS = {
     "demo": "Run the whole path on synthetic images.",
     "doctor": "Say what works here, what is missing, and the command that mends it.",
 }
+
+
+# Before torch is imported. OpenMP's threads otherwise spin at every barrier, and one other busy process on a core makes
+# training on a CPU several times slower; waiting passively costs nothing measurable on an idle machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class _LazyGroup(click.Group):

@@ -20,9 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import fastrad
+from fastrad.errors import OptionError
 from fastrad.loading import Loader
 from fastrad.model import IMAGENET, Normalisation, resnet18
 from fastrad.storage import BetonFile
+from fastrad.training.compiled import compile_for
 from fastrad.training.optimiser import set_lr, sgd
 from fastrad.training.precision import Precision, choose_precision
 
@@ -40,6 +42,7 @@ def measure_training(
     engine: str = "auto",
     rounds: int = 5,
     steps: int = 4,
+    compiled: bool = False,
 ) -> dict[str, Any]:
     """Measure training on one device.
 
@@ -54,13 +57,17 @@ def measure_training(
     engine : str
         The loader's.
     rounds, steps : int
-        Every round runs each variant for so many steps, one variant after another; an untimed round comes first.
+        Every round runs each variant for so many steps, one variant after another. A turn begins with one untimed
+        step: loaders' workers of the variant before fill their queues in it, instead of in somebody else's time.
+    compiled : bool
+        Measure the network under `torch.compile` too; the compilation, a minute or more, is not timed.
 
     Returns
     -------
     dict
-        `variants` (name -> median, minimum and maximum images/s), `parts` (milliseconds of one step on a constant
-        batch), `real_to_constant`, `real_to_plain`, and the circumstances.
+        `variants` (name -> median, minimum and maximum images/s), `images_per_second` (name -> each round's), `parts`
+        (milliseconds of one step on a constant batch), `real_to_constant` and `real_to_plain` (medians of the ratios
+        within a round, whose turns share the machine's state), and the circumstances.
     """
     loader = Loader(path, batch_size, engine=engine, size=size, device=device)
     normalisation = Normalisation.gray(loader.card.mean, loader.card.std)
@@ -72,14 +79,18 @@ def measure_training(
     with tempfile.TemporaryDirectory() as folder:
         variants: dict[str, Step] = {
             "constant batch": _gray_step(constant, normalisation, classes, device),
-            "replayed batches": _gray_step(itertools.cycle(kept), normalisation, classes, device),
             f"real loading ({loader.engine})": _gray_step(real, normalisation, classes, device),
+            "replayed batches": _gray_step(itertools.cycle(kept), normalisation, classes, device),
             "constant batch, NCHW": _gray_step(
                 constant, normalisation, classes, device, memory=torch.contiguous_format
             ),
             "constant batch, three channels": _gray_step(constant, IMAGENET, classes, device),
             "plain recipe": _plain_step(path, Path(folder), size, batch_size, classes, device),
         }
+        if compiled:
+            variants["constant batch, compiled"] = _gray_step(
+                constant, normalisation, classes, device, compiled_for=(size, batch_size)
+            )
         if amp.name != "float32":
             variants[f"constant batch, {amp.name}"] = _gray_step(
                 constant, normalisation, classes, device, precision=amp
@@ -93,12 +104,13 @@ def measure_training(
         }
         for name, found in speeds.items()
     }
-    measured = table[f"real loading ({loader.engine})"]["median"]
+    measured = speeds[f"real loading ({loader.engine})"]
     return {
         "variants": table,
+        "images_per_second": {name: [round(speed, 1) for speed in found] for name, found in speeds.items()},
         "parts": _parts(kept[0], normalisation, classes, device),
-        "real_to_constant": round(measured / table["constant batch"]["median"], 3),
-        "real_to_plain": round(measured / table["plain recipe"]["median"], 3),
+        "real_to_constant": _median_ratio(measured, speeds["constant batch"]),
+        "real_to_plain": _median_ratio(measured, speeds["plain recipe"]),
         "size": size,
         "batch_size": batch_size,
         "rounds": rounds,
@@ -107,6 +119,10 @@ def measure_training(
         "threads": torch.get_num_threads(),
         "versions": {"fastrad": fastrad.__version__, "torch": torch.__version__},
     }
+
+
+def _median_ratio(speeds: list[float], others: list[float]) -> float:
+    return round(statistics.median(one / other for one, other in zip(speeds, others, strict=True)), 3)
 
 
 def _endless(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
@@ -124,16 +140,24 @@ def _gray_step(
     *,
     memory: torch.memory_format = torch.channels_last,
     precision: Precision = Precision("float32"),  # noqa: B008 - frozen
+    compiled_for: tuple[int, int] | None = None,
 ) -> Step:
     channels = len(normalisation.mean)
     model = resnet18(classes, channels).to(device, memory_format=memory).train()  # type: ignore[call-overload]
+    network = model
+    if compiled_for is not None:
+        size, batch_size = compiled_for
+        compiled, why_not = compile_for(model, [size], batch_size, device, precision)
+        if compiled is None:
+            raise OptionError(f"{why_not}; leave --compile out")
+        network = compiled
     optimiser = sgd(model, momentum=0.9, weight_decay=5e-5)
     set_lr(optimiser, 0.01)
 
     def step() -> int:
         images, labels = next(batches)
         inputs = normalisation.apply(images.expand(-1, channels, -1, -1)).contiguous(memory_format=memory)
-        _learn(model, optimiser, inputs, labels, precision, device)
+        _learn(network, optimiser, inputs, labels, precision, device)
         return len(labels)
 
     return step
@@ -188,14 +212,14 @@ def _learn(
 
 def _interleaved(variants: dict[str, Step], rounds: int, steps: int, device: torch.device) -> dict[str, list[float]]:
     speeds: dict[str, list[float]] = {name: [] for name in variants}
-    for number in range(rounds + 1):
+    for _ in range(rounds):
         for name, step in variants.items():
+            step()
             _wait(device)
             began = time.perf_counter()
             images = sum(step() for _ in range(steps))
             _wait(device)
-            if number:
-                speeds[name].append(images / (time.perf_counter() - began))
+            speeds[name].append(images / (time.perf_counter() - began))
     return speeds
 
 

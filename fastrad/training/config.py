@@ -6,12 +6,12 @@ keeps.
 
 from __future__ import annotations
 
-import tomllib
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fastrad import recipe_file
 from fastrad.errors import InputError, OptionError
 
 SAMPLINGS = ("natural", "balanced")
@@ -108,16 +108,7 @@ class Recipe:
         InputError
             If a name or a value's type is not a recipe's; `origin` says where it stands.
         """
-        defaults = asdict(Recipe())
-        checked = {}
-        for name, value in values.items():
-            if name not in defaults:
-                raise InputError(f"{origin}: {name!r} is no value of a recipe; known are {', '.join(defaults)}")
-            kind = type(defaults[name])
-            if type(value) is not kind and not (kind is float and type(value) is int):
-                raise InputError(f"{origin}: {name} is {value!r}; {kind.__name__} is needed")
-            checked[name] = kind(value)
-        return replace(self, **checked)
+        return recipe_file.changed(self, values, origin)
 
     def to_toml(self) -> str:
         """The recipe as a file that `--recipe` reads."""
@@ -153,11 +144,7 @@ def load_recipe(name: str) -> Recipe:
         text = (resources.files("fastrad") / "recipes" / f"{name}.toml").read_text()
     else:
         raise InputError(f"recipe {name!r} is unknown; there are {', '.join(recipe_names())}, or give a .toml file")
-    try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"recipe {name}: not TOML ({error})") from None
-    return Recipe().changed(values, f"recipe {name}")
+    return Recipe().changed(recipe_file.parse(text, f"recipe {name}"), f"recipe {name}")
 
 
 @dataclass(frozen=True)

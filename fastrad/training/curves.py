@@ -9,7 +9,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from fastrad.model import write_atomically
+from fastrad.files import write_atomically
 
 
 def draw_curves(path: Path, rows: list[dict[str, Any]], *, synthetic: bool) -> None:

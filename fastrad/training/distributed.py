@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, distributed
 
-from fastrad.errors import InputError
+from fastrad.devices import choose_device
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def joined(device: str | None) -> Iterator[Ranks]:
         If the device cannot be used.
     """
     world_size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
-    chosen = _device(device, int(os.environ.get("LOCAL_RANK", 0)))
+    chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world_size == 1:
@@ -108,21 +108,3 @@ def joined(device: str | None) -> Iterator[Ranks]:
         yield Ranks(rank, world_size, chosen)
     finally:
         distributed.destroy_process_group()
-
-
-def _device(asked: str | None, local_rank: int) -> torch.device:
-    if asked is None:
-        asked = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(asked)
-    except RuntimeError:
-        raise InputError(f"device {asked!r} is unknown; give cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise InputError(f"device {asked!r} cannot be used for training here; give cpu, cuda or cuda:N")
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise InputError(f"device {asked!r}: torch {torch.__version__} sees no GPU; give --device cpu")
-        device = torch.device("cuda", local_rank if device.index is None else device.index)
-        if device.index >= torch.cuda.device_count():
-            raise InputError(f"device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
-    return device

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fastrad.model import write_atomically
+from fastrad.files import write_atomically
 
 NAMED = 25  # classes and confusions that are written out
 _LONGEST = 34  # letters of a name

@@ -14,13 +14,15 @@ import numpy as np
 import torch
 
 import fastrad
-from fastrad.model import load_weights, save_weights, write_atomically
+from fastrad.files import write_atomically
+from fastrad.model import load_weights, save_weights
 from fastrad.training.checkpoint import newest_checkpoint, write_checkpoint
 from fastrad.training.curves import draw_curves
 from fastrad.training.model_card import model_card
 from fastrad.training.picture import draw_classes
 from fastrad.training.run import Run
 from fastrad.training.state import State
+from fastrad.training.tensorboard import write_events
 
 
 def record(run: Run) -> dict[str, Any]:
@@ -44,6 +46,7 @@ def record(run: Run) -> dict[str, Any]:
 def publish(run: Run, state: State) -> None:
     """Bring the run folder's products up to the state: also after a kill between checkpoint and products."""
     run.folder.write_metrics(state.rows)
+    write_events(run.folder.path, state.rows)
     draw_curves(run.folder.curves, state.rows, synthetic=run.train.card.synthetic)
     if state.best_epoch >= 0 and state.best_epoch == state.epoch - 1:
         save_weights(run.folder.weights, state.evaluated.state_dict(), _weights_metadata(run, state))

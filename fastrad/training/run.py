@@ -123,6 +123,8 @@ def _matching_cards(train: Path, val: Path) -> tuple[Card, Card]:
         present = [name for name, count in card.class_counts.items() if count]
         if len(present) < 2:
             raise InputError(f"{path}: holds samples of one class ({present[0]}); pretraining needs at least two")
+    if ours.sha256() == theirs.sha256():
+        raise InputError(f"{val}: is the training file itself; give a file of other images for --val")
     if ours.classes != theirs.classes:
         odd = sorted(set(theirs.classes) ^ set(ours.classes))
         found = f"{odd[0]!r} is in one of them only" if odd else "they come in another order"

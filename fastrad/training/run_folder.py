@@ -1,8 +1,8 @@
 """The folder of a pretraining run: what lies in it, and whether a run may start or go on there.
 
 In: settings, metrics, weights. Out: `config.json`, `metrics.csv`, `weights.safetensors`, `learning_curve.png`,
-`checkpoints/` and, when the run is finished, `classes.png`, `MODEL_CARD.md` and `summary.json`. Every file is written
-under a temporary name and renamed.
+`checkpoints/`, `tensorboard/` where that is installed, and, when the run is finished, `classes.png`, `MODEL_CARD.md`
+and `summary.json`. Every file is written under a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fastrad.errors import FormatError, InputError
-from fastrad.model import write_atomically
+from fastrad.files import write_atomically
 from fastrad.training.config import differences
 
 

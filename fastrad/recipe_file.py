@@ -1,0 +1,48 @@
+"""Recipes as TOML: the values of a frozen dataclass, checked by name and type.
+
+In: text or values. Out: the dataclass with these values.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import asdict, replace
+from typing import Any, TypeVar
+
+from fastrad.errors import InputError
+
+Recipe = TypeVar("Recipe")
+
+
+def parse(text: str, origin: str) -> dict[str, Any]:
+    """The values of a TOML file; `origin` says where it stands.
+
+    Raises
+    ------
+    InputError
+        If it is not TOML.
+    """
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{origin}: not TOML ({error})") from None
+
+
+def changed(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
+    """A recipe with some values replaced.
+
+    Raises
+    ------
+    InputError
+        If a name or a value's type is not a recipe's.
+    """
+    known = asdict(recipe)  # type: ignore[call-overload]
+    checked = {}
+    for name, value in values.items():
+        if name not in known:
+            raise InputError(f"{origin}: {name!r} is no value of a recipe; known are {', '.join(known)}")
+        kind = type(known[name])
+        if type(value) is not kind and not (kind is float and type(value) is int):
+            raise InputError(f"{origin}: {name} is {value!r}; {kind.__name__} is needed")
+        checked[name] = kind(value)
+    return replace(recipe, **checked)  # type: ignore[type-var]
