@@ -34,14 +34,20 @@ class DemoPlan:
         About one and a half a patient.
     study_epochs : int
         Of each of the 15 networks of the study.
+    study_batch_size : int
+        Small, since a fold has about 190 training images.
+    test_fraction : float
+        Share of the patients held out: more than a study would, since so few would leave every interval wide.
     seed : int
     """
 
     size: int = 48
     pretraining_images: int = 1600
-    pretraining_epochs: int = 4
+    pretraining_epochs: int = 3
     thyroid_images: int = 360
     study_epochs: int = 4
+    study_batch_size: int = 16
+    test_fraction: float = 1 / 3
     seed: int = 0
 
 
@@ -125,7 +131,8 @@ def _compare(out: Path, plan: DemoPlan) -> Path:
             out=out / "study",
             radimagenet=str(out / "runs" / "radiology" / "weights.safetensors"),
             imagenet=str(out / "runs" / "natural" / "weights.safetensors"),
-            recipe=Recipe(epochs=plan.study_epochs, size=plan.size),
+            recipe=Recipe(epochs=plan.study_epochs, size=plan.size, batch_size=plan.study_batch_size),
+            test_fraction=plan.test_fraction,
             seeds=1,
             seed=plan.seed,
             command="fastrad demo",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,8 +24,25 @@ import click
     help="ImageNet weights: downloaded, or a file.",
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="The study's folder.")
-@click.option("--arm", "arms", multiple=True, metavar="NAME=WEIGHTS", help="A further arm; may be given several times.")
-@click.option("--epochs", default=30, show_default=True, help="Epochs of a run at most.")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="NAME=WEIGHTS",
+    help="A further arm, ResNet-18 to 152; may be given several times.",
+)
+@click.option(
+    "--frozen",
+    multiple=True,
+    metavar="NAME=WEIGHTS",
+    help="A further arm that is not tuned: its features under a logistic regression.",
+)
+@click.option(
+    "--recipe",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A .toml file with values of the study's recipe; options given beside it win.",
+)
+@click.option("--epochs", type=int, help="Epochs of a run at most. [30]")
 @click.option("--size", type=int, help="Input side in pixels; by default as stored.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of splits and runs.")
 @click.option("--seeds", default=3, show_default=True, help="Repetitions of everything with other seeds.")
@@ -47,14 +66,10 @@ import click
     help="CSV patient,COLUMN... for --subgroup; by default the file of --splits.",
 )
 @click.option("--positive", metavar="LABEL", help="The class that counts as malignant, if it has another name.")
-@click.option("--batch-size", default=32, show_default=True, help="Images a training step.")
-@click.option("--learning-rate", default=3e-4, show_default=True, help="AdamW's peak.")
-@click.option(
-    "--backbone-rate", default=1.0, show_default=True, help="The backbone's share of that rate; 0 freezes it."
-)
-@click.option(
-    "--patience", default=10, show_default=True, help="Epochs without a better validation AUROC to end a run."
-)
+@click.option("--batch-size", type=int, help="Images a training step. [32]")
+@click.option("--learning-rate", type=float, help="AdamW's peak. [0.0003]")
+@click.option("--backbone-rate", type=float, help="The backbone's share of that rate; 0 freezes it. [1]")
+@click.option("--patience", type=int, help="Epochs without a better validation AUROC to end a run. [10]")
 @click.option("--class-weighting", is_flag=True, help="Weight benign and malignant alike in the loss.")
 @click.option("--device", help="For example cuda; by default a GPU where there is one.")
 @click.option("--json", "as_json", is_flag=True, help="Print table.json instead of the table.")
@@ -64,7 +79,9 @@ def command(
     imagenet: str,
     out: Path,
     arms: tuple[str, ...],
-    epochs: int,
+    frozen: tuple[str, ...],
+    recipe: Path | None,
+    epochs: int | None,
     size: int | None,
     seed: int,
     seeds: int,
@@ -76,10 +93,10 @@ def command(
     subgroups: tuple[str, ...],
     attributes: Path | None,
     positive: str | None,
-    batch_size: int,
-    learning_rate: float,
-    backbone_rate: float,
-    patience: int,
+    batch_size: int | None,
+    learning_rate: float | None,
+    backbone_rate: float | None,
+    patience: int | None,
     class_weighting: bool,
     device: str | None,
     as_json: bool,
@@ -88,32 +105,34 @@ def command(
 
     Patients are split into a held-out test set and folds; the arms differ in their initial weights only.
     """
+    from fastrad import recipe_file
     from fastrad.study.compare import CompareConfig, compare
     from fastrad.study.dataset import open_dataset
     from fastrad.study.fine_tuning import Recipe
 
-    further = []
-    for text in arms:
-        name, separator, weights = text.partition("=")
-        if not separator or not name or not weights:
-            raise click.UsageError(f"--arm {text}: give NAME=WEIGHTS")
-        further.append((name, weights))
-    recipe = Recipe(
-        epochs=epochs,
-        size=size or int(open_dataset(thyroid, positive).card.parameters["size"]),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        backbone_rate=backbone_rate,
-        patience=patience,
-        class_weighting=class_weighting,
-    )
+    chosen = replace(Recipe(), size=int(open_dataset(thyroid, positive).card.parameters["size"]))
+    if recipe is not None:
+        chosen = recipe_file.changed(
+            chosen, recipe_file.parse(recipe.read_text("utf-8", "replace"), str(recipe)), str(recipe)
+        )
+    given: dict[str, Any] = {
+        "epochs": epochs,
+        "size": size,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "backbone_rate": backbone_rate,
+        "patience": patience,
+        "class_weighting": class_weighting or None,
+    }
+    chosen = replace(chosen, **{name: value for name, value in given.items() if value is not None})
     config = CompareConfig(
         dataset=thyroid,
         out=out,
         radimagenet=radimagenet,
         imagenet=imagenet,
-        recipe=recipe,
-        arms=tuple(further),
+        recipe=chosen,
+        arms=_named("--arm", arms),
+        frozen=_named("--frozen", frozen),
         positive=positive,
         folds=folds,
         seeds=seeds,
@@ -132,6 +151,16 @@ def command(
     print(
         f"written to {folder}: report.html, table.md, table.csv, table.json, roc.png, predictions.csv", file=sys.stderr
     )
+
+
+def _named(option: str, texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for text in texts:
+        name, separator, weights = text.partition("=")
+        if not separator or not name or not weights:
+            raise click.UsageError(f"{option} {text}: give NAME=WEIGHTS")
+        found.append((name, weights))
+    return tuple(found)
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:

@@ -18,11 +18,16 @@ def command(weights: tuple[Path, ...], source: Path, out: Path, device: str | No
     WEIGHTS are networks of `fastrad compare`, for example STUDY/runs/radimagenet-*/weights.safetensors; the score is
     the mean logit over them.
     """
-    from fastrad.model import write_atomically
+    from fastrad.errors import InputError
+    from fastrad.files import write_atomically
     from fastrad.study.predict import predict
 
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: there is no folder {out.parent}; make it first")
     table = predict(weights, source, device)
     write_atomically(out, table.to_csv(index=False).encode())
     unread = int(table["score"].isna().sum())
+    if unread == len(table):
+        raise InputError(f"{source}: none of {unread} images could be read; {out} names the reasons")
     left_out = f", {unread} could not be read (see the column reason)" if unread else ""
     print(f"{out}: {len(table) - unread} images scored by {len(weights)} networks{left_out}")

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
 
 import fastrad
-from fastrad.errors import OptionError
-from fastrad.model import write_atomically
+from fastrad.devices import choose_device
+from fastrad.errors import InputError, OptionError
+from fastrad.files import write_atomically
 from fastrad.study.arms import Arm, make_arms
 from fastrad.study.confident_errors import write_errors
 from fastrad.study.dataset import StudyDataset, open_dataset
@@ -29,7 +29,7 @@ from fastrad.study.evaluation import evaluate
 from fastrad.study.external import external_file, external_name, read_attributes, score_external
 from fastrad.study.fine_tuning import Recipe
 from fastrad.study.report import write_report
-from fastrad.study.runs import Network, Protocol, development_normalisation, gather, tune
+from fastrad.study.runs import Network, Protocol, check_finished, development_normalisation, gather, tune
 from fastrad.study.splits import TEST_FRACTION, make_splits, read_splits, training_subset
 
 
@@ -45,8 +45,8 @@ class CompareConfig:
         The study's folder.
     radimagenet, imagenet : str
         Weights files; "torchvision" downloads ImageNet's.
-    arms : tuple of (name, weights file)
-        Further arms.
+    arms, frozen : tuple of (name, weights file)
+        Further arms; `frozen` ones are not tuned but put under a logistic regression.
     recipe : Recipe
     positive : str or None
         The class that counts as malignant.
@@ -76,6 +76,7 @@ class CompareConfig:
     imagenet: str
     recipe: Recipe
     arms: tuple[tuple[str, str], ...] = ()
+    frozen: tuple[tuple[str, str], ...] = ()
     positive: str | None = None
     folds: int = 5
     seeds: int = 3
@@ -106,17 +107,22 @@ def compare(config: CompareConfig) -> Path:
     if config.seeds < 1:
         raise OptionError(f"--seeds {config.seeds}: at least one is needed")
     dataset = open_dataset(config.dataset, config.positive)
-    arms = make_arms(config.radimagenet, config.imagenet, config.arms)
+    arms = make_arms(config.radimagenet, config.imagenet, config.arms, config.frozen)
+    for arm in arms:
+        if arm.weights is not None and arm.weights.metadata.get("card_sha256") == dataset.card.sha256():
+            raise InputError(
+                f"the weights of the {arm.label} arm ({arm.source}) were pretrained on this very dataset, test "
+                "patients and labels included: a leak; give weights of other images"
+            )
     if config.splits is not None:
         splits = read_splits(config.splits, dataset, folds=config.folds, seed=config.seed)
     else:
         splits = make_splits(dataset, test_fraction=config.test_fraction, folds=config.folds, seed=config.seed)
     externals = [open_dataset(path, dataset.positive) for path in config.external]
     attributes = _attributes(config, dataset)
+    device = choose_device(config.device)
     for notice in _notices(dataset, arms):
         print(f"notice: {notice}", file=sys.stderr)
-    config.out.mkdir(parents=True, exist_ok=True)
-    write_atomically(config.out / "splits.csv", splits.to_csv().encode())
     protocol = Protocol(dataset, splits, config.recipe, development_normalisation(dataset, splits))
     networks = [
         Network(arm, seed, fold)
@@ -132,14 +138,19 @@ def compare(config: CompareConfig) -> Path:
     ]
     for network in limited:  # before the first hour of training, not after it
         training_subset(splits, network.fold, network.patients, network.seed)
-    device = torch.device(config.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     runs = config.out / "runs"
+    check_finished([*networks, *limited], protocol, runs)
+    config.out.mkdir(parents=True, exist_ok=True)
+    write_atomically(config.out / "splits.csv", splits.to_csv().encode())
+    for name, asked in (("learning_curve.csv", limited), ("subgroups.csv", config.subgroups)):
+        if not asked:  # of an earlier study in this folder: the report would show it
+            (config.out / name).unlink(missing_ok=True)
     tune([*networks, *limited], protocol, runs, device)
     networks.sort(key=lambda network: arms.index(network.arm))
     predictions = gather(networks, runs)
     write_atomically(config.out / "predictions.csv", predictions.to_csv(index=False).encode())
     for external in externals:
-        score_external(networks, runs, external, dataset, config.out / "external")
+        score_external(networks, runs, external, dataset, config.out / "external", device)
     if attributes is not None:
         table = attributes[splits.test()]
         write_atomically(config.out / "subgroups.csv", table.to_csv(index_label="patient").encode())
@@ -216,6 +227,8 @@ def _record(config: CompareConfig, protocol: Protocol, arms: tuple[Arm, ...], ex
                 "name": arm.name,
                 "label": arm.label,
                 "source": arm.source,
+                "architecture": arm.architecture,
+                "frozen": arm.frozen,
                 "sha256": arm.sha256,
                 "synthetic": arm.synthetic,
             }

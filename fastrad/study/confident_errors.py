@@ -21,8 +21,9 @@ from scipy.special import expit
 from torch import nn
 from torch.nn import functional
 
+from fastrad.files import write_atomically
 from fastrad.loading import Loader
-from fastrad.model import Normalisation, load_weights, resnet18, write_atomically
+from fastrad.model import Normalisation, load_weights, resnet
 from fastrad.study.dataset import StudyDataset
 from fastrad.study.evaluation import StudyResult
 from fastrad.study.figures import overlay
@@ -86,7 +87,7 @@ def write_errors(
 def grad_cam(
     model: nn.Module, normalisation: Normalisation, images: torch.Tensor, answers: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Grad-CAM of a one-logit ResNet-18, resized to the image (from the last stage with maps of 4 x 4 or more).
+    """Grad-CAM of a one-logit ResNet, resized to the image (from the last stage with maps of 4 x 4 or more).
 
     Parameters
     ----------
@@ -132,6 +133,6 @@ def _weights(folder: Path, arm: str, seed: int) -> list[tuple[Path, Normalisatio
 
 def _network(path: Path) -> nn.Module:
     weights = load_weights(path)
-    model = resnet18(1)
+    model = resnet(weights.architecture, 1)
     model.load_state_dict(weights.state, strict=True)
     return model.eval()

@@ -96,6 +96,9 @@ def open_dataset(path: Path | str, positive: str | None = None) -> StudyDataset:
     np.maximum.at(patient_labels, patient_of, labels)
     groups, duplicates = _duplicate_groups(file, patient_of, len(patients))
     notices = []
+    if len(file.card.classes) > 2:
+        others = ", ".join(name for name in file.card.classes if name != positive)
+        notices.append(f"the classes {others} count as benign together")
     unknown = int((stored < 0).sum())
     if unknown:
         notices.append(
@@ -130,6 +133,11 @@ def _positive_class(path: Path, classes: list[str], positive: str | None) -> str
         if MALIGNANT not in classes:
             raise InputError(
                 f"{path}: none of its classes ({listed}) is named malignant; say which one is with --positive"
+            )
+        if len(classes) > 2:
+            raise InputError(
+                f"{path}: has the classes {listed}; give --positive {MALIGNANT} if all others are to count as benign, "
+                "or convert the file with two labels"
             )
         return MALIGNANT
     if positive not in classes:

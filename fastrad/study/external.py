@@ -7,6 +7,7 @@ set "external", kept in `external/`, and `subgroups.csv` with the attributes of 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import pandas as pd
 import torch
 
 from fastrad.errors import InputError
-from fastrad.model import write_atomically
+from fastrad.files import write_atomically
 from fastrad.storage import BetonFile
 from fastrad.study import statistics
 from fastrad.study.dataset import StudyDataset
 from fastrad.study.evaluation import PREDICTION_COLUMNS, StudyResult
-from fastrad.study.predict import load_network, score_dataset
+from fastrad.study.predict import load_network, say_if_converted_otherwise, score_dataset
+from fastrad.study.predictions import read_predictions
 from fastrad.study.runs import Network
 
 
@@ -34,7 +36,12 @@ def external_file(dataset: StudyDataset) -> str:
 
 
 def score_external(
-    networks: Sequence[Network], runs: Path, dataset: StudyDataset, study: StudyDataset, folder: Path
+    networks: Sequence[Network],
+    runs: Path,
+    dataset: StudyDataset,
+    study: StudyDataset,
+    folder: Path,
+    device: torch.device,
 ) -> Path:
     """Score an external dataset with every network of the study; scores that are there already are kept.
 
@@ -48,6 +55,17 @@ def score_external(
     InputError
         If the two datasets share an image, or the external one has fewer than two patients of a class.
     """
+    if dataset.card.manifest_sha256 and dataset.card.manifest_sha256 == study.card.manifest_sha256:
+        raise InputError(f"{dataset.path}: was converted from the archive of the study itself: it is not external")
+    same = {name for name in dataset.patients if not name.startswith("image-")} & set(study.patients)
+    if same and dataset.card.patient_ids == study.card.patient_ids == "pseudonym":  # one key: one id, one patient
+        raise InputError(f"{dataset.path}: {len(same)} of its patients are in the study: it is not external")
+    if same:
+        print(
+            f"notice: {dataset.path}: {len(same)} patients have ids that occur in the study too; make sure that they "
+            "are not the same people",
+            file=sys.stderr,
+        )
     shared = len(_image_hashes(dataset) & _image_hashes(study))
     if shared:
         raise InputError(f"{dataset.path}: {shared} of its images are in the study's own dataset: it is not external")
@@ -58,10 +76,10 @@ def score_external(
     path = folder / external_file(dataset)
     wanted = {(network.arm.name, network.seed, network.fold) for network in networks}
     if path.is_file():
-        kept = pd.read_csv(path, dtype={"patient": str})
+        kept = read_predictions(path)
         if set(zip(kept["arm"], kept["seed"], kept["fold"], strict=True)) == wanted:
             return path
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    say_if_converted_otherwise(BetonFile(dataset.path), load_network(runs / networks[0].name / "weights.safetensors"))
     patients = [dataset.patients[index] for index in dataset.patient_of]
     tables = [
         pd.DataFrame(
@@ -93,7 +111,10 @@ def read_attributes(path: Path, columns: Sequence[str], dataset: StudyDataset) -
     InputError
         If a column is missing, or a patient has two values.
     """
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:  # pandas' own errors among them
+        raise InputError(f"{path}: not a regular CSV file in UTF-8 ({str(error).splitlines()[0]})") from None
     for name in ("patient", *columns):
         if name not in table.columns:
             raise InputError(f"{path}: has no column {name}; subgroups need patient,{','.join(columns)}")
@@ -101,6 +122,15 @@ def read_attributes(path: Path, columns: Sequence[str], dataset: StudyDataset) -
     twice = table["patient"][table["patient"].duplicated()]
     if len(twice):
         raise InputError(f"{path}: patient {twice.iloc[0]} has two values of {', '.join(columns)}; give one")
+    found = set(table["patient"]) & set(dataset.patients)
+    if not found:
+        raise InputError(
+            f"{path}: none of its patients is in the dataset, whose patients are called {dataset.patients[0]} and the "
+            "like; use the names of the study's splits.csv, or convert with --keep-patient-ids"
+        )
+    if len(found) < len(dataset.patients):
+        lacking = len(dataset.patients) - len(found)
+        print(f"notice: {path}: says nothing about {lacking} of {len(dataset.patients)} patients", file=sys.stderr)
     return table.set_index("patient").reindex(dataset.patients, fill_value="")
 
 

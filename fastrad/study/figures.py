@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fastrad.model import write_atomically
+from fastrad.files import write_atomically
 from fastrad.study import decision, statistics
 from fastrad.study.evaluation import StudyResult
 

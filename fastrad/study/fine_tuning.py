@@ -20,7 +20,7 @@ from torch.nn import functional
 from fastrad.augment import Augmentation
 from fastrad.errors import InputError, OptionError
 from fastrad.loading import Loader
-from fastrad.model import Normalisation, Weights, initialise, resnet18
+from fastrad.model import Normalisation, Weights, initialise, resnet
 from fastrad.study.statistics import auroc
 
 
@@ -151,7 +151,7 @@ def fine_tune(
         If a score stops being a number.
     """
     started = time.monotonic()
-    model = _start(weights, task.normalisation, seed=seed, fold=fold, device=device)
+    model = start(weights, task.normalisation, seed=seed, fold=fold, device=device)
     loader = Loader(
         task.path,
         recipe.batch_size,
@@ -162,24 +162,18 @@ def fine_tune(
         indices=task.training,
         augment=Augmentation.nodule(),
     )
-    optimiser = torch.optim.AdamW(_parameter_groups(model, recipe))
+    optimiser = torch.optim.AdamW(_parameter_groups(model, recipe), fused=True)
     steps = len(loader) * recipe.epochs
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
     prevalence = float(task.labels[task.training].mean())
     odds = (1 - prevalence) / prevalence if recipe.class_weighting else 1.0
     positive_weight = torch.tensor(odds, device=device)
 
-    def score(positions: NDArray[np.int64], *, flip_average: bool) -> NDArray[np.float64]:
-        return score_images(
-            model,
-            task.path,
-            task.normalisation,
-            positions,
-            size=recipe.size,
-            batch_size=4 * recipe.batch_size,
-            device=device,
-            flip_average=flip_average,
-        )
+    # one loader for all epochs: an engine that holds its images in the device's memory fills it once
+    validation = whole_frames(task.path, task.validation, recipe.size, 4 * recipe.batch_size, device)
+
+    def score(images: Loader, *, flip_average: bool) -> NDArray[np.float64]:
+        return score_images(model, images, task.normalisation, device, flip_average=flip_average)
 
     history: list[Epoch] = []
     best: tuple[float, float] = (-math.inf, -math.inf)
@@ -204,8 +198,8 @@ def fine_tune(
             loss_sum += loss.detach() * len(batch.rows)
             seen += len(batch.rows)
         images += seen
-        scores = score(task.validation, flip_average=False) - math.log(odds)
-        epoch_line = _validate(task, scores, epoch, float(loss_sum) / max(seen, 1))
+        scores = score(validation, flip_average=False) - math.log(odds)
+        epoch_line = validate(task, scores, epoch, float(loss_sum) / max(seen, 1))
         history.append(epoch_line)
         if (epoch_line.val_auroc, -epoch_line.val_loss) > best:
             best, best_epoch = (epoch_line.val_auroc, -epoch_line.val_loss), epoch
@@ -217,9 +211,8 @@ def fine_tune(
     # Logits of a class-weighted loss are shifted for a prevalence of one half: the head's bias takes it back.
     stored["fc.bias"] = stored["fc.bias"] - math.log(odds)
     model.load_state_dict({key: value.float() for key, value in stored.items()})
-    validation_scores, test_scores = (
-        score(positions, flip_average=recipe.flip_average) for positions in (task.validation, task.test)
-    )
+    test = whole_frames(task.path, task.test, recipe.size, 4 * recipe.batch_size, device)
+    validation_scores, test_scores = (score(images, flip_average=recipe.flip_average) for images in (validation, test))
     return Run(
         validation_scores,
         test_scores,
@@ -231,41 +224,46 @@ def fine_tune(
     )
 
 
+def whole_frames(
+    path: Path, positions: NDArray[np.int64] | None, size: int, batch_size: int, device: torch.device
+) -> Loader:
+    """The images at `positions` of a dataset file (None: all), in that order, without augmentation."""
+    return Loader(path, batch_size, size=size, train=False, device=device, indices=positions)
+
+
 def score_images(
-    model: nn.Module,
-    path: Path,
-    normalisation: Normalisation,
-    positions: NDArray[np.int64] | None,
-    *,
-    size: int,
-    batch_size: int,
-    device: torch.device,
-    flip_average: bool,
+    model: nn.Module, images: Loader, normalisation: Normalisation, device: torch.device, *, flip_average: bool
 ) -> NDArray[np.float64]:
-    """Logits of the images at `positions` of a dataset file (None: all), in that order.
+    """Logits of a loader's images, in its order.
 
     Raises
     ------
     InputError
         If one is not a number: training has diverged.
     """
-    model.eval()
-    loader = Loader(path, batch_size, size=size, train=False, device=device, indices=positions)
-    parts = []
-    with torch.inference_mode(), _autocast(device):
-        for batch in loader:
-            images = normalisation.apply(batch.images)
-            logits = model(images).float()
-            if flip_average:
-                logits = (logits + model(images.flip(-1)).float()) / 2
-            parts.append(logits[:, 0].cpu())
-    scores = torch.cat(parts).numpy().astype(np.float64)
+    scores = outputs(model, images, normalisation, device, flip_average=flip_average)[:, 0]
     if not np.isfinite(scores).all():
         raise InputError(
-            f"{path}: {int((~np.isfinite(scores)).sum())} of {scores.size} scores are not numbers: the network has "
-            "diverged; lower the learning rate"
+            f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are not numbers: the network has diverged; "
+            "lower the learning rate"
         )
     return scores
+
+
+def outputs(
+    model: nn.Module, images: Loader, normalisation: Normalisation, device: torch.device, *, flip_average: bool
+) -> NDArray[np.float64]:
+    """What a network in evaluation mode gives for a loader's images: (images, outputs)."""
+    model.eval()
+    parts = []
+    with torch.inference_mode(), _autocast(device):
+        for batch in images:
+            pixels = normalisation.apply(batch.images)
+            found = model(pixels).float()
+            if flip_average:
+                found = (found + model(pixels.flip(-1)).float()) / 2
+            parts.append(found.cpu())
+    return torch.cat(parts).numpy().astype(np.float64)
 
 
 def patient_means(patient_of: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray, NDArray[np.float64]]:
@@ -274,7 +272,8 @@ def patient_means(patient_of: NDArray[np.int64], values: NDArray[np.float64]) ->
     return patients, np.bincount(inverse, weights=values) / np.bincount(inverse)
 
 
-def _validate(task: Task, scores: NDArray[np.float64], epoch: int, train_loss: float) -> Epoch:
+def validate(task: Task, scores: NDArray[np.float64], epoch: int, train_loss: float) -> Epoch:
+    """A line of the history from the logits of the validation images."""
     owners, labels = task.patient_of[task.validation], task.labels[task.validation]
     _, patient_scores = patient_means(owners, scores)
     _, shares = patient_means(owners, labels.astype(np.float64))
@@ -283,12 +282,13 @@ def _validate(task: Task, scores: NDArray[np.float64], epoch: int, train_loss: f
     return Epoch(epoch, train_loss, loss, auroc((shares > 0).astype(np.int64), patient_scores))
 
 
-def _start(
+def start(
     weights: Weights | None, normalisation: Normalisation, *, seed: int, fold: int, device: torch.device
 ) -> nn.Module:
+    """The network before its first step: weights, and a fresh head that depends on `seed` and `fold` alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_stream(seed, fold))
-        model = resnet18(1)
+        model = resnet(weights.architecture if weights is not None else "resnet18", 1)
     if weights is not None:
         initialise(model, weights, normalisation=normalisation)
     return model.to(device)

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import nn
 
+from fastrad.devices import choose_device
 from fastrad.errors import InputError
 from fastrad.imaging import ImageError, fit, read_gray
-from fastrad.model import HEAD, Normalisation, load_weights, resnet18
+from fastrad.model import HEAD, Normalisation, load_weights, resnet
+from fastrad.progress import say
 from fastrad.storage import BetonFile, write_beton
-from fastrad.study.fine_tuning import score_images
+from fastrad.study.fine_tuning import score_images, whole_frames
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm"))
 BATCH_SIZE = 128
@@ -42,6 +44,9 @@ class StudyNetwork:
     flip_average : bool
     stored_size, fit_mode, window : int, str, tuple or None
         How the study's dataset was converted: images from a folder are treated alike.
+    crop : str
+        What of an image was stored, "nodule" say; "" for all of it.
+    arm : str
     """
 
     model: nn.Module
@@ -51,6 +56,8 @@ class StudyNetwork:
     stored_size: int
     fit_mode: str
     window: tuple[float, float] | None
+    crop: str
+    arm: str
 
 
 def load_network(path: Path) -> StudyNetwork:
@@ -65,8 +72,8 @@ def load_network(path: Path) -> StudyNetwork:
     metadata = weights.metadata
     head = weights.state.get(HEAD[0])
     if "flip_average" not in metadata or weights.normalisation is None or head is None or len(head) != 1:
-        raise InputError(f"{path}: is not a network of a study; give OUT/runs/*/weights.safetensors of compare")
-    model = resnet18(1)
+        raise InputError(f"{path}: is not a network of a study; give OUT/runs/ARM-*/weights.safetensors of compare")
+    model = resnet(weights.architecture, 1)
     model.load_state_dict(weights.state)
     parameters = metadata["parameters"]
     window = parameters.get("window")
@@ -78,6 +85,8 @@ def load_network(path: Path) -> StudyNetwork:
         int(parameters["size"]),
         str(parameters["fit"]),
         None if window is None else tuple(window),
+        str(metadata.get("source_options", {}).get("crop") or ""),
+        str(metadata["arm"]),
     )
 
 
@@ -87,12 +96,9 @@ def score_dataset(networks: Sequence[StudyNetwork], dataset: Path, device: torch
         [
             score_images(
                 network.model.to(device),
-                dataset,
+                whole_frames(dataset, None, network.size, BATCH_SIZE, device),
                 network.normalisation,
-                None,
-                size=network.size,
-                batch_size=BATCH_SIZE,
-                device=device,
+                device,
                 flip_average=network.flip_average,
             )
             for network in networks
@@ -114,12 +120,16 @@ def predict(weights: Sequence[Path], source: Path, device: str | None = None) ->
     InputError
         If weights or source cannot be used, or the networks expect images converted differently.
     """
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    where = choose_device(device)
     networks = [load_network(path) for path in weights]
+    arms = sorted({network.arm for network in networks})
+    if len(arms) > 1:
+        raise InputError(f"the networks are of several arms ({', '.join(arms)}); give those of one, runs/ARM-*")
     if (source / "all.beton").is_file():
         source = source / "all.beton"
     if source.suffix == ".beton":
         file = BetonFile(source)
+        say_if_converted_otherwise(file, networks[0])
         known = file.card.patients
         table = pd.DataFrame(
             {
@@ -135,6 +145,22 @@ def predict(weights: Sequence[Path], source: Path, device: str | None = None) ->
     return _predict_images(networks, source, where)
 
 
+def say_if_converted_otherwise(file: BetonFile, network: StudyNetwork) -> None:
+    """A notice where a dataset's images were not made like those that a network learned from."""
+    parameters, window = file.card.parameters, file.card.parameters.get("window")
+    theirs = {
+        "fit": str(parameters.get("fit", network.fit_mode)),
+        "window": None if window is None else tuple(window),
+        "crop": str(file.card.source_options.get("crop") or ""),
+    }
+    ours = {"fit": network.fit_mode, "window": network.window, "crop": network.crop}
+    different = [
+        f"{name} {theirs[name] or 'none'}, not {ours[name] or 'none'}" for name in ours if ours[name] != theirs[name]
+    ]
+    if different:
+        say(f"notice: {file.path}: was converted otherwise than the study's images ({'; '.join(different)})")
+
+
 def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torch.device) -> pd.DataFrame:
     first = networks[0]
     if any(
@@ -143,6 +169,11 @@ def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torc
         raise InputError("the networks come from datasets that were converted differently; give those of one study")
     if not source.exists():
         raise InputError(f"{source}: there is no such file or folder")
+    if first.crop:
+        raise InputError(
+            f"{source}: the study's images were cropped (--crop {first.crop}), these files are whole frames; convert "
+            "them alike and give the dataset file"
+        )
     paths = [source] if source.is_file() else sorted(source.rglob("*"))
     paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not paths:

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastrad.errors import InputError
-from fastrad.model import write_atomically
+from fastrad.errors import FormatError, InputError
+from fastrad.files import write_atomically
 from fastrad.study import figures, tables
 from fastrad.study.evaluation import evaluate, learning_curve
 from fastrad.study.external import subgroups
+from fastrad.study.predictions import AGAIN, read_predictions
 from fastrad.study.reporting_items import ITEMS
 
 
@@ -33,18 +34,26 @@ def write_report(folder: Path) -> Path:
     ------
     InputError
         If the folder holds no finished study.
+    FormatError
+        If its record or its predictions were cut short or altered.
     """
     for name in ("study.json", "predictions.csv"):
         if not (folder / name).is_file():
             raise InputError(f"{folder}: has no {name}; `fastrad compare ... --out {folder}` makes a study")
-    study = json.loads((folder / "study.json").read_text())
-    predictions = _read(folder / "predictions.csv")
+    try:
+        study = json.loads((folder / "study.json").read_text())
+    except ValueError:
+        raise FormatError(f"{folder / 'study.json'}: cut short or altered; {AGAIN}") from None
+    predictions = read_predictions(folder / "predictions.csv")
     result = evaluate(predictions)
     validated = predictions[predictions["set"] == "val"]
     external = [
-        evaluate(pd.concat([validated, _read(folder / "external" / each["file"])]), "external")
+        evaluate(pd.concat([validated, read_predictions(folder / "external" / each["file"])]), "external")
         for each in study["external"]
     ]
+    unknown = sorted(set(predictions["arm"]) ^ {arm["name"] for arm in study["arms"]})
+    if unknown:
+        raise FormatError(f"{folder}: study.json and predictions.csv differ in the arm {unknown[0]}; {AGAIN}")
     attributes = folder / "subgroups.csv"
     groups = (
         subgroups(result, pd.read_csv(attributes, dtype=str, keep_default_na=False, index_col="patient"))
@@ -60,7 +69,7 @@ def write_report(folder: Path) -> Path:
     ):
         write_atomically(folder / name, text.encode())
     curve_table = folder / "learning_curve.csv"
-    curve = learning_curve(_read(curve_table)) if curve_table.is_file() else None
+    curve = learning_curve(read_predictions(curve_table)) if curve_table.is_file() else None
     drawings = {
         name: figures.save(figure, folder / "figures", name)
         for name, figure in figures.draw_all(study, result, curve).items()
@@ -68,10 +77,6 @@ def write_report(folder: Path) -> Path:
     write_atomically(folder / "roc.png", (folder / "figures" / "roc.png").read_bytes())
     write_atomically(folder / "report.html", _page(folder, study, values, drawings).encode())
     return folder / "report.html"
-
-
-def _read(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path, dtype={"patient": str})
 
 
 def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> str:

@@ -45,7 +45,7 @@ ITEMS = (
     ReportingItem(
         "13 Class imbalance", "Data partitions, prevalence", "yes", "stratified splits; class weighting in the recipe"
     ),
-    ReportingItem("14 Fairness", "Subgroups", "authors", "needs attributes of the patients"),
+    ReportingItem("14 Fairness", "Subgroups", "authors", "subgroups where --subgroup was given; choosing them"),
     ReportingItem("15 Model output", "Model output", "yes", "probability; threshold fixed on validation folds"),
     ReportingItem("16 Training versus evaluation", "Data partitions, leakage", "yes", "splits.csv, by patient"),
     ReportingItem(
@@ -63,7 +63,7 @@ ITEMS = (
         "yes",
         "table, curves, calibration, confident errors",
     ),
-    ReportingItem("24 Model updating", "External testing", "in part", "predict scores new patients"),
+    ReportingItem("24 Model updating", "External testing", "in part", "external columns where --external was given"),
     ReportingItem(
         "25-27 Interpretation, limitations, usability",
         "Discussion",

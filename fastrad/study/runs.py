@@ -20,12 +20,15 @@ import torch
 from numpy.typing import NDArray
 
 from fastrad.errors import InputError
-from fastrad.model import Normalisation, save_weights, write_atomically
+from fastrad.files import write_atomically
+from fastrad.model import Normalisation, save_weights
 from fastrad.storage import BetonFile
 from fastrad.study.arms import Arm
 from fastrad.study.dataset import StudyDataset
 from fastrad.study.evaluation import PREDICTION_COLUMNS
 from fastrad.study.fine_tuning import Recipe, Run, Task, fine_tune
+from fastrad.study.frozen_features import fit_head
+from fastrad.study.predictions import read_predictions
 from fastrad.study.splits import Splits, training_subset
 
 
@@ -41,8 +44,8 @@ class Network:
     @property
     def name(self) -> str:
         """The name of its folder."""
-        limited = "" if self.patients is None else f"-patients{self.patients}"
-        return f"{self.arm.name}-seed{self.seed}-fold{self.fold}{limited}"
+        limited = "" if self.patients is None else f"patients{self.patients}-"  # in front: ARM-* finds whole ones alone
+        return f"{limited}{self.arm.name}-seed{self.seed}-fold{self.fold}"
 
 
 @dataclass(frozen=True)
@@ -75,30 +78,48 @@ def tune(networks: Sequence[Network], protocol: Protocol, folder: Path, device: 
     InputError
         If a folder is there but was made with other settings.
     """
-    settings = [_settings(network, protocol) for network in networks]
-    finished = [_is_finished(folder / network.name, each) for network, each in zip(networks, settings, strict=True)]
+    finished = check_finished(networks, protocol, folder)
     if any(finished):
         print(f"{sum(finished)} of {len(networks)} runs are finished already and kept", file=sys.stderr)
-    for number, (network, each, done) in enumerate(zip(networks, settings, finished, strict=True), start=1):
+    for number, (network, done) in enumerate(zip(networks, finished, strict=True), start=1):
         if done:
             continue
         task = _task(network, protocol)
-        run = fine_tune(task, network.arm.weights, protocol.recipe, seed=network.seed, fold=network.fold, device=device)
-        _keep(folder / network.name, network, each, run, task, protocol)
+        run = _run(network, task, protocol, device)
+        _keep(folder / network.name, network, _settings(network, protocol), run, task, protocol)
         best = run.history[run.best_epoch - 1]
         limited = "" if network.patients is None else f", {network.patients} training patients"
         print(
             f"[{number}/{len(networks)}] {network.arm.label}, seed {network.seed}, fold {network.fold}{limited}: "
-            f"validation AUROC {best.val_auroc:.3f} in epoch {run.best_epoch} of {len(run.history)}, "
+            f"validation AUROC {best.val_auroc:.3f} "
+            f"{'with penalty' if network.arm.frozen else 'in epoch'} {run.best_epoch} of {len(run.history)}, "
             f"{run.seconds:.1f} s, {run.images / run.seconds:.0f} training images/s",
             file=sys.stderr,
             flush=True,
         )
 
 
+def check_finished(networks: Sequence[Network], protocol: Protocol, folder: Path) -> list[bool]:
+    """Which networks are finished in `folder` already.
+
+    Raises
+    ------
+    InputError
+        If one was made with other settings.
+    """
+    return [_is_finished(folder / network.name, _settings(network, protocol)) for network in networks]
+
+
+def _run(network: Network, task: Task, protocol: Protocol, device: torch.device) -> Run:
+    weights, recipe = network.arm.weights, protocol.recipe
+    if network.arm.frozen and weights is not None:
+        return fit_head(task, weights, recipe, seed=network.seed, fold=network.fold, device=device)
+    return fine_tune(task, weights, recipe, seed=network.seed, fold=network.fold, device=device)
+
+
 def gather(networks: Sequence[Network], folder: Path) -> pd.DataFrame:
     """The predictions of finished networks, one after another."""
-    parts = [pd.read_csv(folder / network.name / "predictions.csv", dtype={"patient": str}) for network in networks]
+    parts = [read_predictions(folder / network.name / "predictions.csv") for network in networks]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -124,6 +145,7 @@ def _settings(network: Network, protocol: Protocol) -> dict:
     """Everything that a run's numbers depend on."""
     return {
         "arm": network.arm.name,
+        "frozen": network.arm.frozen,
         "seed": network.seed,
         "fold": network.fold,
         "training_patients": network.patients,
@@ -140,6 +162,11 @@ def _is_finished(folder: Path, wanted: dict) -> bool:
         return False
     found = json.loads((folder / "run.json").read_text())["settings"]
     for name, value in wanted.items():
+        if found.get(name) != value and name == "splits_sha256":
+            raise InputError(
+                f"{folder}: was made with other splits; give the study another --out, or the former --seed, --folds, "
+                "--test-fraction or --splits"
+            )
         if found.get(name) != value:
             raise InputError(
                 f"{folder}: was made with {name} {found.get(name)}, now {value}; "
@@ -179,6 +206,7 @@ def _keep(folder: Path, network: Network, settings: dict, run: Run, task: Task, 
         "dataset": dataset.card.sha256(),
         "parameters": dataset.card.parameters,
         "synthetic": dataset.card.synthetic,
+        "source_options": dataset.card.source_options,
         "arm": network.arm.name,
         "flip_average": protocol.recipe.flip_average,
     }

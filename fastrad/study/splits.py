@@ -97,12 +97,15 @@ def read_splits(path: Path, dataset: StudyDataset, *, folds: int = 5, seed: int 
     InputError
         If a patient is missing, unknown or in two sets, or identical images lie on both sides.
     """
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in ("patient", "set") if name not in (reader.fieldnames or [])]
-        if missing:
-            raise InputError(f"{path}: has no column {missing[0]}; splits need patient,set and may have fold")
-        lines = list(reader)
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            names, lines = reader.fieldnames or [], list(reader)
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a regular CSV file in UTF-8 ({error})") from None
+    missing = [name for name in ("patient", "set") if name not in names]
+    if missing:
+        raise InputError(f"{path}: has no column {missing[0]}; splits need patient,set and may have fold")
     place = {name: index for index, name in enumerate(dataset.patients)}
     where: dict[int, tuple[str, str]] = {}
     for number, line in enumerate(lines, start=2):
@@ -111,7 +114,7 @@ def read_splits(path: Path, dataset: StudyDataset, *, folds: int = 5, seed: int 
             raise InputError(f"{path}, line {number}: the dataset has no patient {patient!r}")
         if set_ not in (TEST, DEVELOPMENT):
             raise InputError(f"{path}, line {number}: set {set_!r} is neither test nor development")
-        if fold_text and not fold_text.isdigit():
+        if fold_text and not (fold_text.isascii() and fold_text.isdigit() and len(fold_text) < 4):
             raise InputError(f"{path}, line {number}: fold {fold_text!r} is not a number from 0")
         entry = (set_, fold_text if set_ == DEVELOPMENT else "")
         if where.setdefault(place[patient], entry) != entry:
@@ -128,6 +131,9 @@ def read_splits(path: Path, dataset: StudyDataset, *, folds: int = 5, seed: int 
         for index, text in named.items():
             fold[index] = int(text)
         folds = int(fold.max()) + 1
+        empty = set(range(folds)) - set(fold[fold != HELD_OUT].tolist())
+        if empty:
+            raise InputError(f"{path}: no patient has fold {min(empty)}; folds count from 0 without a gap")
     else:
         raise InputError(f"{path}: some development patients have a fold and some have none; give all or none")
     splits = Splits(dataset.patients, dataset.patient_labels, fold, folds)

@@ -16,9 +16,9 @@ import pytest
 import torch
 
 from fastrad.cli import main
-from fastrad.model import resnet18, save_weights
+from fastrad.model import resnet, resnet18, save_weights
 from fastrad.sources import read_source
-from fastrad.storage import write_beton
+from fastrad.storage import Card, write_beton
 
 
 def run(*words) -> int:
@@ -36,6 +36,7 @@ def weights(tmp_path_factory) -> tuple[Path, Path]:
     torch.manual_seed(1)
     torch.save(resnet18(1000, 3).state_dict(), folder / "imagenet.pth")
     save_weights(folder / "radimagenet.safetensors", resnet18(1000, 3).state_dict(), {})
+    torch.save(resnet("resnet34", 1000, 3).state_dict(), folder / "deeper.pth")
     return folder / "imagenet.pth", folder / "radimagenet.safetensors"
 
 
@@ -48,6 +49,7 @@ def study(ddti_root, weights, tmp_path_factory) -> tuple[list, Path]:
     imagenet, radimagenet = weights
     words = ["compare", root / "data", "--radimagenet", radimagenet, "--imagenet", imagenet, "--out", root / "study"]
     words += ["--epochs", 1, "--folds", 2, "--seeds", 1, "--batch-size", 64, "--arm", f"copy={radimagenet}"]
+    words += ["--arm", f"deeper={imagenet.with_name('deeper.pth')}", "--frozen", f"unfitted={radimagenet}"]
     assert run(*words) == 0
     return words, root / "study"
 
@@ -66,8 +68,9 @@ def test_the_table_counts_ddtis_cases(study):
     assert sum(part["images"] for part in parts) == 349
     assert values["test"]["patients"] in (59, 60)
     assert not values["synthetic"]
-    assert [arm["arm"] for arm in values["arms"]] == ["none", "imagenet", "radimagenet", "copy"]
-    assert [arm["abstract_test_auroc"] for arm in values["arms"]] == [0.74, 0.80, 0.84, None]
+    assert [arm["arm"] for arm in values["arms"]] == ["none", "imagenet", "radimagenet", "copy", "deeper", "unfitted"]
+    assert [arm["label"] for arm in values["arms"][3:]] == ["copy", "deeper (ResNet-34)", "unfitted (frozen features)"]
+    assert [arm["abstract_test_auroc"] for arm in values["arms"]] == [0.74, 0.80, 0.84, None, None, None]
     for arm in values["arms"]:
         assert 0 <= arm["test_auroc_low"] <= arm["test_auroc"] <= arm["test_auroc_high"] <= 1
 
@@ -87,7 +90,7 @@ def test_predictions_hold_every_test_image_of_every_run_and_no_patient_twice(stu
         )
         if line["set"] == "test":
             test_rows.setdefault((line["arm"], line["fold"]), []).append(int(line["row"]))
-    assert len(test_rows) == 8
+    assert len(test_rows) == 12
     assert len({tuple(rows) for rows in test_rows.values()}) == 1
     for arm in ("none", "imagenet", "radimagenet"):
         validated = [line["row"] for line in lines if line["arm"] == arm and line["set"] == "val"]
@@ -180,7 +183,7 @@ def test_the_finished_command_trains_nothing_again(study, capfd):
     assert run(*words, "--json") == 0
     assert {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*") if path.is_file()} == before
     captured = capfd.readouterr()
-    assert "8 of 8 runs are finished already" in captured.err
+    assert "12 of 12 runs are finished already" in captured.err
     assert json.loads(captured.out) == json.loads((out / "table.json").read_text())
 
 
@@ -208,6 +211,15 @@ def test_other_settings_in_the_same_folder_are_refused(study, capfd):
     assert "learning_rate 0.0003, now 0.001" in capfd.readouterr().err
 
 
+def test_an_arm_of_the_abstract_is_a_resnet18(study, weights, tmp_path, capfd):
+    words = [*study[0]]
+    words[words.index("--imagenet") + 1] = weights[0].with_name("deeper.pth")
+    words[words.index("--out") + 1] = tmp_path / "new"
+    assert run(*words) == 2
+    assert "a ResNet-34; the ImageNet arm is a ResNet-18" in capfd.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
 def test_bad_weights_are_one_clear_line(study, tmp_path, capfd):
     words, _ = study
     torch.save({"conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "other.pth")
@@ -225,3 +237,122 @@ def test_a_single_class_and_an_unnamed_positive_class_are_refused(weights, tmp_p
     assert run(*words) == 1
     assert "--positive" in capfd.readouterr().err
     assert run(*words, "--positive", "b", "--arm", "none") == 2
+
+
+def tiny(folder: Path, labels, *, classes=("benign", "malignant"), names=None, **card) -> Path:
+    """Noise of 32 x 32 pixels, a patient an image."""
+    folder.mkdir()
+    labels = np.asarray(labels)
+    images = np.random.default_rng(3).integers(0, 256, (len(labels), 32, 32), dtype=np.uint8)
+    patients = np.arange(len(labels))
+    names = list(names) if names is not None else [f"{folder.name}{index}" for index in patients]
+    write_beton(folder / "all.beton", images, labels, patients, classes=list(classes), patient_names=names, **card)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def few(weights, tmp_path_factory) -> list:
+    """A study of forty patients that ends in seconds, one of them called NA; the words that all its commands share."""
+    root = tmp_path_factory.mktemp("few")
+    names = ["NA", "null", "007", *(f"p{index}" for index in range(37))]
+    data = tiny(root / "data", np.arange(40) % 2, names=names, patient_ids="pseudonym")
+    words = ["compare", data, "--radimagenet", weights[1], "--imagenet", weights[0], "--out", root / "study"]
+    return [*words, "--epochs", 1, "--folds", 2, "--seeds", 1, "--batch-size", 16, "--test-fraction", 0.4]
+
+
+def test_patients_and_arms_called_na_null_or_007_are_counted(few, weights, capfd):
+    assert run(*few, "--frozen", f"null={weights[1]}", "--frozen", f"007={weights[1]}") == 0
+    out = few[few.index("--out") + 1]
+    values = json.loads((out / "table.json").read_text())
+    assert [arm["arm"] for arm in values["arms"]] == ["none", "imagenet", "radimagenet", "null", "007"]
+    with (out / "splits.csv").open() as file:
+        held_out = {line["patient"] for line in csv.DictReader(file) if line["set"] == "test"}
+    with (out / "predictions.csv").open() as file:
+        assert {line["patient"] for line in csv.DictReader(file) if line["set"] == "test"} == held_out
+    assert values["test"]["patients"] == len(held_out) == 16
+    assert f"{len(held_out)} patients" in (out / "table.md").read_text()
+    assert "(frozen features): not fine-tuned" in (out / "report.html").read_text()
+
+
+def test_a_refused_command_changes_nothing_of_a_finished_study(few, capfd):
+    assert run(*few) == 0
+    out = few[few.index("--out") + 1]
+    before = (out / "splits.csv").read_bytes()
+    assert run(*few, "--seed", 0, "--test-fraction", 0.3) == 1
+    assert "was made with other splits" in capfd.readouterr().err
+    assert (out / "splits.csv").read_bytes() == before
+
+
+def test_an_earlier_learning_curve_is_not_shown_with_another_study_and_its_networks_are_not_scored(few, capfd):
+    out = few[few.index("--out") + 1]
+    assert run(*few, "--learning-curve", "6") == 0
+    assert (out / "learning_curve.csv").is_file()
+    whole = {path.parent.name for path in (out / "runs").glob("radimagenet-*/weights.safetensors")}
+    assert whole == {"radimagenet-seed0-fold0", "radimagenet-seed0-fold1"}
+    assert run(*few) == 0
+    assert not (out / "learning_curve.csv").exists()
+
+
+def test_the_studys_own_patients_are_not_external(few, tmp_path, capfd):
+    again = tiny(tmp_path / "again", [0, 1, 0, 1], names=["p1", "p2", "x", "y"], patient_ids="pseudonym")
+    assert run(*few, "--external", again) == 1
+    assert "2 of its patients are in the study: it is not external" in capfd.readouterr().err
+
+
+def test_weights_pretrained_on_the_study_itself_are_refused(few, tmp_path, capfd):
+    card = Card.read(few[1] / "all.beton")
+    save_weights(tmp_path / "leak.safetensors", resnet18(2).state_dict(), {"card_sha256": card.sha256()})
+    words = [*few]
+    words[words.index("--radimagenet") + 1] = tmp_path / "leak.safetensors"
+    assert run(*words) == 1
+    assert "were pretrained on this very dataset" in capfd.readouterr().err
+
+
+def test_a_third_class_counts_as_benign_only_when_that_is_asked_for(few, tmp_path, capfd):
+    words = [*few]
+    words[1] = tiny(tmp_path / "three", np.arange(40) % 3, classes=("benign", "indeterminate", "malignant"))
+    words[words.index("--out") + 1] = tmp_path / "study"
+    assert run(*words) == 1
+    assert "--positive malignant" in capfd.readouterr().err
+    assert run(*words, "--positive", "malignant") == 0
+    assert "the classes benign, indeterminate count as benign together" in capfd.readouterr().err
+
+
+def test_attributes_of_other_people_are_refused(few, tmp_path, capfd):
+    (tmp_path / "mrn.csv").write_text("patient,sex\nMRN1,f\nMRN2,m\n")
+    assert run(*few, "--subgroup", "sex", "--attributes", tmp_path / "mrn.csv") == 1
+    assert "none of its patients is in the dataset" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99"])
+def test_a_device_that_is_not_there_is_one_line_before_anything_is_written(few, tmp_path, capfd, device):
+    words = [*few]
+    words[words.index("--out") + 1] = tmp_path / "study"
+    assert run(*words, "--device", device) == 1
+    error = capfd.readouterr().err
+    assert f"device '{device}'" in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "study").exists()
+
+
+def test_networks_of_several_arms_are_not_averaged(few, tmp_path, capfd):
+    assert run(*few) == 0
+    runs = few[few.index("--out") + 1] / "runs"
+    files = [runs / f"{arm}-seed0-fold0" / "weights.safetensors" for arm in ("none", "imagenet")]
+    assert run("predict", *files, few[1], "--out", tmp_path / "scores.csv") == 1
+    assert "several arms (imagenet, none)" in capfd.readouterr().err
+
+
+def test_a_recipe_file_decides_and_options_beside_it_win(few, tmp_path, capfd):
+    (tmp_path / "recipe.toml").write_text(
+        "weight_decay = 0.05\nflip_average = false\nlearning_rate = 0.001\nepochs = 9\n"
+    )
+    words = [*few]
+    words[words.index("--out") + 1] = tmp_path / "study"
+    assert run(*words, "--recipe", tmp_path / "recipe.toml") == 0
+    recipe = json.loads((tmp_path / "study" / "study.json").read_text())["protocol"]["recipe"]
+    wanted = {"weight_decay": 0.05, "flip_average": False, "learning_rate": 0.001, "epochs": 1, "batch_size": 16}
+    assert wanted.items() <= recipe.items()
+    (tmp_path / "recipe.toml").write_text("wight_decay = 0.05\n")
+    assert run(*words, "--recipe", tmp_path / "recipe.toml") == 1
+    assert "'wight_decay' is no value of a recipe; known are epochs" in capfd.readouterr().err

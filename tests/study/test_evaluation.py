@@ -116,6 +116,16 @@ def test_a_large_planted_difference_is_shown_and_ranked():
     assert next(each for each in result.differences if (each.a, each.b) == ("radimagenet", "none")).shown
 
 
+def test_nothing_is_called_shown_on_fewer_than_fifteen_malignant_test_patients():
+    strength = {"none": 0.0, "imagenet": 0.3, "radimagenet": 3.0}
+    few = evaluate(make_predictions(strength, patients=240, test=42))  # 14 malignant, 28 benign
+    enough = evaluate(make_predictions(strength, patients=240, test=43))
+    few, enough = few.differences[1], enough.differences[1]
+    assert few.holm_p_value < 0.05 > enough.holm_p_value
+    assert not few.shown
+    assert enough.shown
+
+
 def test_shuffled_test_labels_give_one_half_within_the_interval():
     inside = 0
     for seed in range(20):

@@ -10,7 +10,7 @@ from scipy import stats
 from fastrad.errors import InputError
 from fastrad.model import Normalisation, load_weights, resnet18
 from fastrad.storage import write_beton
-from fastrad.study.fine_tuning import Recipe, Task, fine_tune, score_images
+from fastrad.study.fine_tuning import Recipe, Task, fine_tune, score_images, whole_frames
 from fastrad.study.statistics import auroc, auroc_interval
 
 CPU = torch.device("cpu")
@@ -43,9 +43,8 @@ def test_a_visible_difference_is_learned_and_the_stored_weights_score_the_same(t
     assert run.best_epoch == 1 + int(np.argmax([line.val_auroc for line in run.history]))
     model = resnet18(1)
     model.load_state_dict({key: value.float() for key, value in run.state.items()})
-    again = score_images(
-        model, task.path, task.normalisation, task.test, size=32, batch_size=7, device=CPU, flip_average=True
-    )
+    images = whole_frames(task.path, task.test, 32, 7, CPU)
+    again = score_images(model, images, task.normalisation, CPU, flip_average=True)
     assert again == pytest.approx(run.test_scores, abs=1e-4)
 
 

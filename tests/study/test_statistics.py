@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fastrad.errors import InputError
 from fastrad.study import statistics
+from fastrad.study.evaluation import FEWEST_FOR_A_TEST
 
 
 def brute_force_delong(y, a, b):
@@ -293,6 +294,17 @@ def test_difference_interval_covers_as_stated_and_ranks_planted_arms(malignant, 
     assert np.mean(estimates) == pytest.approx(better - worse, abs=0.004)
     if better == worse:
         assert 0.03 <= significant / repetitions <= 0.07
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("malignant", "low", "high"), [(2, 0.11, 0.22), (FEWEST_FOR_A_TEST, 0.03, 0.07)])
+def test_delongs_test_rejects_equal_arms_too_often_below_the_fewest_patients(malignant, low, high):
+    rng = np.random.default_rng(7)
+    rejected = 0
+    for _ in range(2000):
+        y, a, b = paired_sample(rng, malignant, 60, 0.75, 0.75, correlation=0.5)
+        rejected += statistics.delong_test(y, a, b).p_value < 0.05
+    assert low <= rejected / 2000 <= high
 
 
 def test_average_precision_interval_covers_the_hard_case():
