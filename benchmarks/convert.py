@@ -28,6 +28,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import provenance
 
 SIDE = 224
 QUALITY = 90
@@ -263,7 +264,6 @@ def main() -> None:
         for name in arguments.only[number % len(arguments.only) :] + arguments.only[: number % len(arguments.only)]:
             runs[name].append(run(name, arguments))
             print(name, runs[name][-1], file=sys.stderr)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
     result = {
         "benchmark": "convert",
         "images": arguments.images,
@@ -271,9 +271,9 @@ def main() -> None:
         "png_bytes_an_image": round(sum(os.path.getsize(path) for path in files_of(images)) / arguments.images),
         "workers": arguments.workers,
         "rounds": before + arguments.rounds,
-        "cpu": cpu_name(),
+        "cpu": provenance.processor(),
         "python": platform.python_version(),
-        "commit": commit.stdout.strip(),
+        "commit": provenance.commit(),
         "versions": installed(sys.executable),
         "peer_versions": installed(arguments.peers) if arguments.peers else {},
         "arguments": {"images": arguments.images, "workers": arguments.workers, "quality": QUALITY},
@@ -282,14 +282,6 @@ def main() -> None:
     arguments.result.parent.mkdir(parents=True, exist_ok=True)
     arguments.result.write_text(json.dumps(result, indent=1) + "\n")
     print(table(result["contenders"]))
-
-
-def cpu_name() -> str:
-    """The processor, as Linux calls it."""
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
 
 
 def summary(entries: list[dict], images: int) -> dict:

@@ -15,13 +15,13 @@ import os
 import platform
 import resource
 import shutil
-import subprocess
 import threading
 import time
 from pathlib import Path
 
 import cv2
 import numpy as np
+import provenance
 
 CLASSES, DISTINCT, SIDE = 165, 1000, 8
 
@@ -109,7 +109,6 @@ def main() -> None:
     plan_splits(manifest, options, None)
     times.append(time.monotonic())
     summary = convert(manifest, out, options)
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent)
     result = {
         "benchmark": "convert_scale",
         "rows": len(manifest),
@@ -121,7 +120,7 @@ def main() -> None:
         "parent_peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         "worker_peak_mib": [round(peak / 1024) for peak in sorted(memory.peaks.values(), reverse=True)],
         "python": platform.python_version(),
-        "commit": commit.stdout.strip(),
+        "commit": provenance.commit(),
     }
     shutil.rmtree(out)
     arguments.result.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,9 @@
-"""Training speed on this machine, as JSON: `python benchmarks/train.py TRAIN.beton [--size PX] [--out FILE]`.
+"""Training speed beside a constant batch and the recipe that people write, as JSON with provenance.
 
-See `fastrad.training.bench` for what is measured. Run it on a machine with nothing else to do.
+    python benchmarks/train.py TRAIN.beton [--sizes 64 128 224]
+
+In: a training file of 224 px. Out: `benchmarks/results/train.json`, what `fastrad bench train --json` gives at each
+size, each in a fresh process (fastrad/training/bench.py says what is measured). Run it with nothing else to do.
 """
 
 from __future__ import annotations
@@ -8,35 +11,45 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
-import torch
+import provenance
 
-from fastrad.training.bench import measure_training
+HERE = Path(__file__).parent
 
-parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("train", type=Path)
-parser.add_argument("--size", type=int, default=64)
-parser.add_argument("--batch-size", type=int, default=64)
-parser.add_argument("--rounds", type=int, default=5)
-parser.add_argument("--steps", type=int, default=4)
-parser.add_argument("--engine", default="auto")
-parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-parser.add_argument("--out", type=Path)
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("train", type=Path)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[64, 128, 224])
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2)
+    parser.add_argument("--engine", default="ffcv")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "train.json")
+    words = parser.parse_args()
+    result = {
+        "benchmark": "train",
+        "cpu": provenance.processor(),
+        "python": platform.python_version(),
+        "commit": provenance.commit(),
+        "arguments": {name: value for name, value in vars(words).items() if name not in ("train", "out")},
+        "sizes": {str(size): measure(size, words) for size in words.sizes},
+    }
+    words.out.write_text(json.dumps(result, indent=1) + "\n")
+    for size, found in result["sizes"].items():
+        print(f"{size} px: real / constant {found['real_to_constant']}, real / plain {found['real_to_plain']}")
+
+
+def measure(size: int, words: argparse.Namespace) -> dict:
+    command = [sys.executable, "-m", "fastrad", "bench", "train", str(words.train), "--json", "--size", str(size)]
+    command += ["--batch-size", str(words.batch_size), "--rounds", str(words.rounds), "--steps", str(words.steps)]
+    command += ["--engine", words.engine, *(["--compile"] if words.compile else [])]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
 
 if __name__ == "__main__":
-    words = parser.parse_args()
-    result = measure_training(
-        words.train,
-        size=words.size,
-        batch_size=words.batch_size,
-        device=torch.device(words.device),
-        engine=words.engine,
-        rounds=words.rounds,
-        steps=words.steps,
-    )
-    result |= {"python": platform.python_version(), "machine": platform.machine()}
-    text = json.dumps(result, indent=1)
-    print(text)
-    if words.out:
-        words.out.write_text(text + "\n")
+    main()
