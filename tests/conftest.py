@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import fastrad.cli  # noqa: F401  (as in the commands: OpenMP's threads wait passively, which torch reads when imported)
+
 SHARED_DATA = Path(os.environ.get("FASTRAD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

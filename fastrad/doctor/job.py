@@ -120,7 +120,23 @@ def file_bytes(images: int, size: int) -> int:
 
 
 def estimate(machine: Machine, images: int, size: int, epochs: int) -> Job:
-    """Plan the job of converting, pretraining and comparing on this machine."""
+    """Plan the job of converting, pretraining and comparing on this machine.
+
+    Parameters
+    ----------
+    machine : Machine
+    images : int
+        In the archive.
+    size : int
+        Side of the stored square, pixels.
+    epochs : int
+        Of pretraining.
+
+    Returns
+    -------
+    Job
+        Its times rest on measured rates, whose origin each `Step` names.
+    """
     disk = file_bytes(images, size)
     memory = max(machine.usable_cores * _CONVERTER_BYTES, _PROCESS_BYTES + images * METADATA.itemsize)
     comfortable = _PROCESS_BYTES + disk
