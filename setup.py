@@ -40,6 +40,7 @@ setup(
         "click>=8.1",
         "fsspec>=2024.6",
         "h5py>=3.12",
+        "isal>=1.7",
         "jinja2>=3.1",
         "llvmlite>=0.44",
         "markupsafe>=2.1",

@@ -1,8 +1,8 @@
 """From a manifest to dataset files: planned into shards, converted in parallel, journalled, joined.
 
     plan.py      manifest + options -> one plan a split: rows, shards, where each shard's pages go
-    images.py    a stretch of the archive -> fitted, encoded images (numpy and cv2 only)
-    shard.py     what a worker does: one shard's images -> pages and a record (numpy and cv2 only)
+    images.py    a stretch of the archive -> fitted, encoded images (without torch)
+    shard.py     what a worker does: one shard's images -> pages and a record (without torch)
     journal.py   the work folder: what is done, and whether it still fits source and options
     workers.py   runs shards on processes; a worker that dies costs a retry, then the file that kills it
     cluster.py   the same on a Dask cluster

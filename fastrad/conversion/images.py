@@ -1,4 +1,4 @@
-"""The images of a shard, read from the archive, fitted, and encoded as they are stored. numpy and cv2 only.
+"""The images of a shard, read from the archive, fitted, and encoded as they are stored, without torch.
 
 In: paths with frames and boxes, and how images are stored. Out: (size, size) uint8 with the rectangle that holds image,
 and the bytes to store; or the reason why not.

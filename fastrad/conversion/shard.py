@@ -1,7 +1,7 @@
 """What a conversion worker does with one shard of a plan.
 
 In: a `ShardTask`. Out: the shard's pages in the data file, and a record beside it that says what they hold. The record
-is valid only after the pages have reached the disk, so a record that exists is true. Imports numpy and cv2 only: a
+is valid only after the pages have reached the disk, so a record that exists is true. Imports neither torch nor FFCV: a
 worker holds one page and one image at a time.
 """
 

@@ -22,7 +22,7 @@ from fastrad.processes import follow_parent
 _POLL_SECONDS = 0.5
 _MAX_DEATHS = 20
 POISON_REASON = "a worker died twice at this file (out of memory, or its decoder crashed)"
-_PRELOAD = ["fastrad.conversion.shard"]
+_PRELOAD = ["fastrad.conversion.shard", "fastrad.imaging.png"]
 
 Shard = tuple[Journal, int]
 

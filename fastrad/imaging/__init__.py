@@ -1,9 +1,10 @@
 """Any image file, or one frame of it, as one 2-D uint8 array; and that array fitted into a square.
 
 In: a path or bytes (PNG, JPEG, BMP, TIFF, DICOM or HDF5). Out: gray pixels, or an `ImageError` with the reason. Only
-numpy and cv2 are imported (pydicom or h5py when such a file is met), so that conversion workers stay small.
+numpy and cv2 are imported (numba, pydicom or h5py when such a file is met), so that conversion workers stay small.
 
     decode.py     bytes -> pixels: colour, alpha, 16 bit, windows, boxes
+    png.py        plain gray and RGB PNG, faster than OpenCV; the rest is left to it
     structure.py  is the file whole? asked before the decoder, which may return part of an image in silence
     window.py     a range of values onto 0 to 255
     geometry.py   pad, squash or crop into a square

@@ -22,7 +22,7 @@ from typing import BinaryIO
 import cv2
 import numpy as np
 
-from fastrad.imaging.structure import ImageError, check_structure
+from fastrad.imaging.structure import Header, ImageError, check_structure
 from fastrad.imaging.window import Window, apply_window
 
 Box = tuple[int, int, int, int]
@@ -154,6 +154,19 @@ def decode_stored(data: bytes, name: str, *, color: bool = False) -> np.ndarray:
         As `read_gray`.
     """
     header = check_structure(data, name)
+    image = None
+    if header.kind == "PNG":
+        from fastrad.imaging.png import decode_png  # brings numba, which a command that reads no PNG need not wait for
+
+        image = decode_png(data)
+    if image is None:
+        image = _decode_by_opencv(data, header, name, color)
+    if image.ndim == 2 and header.gray_key is not None:
+        image[image == header.gray_key] = 0
+    return image
+
+
+def _decode_by_opencv(data: bytes, header: Header, name: str, color: bool) -> np.ndarray:
     # IMREAD_UNCHANGED keeps alpha and 16 bit, and ignores orientation.
     flags = int(cv2.IMREAD_UNCHANGED)
     if header.kind == "JPEG" and not color:
@@ -168,8 +181,6 @@ def decode_stored(data: bytes, name: str, *, color: bool = False) -> np.ndarray:
         raise ImageError(name, f"{header.kind} decodes to another size than it declares")
     if image.ndim == 3 and (image.dtype not in (np.uint8, np.uint16) or image.shape[2] not in (3, 4)):
         raise ImageError(name, f"{image.shape[2]} channels of {image.dtype} are not supported")
-    if image.ndim == 2 and header.gray_key is not None:
-        image[image == header.gray_key] = 0
     return image
 
 
