@@ -40,7 +40,7 @@ def filtered(image: np.ndarray, filters: list[int]) -> bytes:
     return bytes(out)
 
 
-def png(rows: bytes, width: int, height: int, colour: int = 0, *, depth: int = 8, interlace: int = 0, extra=b"") -> bytes:
+def png(rows: bytes, width: int, height: int, colour: int = 0, *, depth=8, interlace=0, extra=b"") -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
     stream = zlib.compress(rows)
     half = len(stream) // 2
