@@ -7,6 +7,7 @@ GIL. The threads live as long as an iteration: none is left behind by a fork, an
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -157,6 +158,7 @@ class ThreadedEngine:
                 except BaseException as caught:  # whatever it is, the caller gets it
                     error = caught
             job.finish_piece(error)
+            os.sched_yield()  # where the workers fill all cores, the caller would wait for milliseconds to be scheduled
 
     def _fill(self, job: _Job, piece: slice) -> None:
         """Make the images of one piece, normalised where floats were asked for."""
