@@ -18,17 +18,17 @@ def _generator(seed: int, epoch: int, stream: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=key))
 
 
-def permutation(count: int, seed: int, epoch: int) -> np.ndarray:
-    """Return the epoch's order of `count` samples, int64 of shape (count,).
+def permutation(samples: int | np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Return the epoch's order of the samples, int64 of shape (count,).
 
     Parameters
     ----------
-    count : int
-        Number of samples.
+    samples : int or np.ndarray
+        Number of samples, or their positions, int64 of shape (count,).
     seed, epoch : int
         Both at least 0, seed below 2**64, epoch below 2**56. Neighbouring seeds and epochs are independent.
     """
-    return _generator(seed, epoch, _SHUFFLE).permutation(count)
+    return _generator(seed, epoch, _SHUFFLE).permutation(samples)
 
 
 def weighted_order(weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:

@@ -69,7 +69,7 @@ class EpochPlan:
             return self.selection
         if self.weights is not None:
             return self.selection[order.weighted_order(self.weights, self.seed, epoch)]
-        return self.selection[order.permutation(len(self.selection), self.seed, epoch)]
+        return order.permutation(self.selection, self.seed, epoch)
 
     def steps(self, epoch: int, first: int) -> Iterator[Step]:
         """This rank's steps from step `first` on; parameters are drawn for many samples at once."""
@@ -97,7 +97,11 @@ class EpochPlan:
 
     def _repeats(self) -> bool:
         """Whether a sample may come more than once an epoch."""
-        return self.weights is not None or bool((np.bincount(self.selection, minlength=1) > 1).any())
+        if self.weights is not None:
+            return True
+        if (self.selection[1:] > self.selection[:-1]).all():  # as it mostly is
+            return False
+        return bool((np.bincount(self.selection, minlength=1) > 1).any())
 
 
 def select(indices: Any, count: int, path: Path) -> np.ndarray:

@@ -38,7 +38,8 @@ def test_every_column_and_pixel_comes_back(small):
     assert file.labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1]
     assert file.patients.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
     assert file.rows.tolist() == list(range(0, 22, 2))
-    assert file.labels.dtype == file.crc32.dtype == np.int64
+    assert file.labels.dtype == np.int64
+    assert file.sizes.dtype == file.crc32.dtype == np.uint32
     for index in range(11):
         assert np.array_equal(file.decode(index), images[index])
         assert file.crc32[index] == zlib.crc32(images[index].tobytes())
