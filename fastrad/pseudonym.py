@@ -38,7 +38,7 @@ def read_or_make_key(path: Path) -> tuple[bytes, bool]:
         If the file holds no key.
     """
     try:
-        key = bytes.fromhex(path.read_text().strip())
+        return read_key(path), False
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = secrets.token_bytes(_KEY_BYTES)
@@ -55,11 +55,25 @@ def read_or_make_key(path: Path) -> tuple[bytes, bool]:
         finally:
             temporary.unlink()
         return key, True
+
+
+def read_key(path: Path) -> bytes:
+    """The key at `path`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    InputError
+        If the file holds no key.
+    """
+    try:
+        key = bytes.fromhex(path.read_text().strip())
     except ValueError:
         key = b""
     if len(key) < 16:
         raise InputError(f"{path}: holds no pseudonym key (at least 32 hexadecimal digits); name another file")
-    return key, False
+    return key
 
 
 def pseudonym(patient: str, key: bytes) -> str:

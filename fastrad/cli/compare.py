@@ -65,6 +65,11 @@ import click
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="CSV patient,COLUMN... for --subgroup; by default the file of --splits.",
 )
+@click.option(
+    "--pseudonym-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="The key of THYROID's conversion, where --splits and --attributes name patients by their own ids.",
+)
 @click.option("--positive", metavar="LABEL", help="The class that counts as malignant, if it has another name.")
 @click.option("--batch-size", type=int, help="Images a training step. [32]")
 @click.option("--learning-rate", type=float, help="AdamW's peak. [0.0003]")
@@ -92,6 +97,7 @@ def command(
     external: tuple[Path, ...],
     subgroups: tuple[str, ...],
     attributes: Path | None,
+    pseudonym_key: Path | None,
     positive: str | None,
     batch_size: int | None,
     learning_rate: float | None,
@@ -112,9 +118,7 @@ def command(
 
     chosen = replace(Recipe(), size=int(open_dataset(thyroid, positive).card.parameters["size"]))
     if recipe is not None:
-        chosen = recipe_file.changed(
-            chosen, recipe_file.parse(recipe.read_text("utf-8", "replace"), str(recipe)), str(recipe)
-        )
+        chosen = recipe_file.changed(chosen, recipe_file.read(recipe), str(recipe))
     given: dict[str, Any] = {
         "epochs": epochs,
         "size": size,
@@ -143,6 +147,7 @@ def command(
         external=external,
         subgroups=subgroups,
         attributes=attributes,
+        pseudonym_key=pseudonym_key,
         device=device,
         command=shlex.join(["fastrad", *sys.argv[1:]]),
     )

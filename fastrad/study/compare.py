@@ -64,6 +64,9 @@ class CompareConfig:
         Columns of `attributes` (or of `splits`) by whose values the test patients are looked at apart.
     attributes : Path or None
         A CSV `patient,COLUMN...`.
+    pseudonym_key : Path or None
+        The key that the dataset was converted with, for patients by their own ids in `splits` and `attributes`; by
+        default the one in the user's configuration folder, if there is one.
     device : str or None
         For example "cuda"; by default a GPU where there is one.
     command : str
@@ -87,6 +90,7 @@ class CompareConfig:
     external: tuple[Path, ...] = ()
     subgroups: tuple[str, ...] = ()
     attributes: Path | None = None
+    pseudonym_key: Path | None = None
     device: str | None = None
     command: str = ""
 
@@ -115,7 +119,9 @@ def compare(config: CompareConfig) -> Path:
                 "patients and labels included: a leak; give weights of other images"
             )
     if config.splits is not None:
-        splits = read_splits(config.splits, dataset, folds=config.folds, seed=config.seed)
+        splits = read_splits(
+            config.splits, dataset, folds=config.folds, seed=config.seed, key_path=config.pseudonym_key
+        )
     else:
         splits = make_splits(dataset, test_fraction=config.test_fraction, folds=config.folds, seed=config.seed)
     externals = [open_dataset(path, dataset.positive) for path in config.external]
@@ -148,15 +154,17 @@ def compare(config: CompareConfig) -> Path:
     tune([*networks, *limited], protocol, runs, device)
     networks.sort(key=lambda network: arms.index(network.arm))
     predictions = gather(networks, runs)
-    write_atomically(config.out / "predictions.csv", predictions.to_csv(index=False).encode())
-    for external in externals:
-        score_external(networks, runs, external, dataset, config.out / "external", device)
+    scores = predictions.to_csv(index=False).encode()
+    write_atomically(config.out / "predictions.csv", scores)
+    files = [external_file(external, scores) for external in externals]
+    for external, file in zip(externals, files, strict=True):
+        score_external(networks, runs, external, dataset, config.out / "external" / file, device)
     if attributes is not None:
         table = attributes[splits.test()]
         write_atomically(config.out / "subgroups.csv", table.to_csv(index_label="patient").encode())
     if limited:
         _write_learning_curve(config, predictions, limited, protocol)
-    study = _record(config, protocol, arms, externals)
+    study = _record(config, protocol, arms, list(zip(externals, files, strict=True)))
     write_atomically(config.out / "study.json", (json.dumps(study, indent=1) + "\n").encode())
     write_errors(config.out, dataset, evaluate(predictions), predictions, config.recipe.size)
     write_report(config.out)
@@ -169,7 +177,7 @@ def _attributes(config: CompareConfig, dataset: StudyDataset) -> pd.DataFrame | 
     path = config.attributes or config.splits
     if path is None:
         raise OptionError("--subgroup needs --attributes FILE, a CSV with the columns patient and those of --subgroup")
-    return read_attributes(path, config.subgroups, dataset)
+    return read_attributes(path, config.subgroups, dataset, config.pseudonym_key)
 
 
 def _write_learning_curve(
@@ -186,13 +194,21 @@ def _write_learning_curve(
 
 def _notices(dataset: StudyDataset, arms: tuple[Arm, ...]) -> list[str]:
     notices = list(dataset.notices)
-    for arm in arms:
+    for index, arm in enumerate(arms):
         if arm.weights is not None:
             notices += arm.weights.notices
+            notices += [
+                f"the arms {other.label} and {arm.label} begin with the same weights: a difference between them is not "
+                "one of initialisation"
+                for other in arms[:index]
+                if other.sha256 == arm.sha256
+            ]
     return notices
 
 
-def _record(config: CompareConfig, protocol: Protocol, arms: tuple[Arm, ...], externals: list[StudyDataset]) -> dict:
+def _record(
+    config: CompareConfig, protocol: Protocol, arms: tuple[Arm, ...], externals: list[tuple[StudyDataset, str]]
+) -> dict:
     dataset, splits, normalisation = protocol.dataset, protocol.splits, protocol.normalisation
     card = dataset.card
     held_out = splits.test()
@@ -246,14 +262,14 @@ def _record(config: CompareConfig, protocol: Protocol, arms: tuple[Arm, ...], ex
         "external": [
             {
                 "name": external_name(external),
-                "file": external_file(external),
+                "file": file,
                 "card_sha256": external.card.sha256(),
                 "synthetic": external.card.synthetic,
                 "patients": len(external.patients),
                 "images": len(external.rows),
                 "malignant": int(external.patient_labels.sum()),
             }
-            for external in externals
+            for external, file in externals
         ],
         "notices": _notices(dataset, arms),
         "versions": {

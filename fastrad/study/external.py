@@ -20,8 +20,8 @@ from fastrad.storage import BetonFile
 from fastrad.study import statistics
 from fastrad.study.dataset import StudyDataset
 from fastrad.study.evaluation import PREDICTION_COLUMNS, StudyResult
+from fastrad.study.patient_names import translator
 from fastrad.study.predict import load_network, say_if_converted_otherwise, score_dataset
-from fastrad.study.predictions import read_predictions
 from fastrad.study.runs import Network
 
 
@@ -30,9 +30,10 @@ def external_name(dataset: StudyDataset) -> str:
     return dataset.path.parent.resolve().name if dataset.path.name == "all.beton" else dataset.path.stem
 
 
-def external_file(dataset: StudyDataset) -> str:
-    """The name of its predictions in `external/`."""
-    return f"{external_name(dataset)}-{dataset.card.sha256()[:8]}.csv"
+def external_file(dataset: StudyDataset, predictions: bytes) -> str:
+    """The name of its predictions in `external/`, by its content and by the networks, known by their `predictions`."""
+    networks = hashlib.sha256(predictions).hexdigest()
+    return f"{external_name(dataset)}-{dataset.card.sha256()[:8]}-{networks[:8]}.csv"
 
 
 def score_external(
@@ -40,15 +41,12 @@ def score_external(
     runs: Path,
     dataset: StudyDataset,
     study: StudyDataset,
-    folder: Path,
+    path: Path,
     device: torch.device,
-) -> Path:
-    """Score an external dataset with every network of the study; scores that are there already are kept.
+) -> None:
+    """Score an external dataset with every network of the study, unless `path` (`external_file`) is there already.
 
-    Returns
-    -------
-    Path
-        The table, in `folder`: the columns of `predictions.csv`, with the set "external".
+    The table gets the columns of `predictions.csv`, with the set "external".
 
     Raises
     ------
@@ -73,12 +71,8 @@ def score_external(
         count = int((dataset.patient_labels == label).sum())
         if count < 2:
             raise InputError(f"{dataset.path}: {count} {name} patients; an interval needs at least 2 of each class")
-    path = folder / external_file(dataset)
-    wanted = {(network.arm.name, network.seed, network.fold) for network in networks}
     if path.is_file():
-        kept = read_predictions(path)
-        if set(zip(kept["arm"], kept["seed"], kept["fold"], strict=True)) == wanted:
-            return path
+        return
     say_if_converted_otherwise(BetonFile(dataset.path), load_network(runs / networks[0].name / "weights.safetensors"))
     patients = [dataset.patients[index] for index in dataset.patient_of]
     tables = [
@@ -98,13 +92,16 @@ def score_external(
         )[list(PREDICTION_COLUMNS)]
         for network in networks
     ]
-    folder.mkdir(exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     write_atomically(path, pd.concat(tables).to_csv(index=False).encode())
-    return path
 
 
-def read_attributes(path: Path, columns: Sequence[str], dataset: StudyDataset) -> pd.DataFrame:
+def read_attributes(
+    path: Path, columns: Sequence[str], dataset: StudyDataset, key_path: Path | None = None
+) -> pd.DataFrame:
     """The wanted columns of a CSV `patient,COLUMN...`, as text, indexed by patient.
+
+    `patient` is named as in `splits.read_splits`.
 
     Raises
     ------
@@ -118,15 +115,17 @@ def read_attributes(path: Path, columns: Sequence[str], dataset: StudyDataset) -
     for name in ("patient", *columns):
         if name not in table.columns:
             raise InputError(f"{path}: has no column {name}; subgroups need patient,{','.join(columns)}")
+    table["patient"] = table["patient"].map(translator(dataset, key_path))
     table = table[["patient", *columns]].drop_duplicates()
-    twice = table["patient"][table["patient"].duplicated()]
-    if len(twice):
-        raise InputError(f"{path}: patient {twice.iloc[0]} has two values of {', '.join(columns)}; give one")
+    twice = table["patient"].duplicated()
+    if twice.any():  # the line, not the id: it may be a person's own
+        line = int(twice.idxmax()) + 2
+        raise InputError(f"{path}, line {line}: this patient has two values of {', '.join(columns)}; give one")
     found = set(table["patient"]) & set(dataset.patients)
     if not found:
         raise InputError(
             f"{path}: none of its patients is in the dataset, whose patients are called {dataset.patients[0]} and the "
-            "like; use the names of the study's splits.csv, or convert with --keep-patient-ids"
+            "like; use those names, or your own ids with the --pseudonym-key of the conversion"
         )
     if len(found) < len(dataset.patients):
         lacking = len(dataset.patients) - len(found)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from fastrad.errors import InputError, OptionError
 from fastrad.study.dataset import StudyDataset
+from fastrad.study.patient_names import translator
 
 TEST_FRACTION = 145 / 721
 TEST, DEVELOPMENT = "test", "development"
@@ -86,11 +87,14 @@ def make_splits(
     return splits
 
 
-def read_splits(path: Path, dataset: StudyDataset, *, folds: int = 5, seed: int = 0) -> Splits:
+def read_splits(
+    path: Path, dataset: StudyDataset, *, folds: int = 5, seed: int = 0, key_path: Path | None = None
+) -> Splits:
     """Take splits from a CSV with the columns `patient,set[,fold]` (as written to `splits.csv`).
 
-    `set` is test or development. Where the column `fold` is absent or empty for all, folds are drawn; so a split by
-    time or by site needs to name the test patients only.
+    `patient` is the dataset's name for a patient, or the id behind a pseudonym, where its key is at `key_path` or in
+    the user's configuration folder. `set` is test or development. Where the column `fold` is absent or empty for all,
+    folds are drawn; so a split by time or by site needs to name the test patients only.
 
     Raises
     ------
@@ -107,18 +111,20 @@ def read_splits(path: Path, dataset: StudyDataset, *, folds: int = 5, seed: int 
     if missing:
         raise InputError(f"{path}: has no column {missing[0]}; splits need patient,set and may have fold")
     place = {name: index for index, name in enumerate(dataset.patients)}
+    named_in_dataset = translator(dataset, key_path)
     where: dict[int, tuple[str, str]] = {}
     for number, line in enumerate(lines, start=2):
-        patient, set_, fold_text = line["patient"], line["set"], (line.get("fold") or "").strip()
-        if patient not in place:
-            raise InputError(f"{path}, line {number}: the dataset has no patient {patient!r}")
+        set_, fold_text = line["set"], (line.get("fold") or "").strip()
+        patient = named_in_dataset(line["patient"])
+        if patient not in place:  # which is not said: it may be a person's own id
+            raise InputError(f"{path}, line {number}: the dataset has no such patient{_other_key(dataset)}")
         if set_ not in (TEST, DEVELOPMENT):
             raise InputError(f"{path}, line {number}: set {set_!r} is neither test nor development")
         if fold_text and not (fold_text.isascii() and fold_text.isdigit() and len(fold_text) < 4):
             raise InputError(f"{path}, line {number}: fold {fold_text!r} is not a number from 0")
         entry = (set_, fold_text if set_ == DEVELOPMENT else "")
         if where.setdefault(place[patient], entry) != entry:
-            raise InputError(f"{path}, line {number}: patient {patient} is in two sets; a patient belongs to one")
+            raise InputError(f"{path}, line {number}: this patient is in two sets; a patient belongs to one")
     absent = [name for name, index in place.items() if index not in where]
     if absent:
         raise InputError(f"{path}: {len(absent)} patients of the dataset are missing, first {absent[0]}")
@@ -139,6 +145,12 @@ def read_splits(path: Path, dataset: StudyDataset, *, folds: int = 5, seed: int 
     splits = Splits(dataset.patients, dataset.patient_labels, fold, folds)
     check_splits(splits, dataset)
     return splits
+
+
+def _other_key(dataset: StudyDataset) -> str:
+    if dataset.card.patient_ids != "pseudonym":
+        return ""
+    return "; its patients are pseudonyms: use those, or your ids with the --pseudonym-key of its conversion"
 
 
 def check_splits(splits: Splits, dataset: StudyDataset) -> None:

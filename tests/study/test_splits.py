@@ -69,7 +69,7 @@ def test_imported_test_patients_get_folds_drawn(paper, tmp_path):
     [
         (lambda text: text + text.splitlines()[1].replace("development", "test").rsplit(",", 1)[0] + ",\n", "two sets"),
         (lambda text: text.rsplit("\n", 2)[0] + "\n", "1 patients of the dataset are missing"),
-        (lambda text: text + "nobody,0,test,\n", "no patient 'nobody'"),
+        (lambda text: text + "nobody,0,test,\n", "line 723: the dataset has no such patient"),
         (lambda text: text.replace("patient,label,set", "who,label,set"), "no column patient"),
         (lambda text: text.replace(",development,", ",training,"), "'training' is neither"),
         (lambda text: text.replace(",development,0", ",development,", 1), "some have none"),
