@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from fastrad.errors import InputError
@@ -24,8 +25,24 @@ def parse(text: str, origin: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{origin}: not TOML ({error})") from None
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not TOML.
+    """
+    try:
+        return parse(path.read_text("utf-8"), str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such recipe file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not TOML (not UTF-8)") from None
 
 
 def changed(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:

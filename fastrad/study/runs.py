@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from fastrad.errors import InputError
+from fastrad.errors import FormatError, InputError
 from fastrad.files import write_atomically
 from fastrad.model import Normalisation, save_weights
 from fastrad.storage import BetonFile
@@ -160,7 +160,12 @@ def _settings(network: Network, protocol: Protocol) -> dict:
 def _is_finished(folder: Path, wanted: dict) -> bool:
     if not folder.is_dir():
         return False
-    found = json.loads((folder / "run.json").read_text())["settings"]
+    try:
+        found = dict(json.loads((folder / "run.json").read_text())["settings"])
+    except (OSError, ValueError, KeyError, TypeError):  # not there, not JSON, or not what was written
+        raise FormatError(
+            f"{folder}: its run.json was cut short or altered; delete this folder and give the same command again"
+        ) from None
     for name, value in wanted.items():
         if found.get(name) != value and name == "splits_sha256":
             raise InputError(

@@ -136,15 +136,13 @@ def load_recipe(name: str) -> Recipe:
         If there is none, or it holds anything else than a recipe's values.
     """
     if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such recipe file")
-        text = path.read_text()
+        values = recipe_file.read(Path(name))
     elif name in recipe_names():
         text = (resources.files("fastrad") / "recipes" / f"{name}.toml").read_text()
+        values = recipe_file.parse(text, f"recipe {name}")
     else:
         raise InputError(f"recipe {name!r} is unknown; there are {', '.join(recipe_names())}, or give a .toml file")
-    return Recipe().changed(recipe_file.parse(text, f"recipe {name}"), f"recipe {name}")
+    return Recipe().changed(values, f"recipe {name}")
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ class RunFolder:
         try:
             content = json.loads(self.config.read_text())
             content["settings"]["epochs"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):  # not JSON, not UTF-8, or not what was written
             raise FormatError(f"{self.config}: altered or cut short; give another folder for the run") from None
         return content
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 
 from fastrad.cli import main
 from fastrad.model import resnet, resnet18, save_weights
@@ -243,7 +244,7 @@ def tiny(folder: Path, labels, *, classes=("benign", "malignant"), names=None, *
     """Noise of 32 x 32 pixels, a patient an image."""
     folder.mkdir()
     labels = np.asarray(labels)
-    images = np.random.default_rng(3).integers(0, 256, (len(labels), 32, 32), dtype=np.uint8)
+    images = np.random.default_rng(len(labels)).integers(0, 256, (len(labels), 32, 32), dtype=np.uint8)
     patients = np.arange(len(labels))
     names = list(names) if names is not None else [f"{folder.name}{index}" for index in patients]
     write_beton(folder / "all.beton", images, labels, patients, classes=list(classes), patient_names=names, **card)
@@ -297,6 +298,43 @@ def test_the_studys_own_patients_are_not_external(few, tmp_path, capfd):
     again = tiny(tmp_path / "again", [0, 1, 0, 1], names=["p1", "p2", "x", "y"], patient_ids="pseudonym")
     assert run(*few, "--external", again) == 1
     assert "2 of its patients are in the study: it is not external" in capfd.readouterr().err
+
+
+def test_external_scores_are_kept_for_the_same_networks_and_made_again_for_others(few, tmp_path):
+    words, out = [*few], tmp_path / "study"
+    words[words.index("--out") + 1] = out
+    words += ["--external", tiny(tmp_path / "elsewhere", [0, 1, 0, 1, 1, 0])]
+    assert run(*words) == 0
+    (first,) = (out / "external").iterdir()
+    written = first.stat().st_mtime_ns
+    assert run(*words) == 0
+    assert first.stat().st_mtime_ns == written
+    shutil.rmtree(out / "runs")
+    assert run(*words, "--learning-rate", 0.01) == 0
+    (second,) = set((out / "external").iterdir()) - {first}
+    assert json.loads((out / "study.json").read_text())["external"][0]["file"] == second.name
+    before, after = (pd.read_csv(path) for path in (first, second))
+    assert len(before) == len(after) == 3 * 2 * 6  # arms, folds, images
+    assert not np.allclose(before["score"], after["score"])
+    values = json.loads((out / "table.json").read_text())["external"][0]
+    scores = after[after["arm"] == "none"].groupby("patient").agg({"label": "max", "score": "mean"})
+    shown = next(arm for arm in values["arms"] if arm["arm"] == "none")
+    assert shown["test_auroc"] == pytest.approx(roc_auc_score(scores["label"], scores["score"]), abs=1e-9)
+
+
+def test_a_damaged_record_of_a_run_is_one_line_that_says_what_to_do(few, tmp_path, capfd):
+    words, out = [*few], tmp_path / "study"
+    words[words.index("--out") + 1] = out
+    (out / "runs" / "none-seed0-fold0").mkdir(parents=True)
+    (out / "runs" / "none-seed0-fold0" / "run.json").write_text('{"settings": ')
+    assert run(*words) == 1
+    last = capfd.readouterr().err.splitlines()[-1]
+    assert "none-seed0-fold0: its run.json was cut short or altered; delete this folder" in last
+
+
+def test_two_arms_that_begin_alike_are_told_apart_from_a_comparison(few, weights, capfd):
+    assert run(*few, "--arm", f"again={weights[1]}") == 0
+    assert "the arms RadImageNet and again begin with the same weights" in capfd.readouterr().err
 
 
 def test_weights_pretrained_on_the_study_itself_are_refused(few, tmp_path, capfd):
