@@ -5,6 +5,7 @@ In: text or values. Out: the dataclass with these values.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ def parse(text: str, origin: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits are no TOMLDecodeError
         raise InputError(f"{origin}: not TOML ({error})") from None
 
 
@@ -38,7 +39,7 @@ def read(path: Path) -> dict[str, Any]:
         If there is no such file, or it is not TOML.
     """
     try:
-        return parse(path.read_text("utf-8"), str(path))
+        return parse(path.read_text("utf-8-sig"), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such recipe file") from None
     except UnicodeDecodeError:
@@ -61,5 +62,11 @@ def changed(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
         kind = type(known[name])
         if type(value) is not kind and not (kind is float and type(value) is int):
             raise InputError(f"{origin}: {name} is {value!r}; {kind.__name__} is needed")
-        checked[name] = kind(value)
+        try:
+            checked[name] = kind(value)
+            sound = kind is not float or math.isfinite(checked[name])
+        except (ValueError, OverflowError):
+            sound = False
+        if not sound:
+            raise InputError(f"{origin}: {name} is too large")
     return replace(recipe, **checked)  # type: ignore[type-var]

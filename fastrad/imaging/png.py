@@ -8,6 +8,7 @@ here, since libpng has no fast form of them for one channel.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 
 import numpy as np
 from isal import isal_zlib
@@ -15,8 +16,21 @@ from numba import njit
 
 _HEADER = struct.Struct(">IIBBBBB")  # width, height, depth, colour type, compression, filter, interlace
 _CHANNELS = {0: 1, 2: 3}  # by colour type
-# what changes the meaning of pixels, and animations, which hold more than one image
-_UNCOMMON_CHUNKS = {b"tRNS", b"PLTE", b"acTL", b"fcTL", b"fdAT"}
+# beside IHDR, IDAT and IEND, what says nothing about the stored values; all else is uncommon, or should not be there
+_HARMLESS_CHUNKS = {
+    b"bKGD",
+    b"cHRM",
+    b"eXIf",
+    b"gAMA",
+    b"iCCP",
+    b"iTXt",
+    b"pHYs",
+    b"sBIT",
+    b"sRGB",
+    b"tEXt",
+    b"tIME",
+    b"zTXt",
+}
 
 
 def decode_png(data: bytes) -> np.ndarray | None:
@@ -36,18 +50,22 @@ def decode_png(data: bytes) -> np.ndarray | None:
     width, height, depth, colour, compression, filtering, interlace = _HEADER.unpack_from(data, 16)
     if depth != 8 or colour not in _CHANNELS or compression or filtering or interlace:
         return None
-    pieces, position, kind = [], 8, b""
-    while kind != b"IEND":
-        length, kind = int.from_bytes(data[position : position + 4], "big"), data[position + 4 : position + 8]
-        if kind == b"IDAT":
-            pieces.append(data[position + 8 : position + 8 + length])
-        elif kind in _UNCOMMON_CHUNKS:
+    pieces: list[memoryview] = []
+    view, position, before = memoryview(data), 33, b"IHDR"
+    while (kind := data[position + 4 : position + 8]) != b"IEND":
+        length = int.from_bytes(data[position : position + 4], "big")
+        if kind == b"IDAT" and (not pieces or before == b"IDAT"):
+            pieces.append(view[position + 8 : position + 8 + length])
+        elif kind not in _HARMLESS_CHUNKS:
             return None
-        position += 12 + length
+        position, before = position + 12 + length, kind
+    compressed = b"".join(pieces)
+    if not compressed or compressed[0] > 0x78:  # a window larger than deflate's, which ISA-L does not mind
+        return None
     stride = 1 + width * _CHANNELS[colour]
     stream = isal_zlib.decompressobj()
     try:
-        filtered = stream.decompress(b"".join(pieces), stride * height + 1)
+        filtered = stream.decompress(compressed, stride * height + 1)
     except isal_zlib.error:  # type: ignore[misc]  # its stub calls the class an instance
         return None
     if not stream.eof or len(filtered) != stride * height:
@@ -60,7 +78,19 @@ def decode_png(data: bytes) -> np.ndarray | None:
     return image if _unfilter_rgb(rows, image) else None
 
 
-@njit("uint8(int64, int64, int64)", nogil=True, cache=True)
+def _compiled(signature: str) -> Callable[[Callable], Callable]:
+    """`njit`, kept on disk where that can be."""
+
+    def compiled(function: Callable) -> Callable:
+        try:
+            return njit(signature, nogil=True, cache=True)(function)
+        except Exception:  # numba has nowhere to keep it, or what it kept is damaged: then seconds at each start
+            return njit(signature, nogil=True)(function)
+
+    return compiled
+
+
+@_compiled("uint8(int64, int64, int64)")
 def _paeth(left, above, corner):
     """Whichever of the three is nearest to left + above - corner; on a tie the first of them."""
     from_left, from_above = abs(above - corner), abs(left - corner)
@@ -69,7 +99,7 @@ def _paeth(left, above, corner):
     return left if from_left <= from_above and from_left <= from_corner else nearest
 
 
-@njit("boolean(Array(uint8, 2, 'C', readonly=True), uint8[:, ::1])", nogil=True, cache=True)
+@_compiled("boolean(Array(uint8, 2, 'C', readonly=True), uint8[:, ::1])")
 def _unfilter_gray(rows, image):
     """Undo the filter of each row, whose first byte names it; False for one that does not exist.
 
@@ -105,7 +135,7 @@ def _unfilter_gray(rows, image):
     return True
 
 
-@njit("boolean(Array(uint8, 2, 'C', readonly=True), uint8[:, :, ::1])", nogil=True, cache=True)
+@_compiled("boolean(Array(uint8, 2, 'C', readonly=True), uint8[:, :, ::1])")
 def _unfilter_rgb(rows, image):
     """As `_unfilter_gray`, of three channels, which come out in reverse order."""
     height, width, _ = image.shape

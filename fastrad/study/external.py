@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from fastrad.errors import InputError
+from fastrad.errors import FormatError, InputError
 from fastrad.files import write_atomically
 from fastrad.storage import BetonFile
 from fastrad.study import statistics
@@ -22,6 +22,7 @@ from fastrad.study.dataset import StudyDataset
 from fastrad.study.evaluation import PREDICTION_COLUMNS, StudyResult
 from fastrad.study.patient_names import translator
 from fastrad.study.predict import load_network, say_if_converted_otherwise, score_dataset
+from fastrad.study.predictions import read_predictions
 from fastrad.study.runs import Network
 
 
@@ -71,7 +72,7 @@ def score_external(
         count = int((dataset.patient_labels == label).sum())
         if count < 2:
             raise InputError(f"{dataset.path}: {count} {name} patients; an interval needs at least 2 of each class")
-    if path.is_file():
+    if _is_whole(path, networks, dataset):
         return
     say_if_converted_otherwise(BetonFile(dataset.path), load_network(runs / networks[0].name / "weights.safetensors"))
     patients = [dataset.patients[index] for index in dataset.patient_of]
@@ -96,6 +97,17 @@ def score_external(
     write_atomically(path, pd.concat(tables).to_csv(index=False).encode())
 
 
+def _is_whole(path: Path, networks: Sequence[Network], dataset: StudyDataset) -> bool:
+    """Whether a table holds every image's score by every network, once."""
+    try:
+        kept = read_predictions(path)[["arm", "seed", "fold", "row"]]
+    except (FormatError, KeyError):  # not there, cut short, or without a column
+        return False
+    found = list(kept.itertuples(index=False, name=None))
+    wanted = [(each.arm.name, each.seed, each.fold, row) for each in networks for row in dataset.rows.tolist()]
+    return sorted(found) == sorted(wanted)
+
+
 def read_attributes(
     path: Path, columns: Sequence[str], dataset: StudyDataset, key_path: Path | None = None
 ) -> pd.DataFrame:
@@ -109,7 +121,7 @@ def read_attributes(
         If a column is missing, or a patient has two values.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)  # so that lines count
     except (ValueError, OSError) as error:  # pandas' own errors among them
         raise InputError(f"{path}: not a regular CSV file in UTF-8 ({str(error).splitlines()[0]})") from None
     for name in ("patient", *columns):
@@ -127,6 +139,9 @@ def read_attributes(
             f"{path}: none of its patients is in the dataset, whose patients are called {dataset.patients[0]} and the "
             "like; use those names, or your own ids with the --pseudonym-key of the conversion"
         )
+    others = len(set(table["patient"]) - found - {""})
+    if others:
+        print(f"notice: {path}: {others} of its patients are not in the dataset", file=sys.stderr)
     if len(found) < len(dataset.patients):
         lacking = len(dataset.patients) - len(found)
         print(f"notice: {path}: says nothing about {lacking} of {len(dataset.patients)} patients", file=sys.stderr)

@@ -16,27 +16,41 @@ from fastrad.study.dataset import StudyDataset
 def translator(dataset: StudyDataset, key_path: Path | None = None) -> Callable[[str], str]:
     """A function from a patient id to the dataset's name for that patient.
 
-    A name that the dataset has stays as it is. Of a dataset with pseudonyms, another one becomes its pseudonym by the
-    key that the dataset was converted with, where that is at hand.
+    Of a dataset with pseudonyms, an id becomes its pseudonym where the dataset has that; every other name stays as it
+    is. Blanks around it are dropped, as the readers of archives do.
 
     Parameters
     ----------
     dataset : StudyDataset
     key_path : Path, optional
-        The key's file; by default the one of `fastrad convert`, if there is one.
+        The file of the key that the dataset was converted with; by default the one of `fastrad convert`, if there is
+        one.
 
     Raises
     ------
     InputError
-        If `key_path` is given and does not exist, or the file holds no key.
+        If `key_path` is given and holds no key.
     """
+    key = _key(key_path) if dataset.card.patient_ids == "pseudonym" else None
+    if key is None:
+        return str.strip
     known = set(dataset.patients)
-    if dataset.card.patient_ids != "pseudonym":
-        return lambda patient: patient
+
+    def name(patient: str) -> str:
+        hidden = pseudonym(patient.strip(), key)
+        return hidden if hidden in known else patient.strip()
+
+    return name
+
+
+def _key(path: Path | None) -> bytes | None:
+    if path is not None:
+        try:
+            return read_key(path)
+        except OSError as error:
+            reason = error.strerror
+        raise InputError(f"{path}: {reason}; name the key that the dataset was converted with")
     try:
-        key = read_key(key_path or default_key_path())
-    except FileNotFoundError:
-        if key_path is not None:
-            raise InputError(f"{key_path}: no such file; name the key that the dataset was converted with") from None
-        return lambda patient: patient
-    return lambda patient: patient if patient in known else pseudonym(patient, key)
+        return read_key(default_key_path())
+    except (OSError, RuntimeError, InputError):  # no such file, no home, no key: nobody asked for it
+        return None

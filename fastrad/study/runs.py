@@ -162,7 +162,7 @@ def _is_finished(folder: Path, wanted: dict) -> bool:
         return False
     try:
         found = dict(json.loads((folder / "run.json").read_text())["settings"])
-    except (OSError, ValueError, KeyError, TypeError):  # not there, not JSON, or not what was written
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not what was written
         raise FormatError(
             f"{folder}: its run.json was cut short or altered; delete this folder and give the same command again"
         ) from None

@@ -104,7 +104,7 @@ def read_splits(
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, restval="")
-            names, lines = reader.fieldnames or [], list(reader)
+            names, lines = reader.fieldnames or [], [(reader.line_num, line) for line in reader]
     except (csv.Error, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a regular CSV file in UTF-8 ({error})") from None
     missing = [name for name in ("patient", "set") if name not in names]
@@ -113,7 +113,7 @@ def read_splits(
     place = {name: index for index, name in enumerate(dataset.patients)}
     named_in_dataset = translator(dataset, key_path)
     where: dict[int, tuple[str, str]] = {}
-    for number, line in enumerate(lines, start=2):
+    for number, line in lines:
         set_, fold_text = line["set"], (line.get("fold") or "").strip()
         patient = named_in_dataset(line["patient"])
         if patient not in place:  # which is not said: it may be a person's own id

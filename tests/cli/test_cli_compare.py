@@ -309,6 +309,10 @@ def test_external_scores_are_kept_for_the_same_networks_and_made_again_for_other
     written = first.stat().st_mtime_ns
     assert run(*words) == 0
     assert first.stat().st_mtime_ns == written
+    whole = first.read_bytes()
+    first.write_bytes(b"".join(whole.splitlines(keepends=True)[:-6]))  # the last network is gone
+    assert run(*words) == 0
+    assert first.read_bytes() == whole
     shutil.rmtree(out / "runs")
     assert run(*words, "--learning-rate", 0.01) == 0
     (second,) = set((out / "external").iterdir()) - {first}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -40,11 +44,13 @@ def filtered(image: np.ndarray, filters: list[int]) -> bytes:
     return bytes(out)
 
 
-def png(rows: bytes, width: int, height: int, colour: int = 0, *, depth=8, interlace=0, extra=b"") -> bytes:
+def png(
+    rows: bytes, width: int, height: int, colour=0, *, depth=8, interlace=0, extra=b"", between=b"", stream=b""
+) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
-    stream = zlib.compress(rows)
+    stream = stream or zlib.compress(rows)
     half = len(stream) // 2
-    data = chunk(b"IDAT", stream[:half]) + chunk(b"IDAT", stream[half:])
+    data = chunk(b"IDAT", stream[:half]) + between + chunk(b"IDAT", stream[half:])
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + extra + data + chunk(b"IEND", b"")
 
 
@@ -95,6 +101,13 @@ def test_the_plain_file_of_these_tests_is_taken() -> None:
         pytest.param(png(ROWS[:-1], 4, 3), id="too few pixels"),
         pytest.param(png(ROWS + b"\0", 4, 3), id="too many pixels"),
         pytest.param(png(b"\5" + ROWS[1:], 4, 3), id="a filter that does not exist"),
+        pytest.param(
+            png(ROWS, 4, 3, extra=chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 9, 8, 0, 0, 0, 0))), id="two headers"
+        ),
+        pytest.param(png(ROWS, 4, 3, extra=chunk(b"QQQQ", b"")), id="a critical chunk that nobody knows"),
+        pytest.param(png(ROWS, 4, 3, extra=chunk(b"\0\1\2\3", b"")), id="a chunk without a name"),
+        pytest.param(png(ROWS, 4, 3, between=chunk(b"tEXt", b"a\0b")), id="image data interrupted"),
+        pytest.param(png(ROWS, 4, 3, stream=b"\x88\x1c" + zlib.compress(ROWS)[2:]), id="a window that does not exist"),
     ],
 )
 def test_leaves_everything_else_to_opencv(file: bytes) -> None:
@@ -111,6 +124,26 @@ def test_a_wrong_checksum_of_the_pixels_is_noticed() -> None:
     header = struct.pack(">IIBBBBB", 4, 3, 8, 0, 0, 0, 0)
     file = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", damaged) + chunk(b"IEND", b"")
     assert decode_png(file) is None
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"gAMA", b"eXIf"])
+def test_chunks_that_leave_the_values_alone_do_no_harm(kind: bytes) -> None:
+    np.testing.assert_array_equal(decode_png(png(ROWS, 4, 3, extra=chunk(kind, b"\0\0\0\1"))), GRAY[..., 0])
+
+
+@pytest.mark.slow
+def test_a_damaged_cache_of_compiled_code_costs_time_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "gray.png").write_bytes(png(ROWS, 4, 3))
+    read = f"open({str(tmp_path / 'gray.png')!r}, 'rb').read()"
+    code = f"from fastrad.imaging.png import decode_png; print(decode_png({read}).tolist())"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout == f"{GRAY[..., 0].tolist()}\n"
+        indices = list((tmp_path / "cache").rglob("png._unfilter_gray*.nbi"))
+        assert indices
+        for index in indices:
+            index.write_bytes(index.read_bytes()[:30])
 
 
 def test_missing_pixels_are_an_error_of_the_file() -> None:

@@ -12,6 +12,7 @@ from fastrad.errors import InputError
 from fastrad.storage import write_beton
 from fastrad.study.dataset import StudyDataset, open_dataset
 from fastrad.study.external import read_attributes
+from fastrad.study.patient_names import translator
 from fastrad.study.splits import read_splits
 
 KEY = bytes(range(32))
@@ -76,6 +77,34 @@ def test_attributes_by_own_ids_are_joined_by_the_key(dataset: StudyDataset, key:
     assert "MRN" not in str(caught.value)
 
 
+def test_blanks_around_an_id_do_not_matter_and_lines_are_counted_with_empty_ones(
+    dataset: StudyDataset, key: Path, tmp_path: Path
+) -> None:
+    path = splits_file(tmp_path)
+    path.write_text(path.read_text().replace("MRN003,", " MRN003 ,"))
+    assert read_splits(path, dataset, folds=2, key_path=key).test().sum() == 8
+    path.write_text(path.read_text().replace(" MRN003 ", "\n\nMRN999"))  # after the header and three lines
+    with pytest.raises(InputError, match=r"line 7: the dataset has no such patient"):
+        read_splits(path, dataset, folds=2, key_path=key)
+
+
+def test_an_id_that_looks_like_an_image_without_a_patient_is_its_own_patient(key: Path, tmp_path: Path) -> None:
+    names = [hashlib.blake2b(patient.encode(), key=KEY, digest_size=8).hexdigest() for patient in ("image-3", "b", "c")]
+    images = np.random.default_rng(0).integers(0, 256, (4, 8, 8), dtype=np.uint8)
+    write_beton(
+        tmp_path / "x.beton", images, [0, 1, 0, 1], [0, 1, 2, -1], classes=["benign", "malignant"], patient_names=names
+    )
+    dataset = open_dataset(tmp_path / "x.beton")
+    assert "image-3" in dataset.patients
+    assert translator(dataset, key)("image-3") == names[0]
+
+
+def test_other_peoples_attributes_are_counted(dataset: StudyDataset, key: Path, tmp_path: Path, capfd) -> None:
+    (tmp_path / "people.csv").write_text("patient,sex\nMRN001,f\nMRN777,m\nMRN778,m\n")
+    assert read_attributes(tmp_path / "people.csv", ["sex"], dataset, key)["sex"].tolist().count("f") == 1
+    assert "2 of its patients are not in the dataset" in capfd.readouterr().err
+
+
 def test_a_key_that_is_not_there_is_an_error(dataset: StudyDataset, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no such file"):
+    with pytest.raises(InputError, match="No such file"):
         read_splits(splits_file(tmp_path), dataset, folds=2, key_path=tmp_path / "lost.key")
