@@ -19,32 +19,30 @@ class BufferPool:
     Parameters
     ----------
     keep : int
-        How many free buffers are held for later use.
+        How many buffers are held for later use; what is lent beyond that belongs to its holder alone.
     """
 
     def __init__(self, keep: int) -> None:
-        self._keep = keep
-        self._free: list[np.ndarray] = []
+        self._known: deque[tuple[weakref.ref, np.ndarray]] = deque(maxlen=keep)
 
     def take(self, count: int) -> np.ndarray:
         """Return `count` bytes, uint8, not initialised.
 
-        The memory comes back when the returned array is collected. A tensor made from it by `torch.from_numpy`
+        The memory is used again when the returned array is collected. A tensor made from it by `torch.from_numpy`
         keeps it alive, and so does every view of that tensor.
         """
-        try:
-            buffer = self._free.pop()
-        except IndexError:
+        for _ in range(len(self._known)):
+            # Asked here: a callback at the array's end would be Python code in which a Ctrl-C is lost.
+            lent, buffer = self._known.popleft()
+            if lent() is not None:
+                self._known.append((lent, buffer))
+            elif buffer.size >= count:
+                break
+        else:
             buffer = np.empty(count, dtype=np.uint8)
-        if buffer.size < count:
-            buffer = np.empty(count, dtype=np.uint8)
-        lent = buffer[:count]
-        weakref.finalize(lent, self._take_back, buffer).atexit = False
-        return lent
-
-    def _take_back(self, buffer: np.ndarray) -> None:
-        if len(self._free) < self._keep:
-            self._free.append(buffer)
+        taken = buffer[:count]
+        self._known.append((weakref.ref(taken), buffer))
+        return taken
 
 
 class PinnedStaging:

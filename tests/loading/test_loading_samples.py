@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,15 @@ def test_memory_is_used_again_only_after_its_last_view_is_gone() -> None:
     del view
     held = [pool.take(1000) for _ in range(2)]
     assert place in [array.ctypes.data for array in held]
+
+
+def test_memory_of_many_batches_that_were_kept_is_given_back() -> None:
+    pool = BufferPool(keep=2)
+    kept = [pool.take(1000) for _ in range(20)]
+    buffers = [weakref.ref(array.base) for array in kept]
+    assert len({array.ctypes.data for array in kept}) == 20
+    del kept
+    assert sum(buffer() is not None for buffer in buffers) == 2
 
 
 def test_a_buffer_that_a_short_batch_was_cut_from_is_found_whole() -> None:
