@@ -75,7 +75,7 @@ def measure_training(
     real = _endless(loader)
     kept = [next(real) for _ in range(8)]
     constant = itertools.repeat(kept[0])
-    amp = choose_precision("amp", device)
+    amp = choose_precision("amp", device, size)
     with tempfile.TemporaryDirectory() as folder:
         variants: dict[str, Step] = {
             "constant batch": _gray_step(constant, normalisation, classes, device),

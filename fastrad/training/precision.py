@@ -14,6 +14,9 @@ import torch
 
 from fastrad.errors import InputError
 
+# Up to here a stride of 2 meets a feature map of one pixel. Where its kernel meets padding alone the gradient is zero;
+# torch 2.14's bfloat16 convolution on a CPU (oneDNN) leaves there what stood in memory instead.
+_DEGENERATE_SIDE = 16
 PRECISIONS = ("float32", "amp", "bfloat16", "float16")
 
 
@@ -43,8 +46,16 @@ class Precision:
         return torch.amp.GradScaler(device.type, enabled=self.name == "float16")
 
 
-def choose_precision(asked: str, device: torch.device) -> Precision:
+def choose_precision(asked: str, device: torch.device, smallest: int | None = None) -> Precision:
     """The precision to run in: bfloat16 before float16, and float32 where neither is native.
+
+    Parameters
+    ----------
+    asked : str
+        One of `PRECISIONS`.
+    device : torch.device
+    smallest : int, optional
+        The smallest side of a training image, pixels, where it is known.
 
     Raises
     ------
@@ -58,6 +69,10 @@ def choose_precision(asked: str, device: torch.device) -> Precision:
     if device.type == "cpu":
         if not cpu_has_native_bfloat16():
             return Precision("float32", "this CPU has no native bfloat16, autocast would be slower: float32 is used")
+        if smallest is not None and smallest <= _DEGENERATE_SIDE:
+            return Precision(
+                "float32", f"images of {smallest} px: float32 is used, bfloat16 on a CPU gives wrong gradients"
+            )
         return Precision("bfloat16" if asked == "amp" else asked)
     if device.type == "cuda" and asked != "float16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         return Precision("float16", "" if asked == "amp" else "this GPU has no native bfloat16: float16 is used")

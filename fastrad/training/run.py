@@ -77,7 +77,8 @@ def prepare(config: PretrainConfig, ranks: Ranks, signals: StopSignals) -> Run:
             f"batch size {recipe.batch_size} is that of all {ranks.world_size} ranks together and leaves them unequal "
             f"or with one image each; give a multiple of {ranks.world_size} from {2 * ranks.world_size} on"
         )
-    precision = choose_precision(config.precision, ranks.device)
+    smallest = min(recipe.training_size(epoch) for epoch in range(recipe.epochs))
+    precision = choose_precision(config.precision, ranks.device, smallest)
     train = _loader(config, recipe, ranks, config.train, training=True, sampling=recipe.sampling)
     val = _loader(config, recipe, ranks, config.val, training=False)
     statistics = None

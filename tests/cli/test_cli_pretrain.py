@@ -33,7 +33,7 @@ def data(tmp_path_factory) -> Path:
 
 def _command(data: Path, out: Path, *words: str) -> list[str]:
     program = [sys.executable, "-m", "fastrad", "pretrain", str(data / "train.beton"), "--val", str(data / "val.beton")]
-    return [*program, "--out", str(out), "--epochs", "2", "--batch-size", "16", "--engine", "torch", *words]
+    return [*program, "--out", str(out), "--epochs", "2", "--batch-size", "16", "--engine", "torch", "--amp", *words]
 
 
 def _run(data: Path, out: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +48,7 @@ def _metrics(out: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def undisturbed(data, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = _run(data, out, "--amp", "--json")
+    done = _run(data, out, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["weights"] == str(out / "weights.safetensors")

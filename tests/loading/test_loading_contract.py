@@ -324,7 +324,8 @@ def test_a_file_cut_short_while_open_raises_within_seconds(engine: str, dataset:
 def test_ctrl_c_ends_an_epoch_within_seconds(engine: str, raw_beton: Path) -> None:
     code = f"""
 from fastrad.loading import Loader
-loader = Loader({str(raw_beton)!r}, 4, engine={engine!r}, size=64)
+# long epochs: Python loses a Ctrl-C that comes while it forgets a thread, of which an epoch has some
+loader = Loader({str(raw_beton)!r}, 4, engine={engine!r}, size=64, indices=list(range(61)) * 200)
 next(iter(loader))
 print("ready", flush=True)
 while True:
@@ -336,7 +337,10 @@ while True:
         assert process.stdout.readline() == b"ready\n"
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=10)
+        try:
+            _, errors = process.communicate(timeout=10)
+        finally:
+            process.kill()  # else a failure would wait for it for ever
     assert process.returncode != 0
     assert b"KeyboardInterrupt" in errors
 
