@@ -1,12 +1,20 @@
-"""What worker processes of every stage have in common: how many, and that none outlives the command that started it."""
+"""What processes of every stage have in common: how many workers, that none of them outlives the command that started
+it, and that Ctrl-C reaches the parent, always, and nobody else.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
+from typing import Any
 
 
 def available_cores() -> int:
@@ -14,9 +22,78 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent is gone, however it went: a worker's initializer."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+class WorkerPool(ProcessPoolExecutor):
+    """An executor whose processes never see Ctrl-C, are never left half started by one, and end with their parent.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes, started as work is submitted.
+    method : str
+        "spawn" or "forkserver", as of `multiprocessing`.
+    initializer : callable, optional
+        What each process calls first.
+    """
+
+    def __init__(self, workers: int, method: str, initializer: Callable[[], None] | None = None) -> None:
+        context = multiprocessing.get_context(method)
+        super().__init__(workers, mp_context=context, initializer=_begin, initargs=(initializer,))
+
+    def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
+        """As of `Executor`; Ctrl-C waits until the process that the work may need is there."""
+        with uninterrupted():
+            return super().submit(fn, *args, **kwargs)
+
+
+def deliver_lost_interrupts() -> None:
+    """Raise KeyboardInterrupt again where Python drops it: inside a `__del__` or a weak reference's callback."""
+
+    def again(unraisable: Any) -> None:
+        if unraisable.exc_type is KeyboardInterrupt:
+            # raised at once, it would be dropped here too; sent to the main thread, it wakes it from waiting
+            threading.Timer(0.01, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT)).start()
+        else:
+            sys.__unraisablehook__(unraisable)
+
+    sys.unraisablehook = again
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, and keep it from every process that is begun inside.
+
+    A process that is only half started when KeyboardInterrupt comes is known to nobody: it would not be ended with the
+    others, and complain of what it no longer finds.
+    """
+    if threading.current_thread() is not threading.main_thread():  # another thread gets no KeyboardInterrupt
+        with _blocked():
+            yield
+        return
+    came: list[tuple] = []
+    before = signal.signal(signal.SIGINT, lambda *what: came.append(what)) or signal.SIG_DFL
+    try:
+        with _blocked():
+            yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came and callable(before):
+            before(*came[0])
+
+
+@contextmanager
+def _blocked() -> Iterator[None]:
+    """Block SIGINT for this thread; processes that it begins inherit that, from their first instruction on."""
+    resource_tracker.ensure_running()  # begun inside, as with the first process, it would lift the block at once
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin(initializer: Callable[[], None] | None) -> None:
+    """Leave Ctrl-C to the parent, and end when the parent is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a fork server that someone else started has not blocked it
     parent = multiprocessing.parent_process()
     assert parent is not None
 
@@ -25,3 +102,5 @@ def follow_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=end_with_parent, daemon=True).start()
+    if initializer is not None:
+        initializer()

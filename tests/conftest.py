@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
 import tarfile
 from pathlib import Path
 
 import pytest
 
 import fastrad.cli  # noqa: F401  (as in the commands: OpenMP's threads wait passively, which torch reads when imported)
+
+# A shell's background job begins with Ctrl-C ignored, and so would the programs that the tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SHARED_DATA = Path(os.environ.get("FASTRAD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

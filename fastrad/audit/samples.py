@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from fastrad.errors import MissingDependencyError
-from fastrad.processes import follow_parent
+from fastrad.processes import WorkerPool
 from fastrad.progress import track
 from fastrad.storage import BetonFile
 
@@ -90,8 +88,7 @@ def _in_processes(jobs: list[tuple[str, int, int, int]], workers: int) -> Iterat
     if workers <= 1 or len(jobs) == 1:
         yield from map(_describe_chunk, jobs)
         return
-    context = get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=follow_parent) as pool:
+    with WorkerPool(min(workers, len(jobs)), "spawn") as pool:
         yield from pool.map(_describe_chunk, jobs)
 
 

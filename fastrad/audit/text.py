@@ -10,9 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,7 @@ import pandas as pd
 from scipy.stats import fisher_exact
 
 from fastrad.errors import MissingDependencyError
-from fastrad.processes import follow_parent
+from fastrad.processes import WorkerPool
 from fastrad.progress import track
 from fastrad.storage import BetonFile
 
@@ -105,7 +103,7 @@ def read_words(datasets: Sequence[BetonFile], table: pd.DataFrame, chosen: np.nd
                 words.append(_read_image(job))
                 progress.advance()
         else:
-            with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=follow_parent) as pool:
+            with WorkerPool(workers, "spawn") as pool:
                 for found in pool.map(_read_image, jobs, chunksize=4):
                     words.append(found)
                     progress.advance()

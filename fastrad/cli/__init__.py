@@ -15,6 +15,7 @@ import click
 
 import fastrad
 from fastrad.errors import FastradError, OptionError
+from fastrad.processes import deliver_lost_interrupts
 
 # name -> one-line help; the command `name` is `fastrad.cli.<name>:command`.
 COMMANDS = {
@@ -69,6 +70,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments : list of str, optional
         The words after `fastrad`; `sys.argv[1:]` by default. `--debug` is understood at any place.
     """
+    deliver_lost_interrupts()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]

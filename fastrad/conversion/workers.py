@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any
@@ -17,7 +17,7 @@ from fastrad.conversion.cluster import ClusterWorkers
 from fastrad.conversion.journal import Journal
 from fastrad.conversion.shard import convert_shard
 from fastrad.errors import FastradError
-from fastrad.processes import follow_parent
+from fastrad.processes import WorkerPool, uninterrupted
 
 _POLL_SECONDS = 0.5
 _MAX_DEATHS = 20
@@ -30,7 +30,8 @@ Shard = tuple[Journal, int]
 def start_early() -> None:
     """Begin to start what worker processes are forked from, so that it is there when the work is planned."""
     multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOAD)
-    forkserver.ensure_running()
+    with uninterrupted():
+        forkserver.ensure_running()
 
 
 class LocalWorkers:
@@ -46,15 +47,14 @@ class LocalWorkers:
 
     def __init__(self, count: int) -> None:
         self.count = count
-        self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(_PRELOAD)
+        start_early()
         self._others = set(multiprocessing.active_children())
-        self._pool: ProcessPoolExecutor | None = None
+        self._pool: WorkerPool | None = None
 
     def submit(self, work: Callable, *arguments: Any) -> Future:
         """Like `Executor.submit`."""
         if self._pool is None:
-            self._pool = ProcessPoolExecutor(self.count, mp_context=self._context, initializer=follow_parent)
+            self._pool = WorkerPool(self.count, "forkserver")
         return self._pool.submit(work, *arguments)
 
     def lost(self, error: BaseException | None) -> bool:

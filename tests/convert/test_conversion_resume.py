@@ -194,7 +194,8 @@ def test_a_full_disk_is_one_clear_line_and_keeps_what_is_done(archive, tmp_path,
         subprocess.run(["umount", disk], check=True)
 
 
-def test_ctrl_c_stops_within_two_seconds_and_says_how_to_go_on(archive, tmp_path):
+@pytest.mark.parametrize("moment", ["workers are started", "workers work"])
+def test_ctrl_c_stops_within_two_seconds_and_says_how_to_go_on(archive, tmp_path, moment):
     manifest = archive(300)
     (manifest.root / "labels.csv").write_text(
         "path,label,patient\n" + "".join(f"{path},a,{path[:5]}\n" for path in manifest.table["path"])
@@ -206,8 +207,12 @@ def test_ctrl_c_stops_within_two_seconds_and_says_how_to_go_on(archive, tmp_path
         text=True,
         start_new_session=True,
     )
-    mark = tmp_path / "out" / ".all.work" / "shards" / "000000.at"
-    wait_until(lambda: mark.is_file() and mark.stat().st_size > 0)
+    work = tmp_path / "out" / ".all.work"
+    mark = work / "shards" / "000000.at"
+    if moment == "workers work":
+        wait_until(lambda: mark.is_file() and mark.stat().st_size > 0)
+    else:
+        wait_until(work.is_dir)
     children = descendants(process.pid)
     asked = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too

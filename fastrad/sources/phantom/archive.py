@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import csv
 import json
-import multiprocessing
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ import cv2
 import numpy as np
 
 from fastrad.errors import FastradError, InputError
-from fastrad.processes import available_cores, follow_parent
+from fastrad.processes import WorkerPool, available_cores
 from fastrad.progress import track
 from fastrad.sources.phantom import leaves, radiology, thyroid
 
@@ -143,8 +142,7 @@ def _draw_all(kind: str, root: Path, pictures: list[Picture], seed: int, size: i
                 progress.advance(_draw_chunk(kind, root, chunk, seed, size))
             return
         # A fresh interpreter a worker: a fork of a process with threads (torch, OpenCV) may hang.
-        pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_settle)
-        with pool:
+        with WorkerPool(workers, "spawn", _use_one_core) as pool:
             waiting: list[Future[int]] = [pool.submit(_draw_chunk, kind, root, chunk, seed, size) for chunk in chunks]
             try:
                 for future in as_completed(waiting):
@@ -158,10 +156,8 @@ def _draw_all(kind: str, root: Path, pictures: list[Picture], seed: int, size: i
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _settle() -> None:
-    """Make a worker use one core, and end with its parent."""
+def _use_one_core() -> None:
     cv2.setNumThreads(1)
-    follow_parent()
 
 
 def _draw_chunk(kind: str, root: Path, pictures: list[Picture], seed: int, size: int) -> int:
