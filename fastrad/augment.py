@@ -97,6 +97,11 @@ class Augmentation:
         return cls(scale=None, flip_horizontal=False)
 
     @property
+    def has_geometry(self) -> bool:
+        """True where pixels change their places."""
+        return any((self.scale is not None, self.flip_horizontal, self.flip_vertical, self.has_rotation))
+
+    @property
     def has_rotation(self) -> bool:
         """True where a crop box and flips can't say the geometry."""
         return self.max_rotation > 0

@@ -295,11 +295,12 @@ class Loader:
 
     def _run(self, epoch: int, first: int, size: int) -> Iterator[Batch]:
         waiting: deque[Step] = deque()
+        whole = not self.augment.has_geometry and self._samples.frame == (size, size)
 
         def steps() -> Iterator[Step]:
             for step in self._plan.steps(epoch, first):
                 waiting.append(step)
-                yield Step(step.positions, None) if self._copies else step
+                yield Step(step.positions, None) if self._copies or whole else step
 
         delivered = self._engine.run(steps(), size)
         try:
