@@ -335,6 +335,7 @@ def _difference(labels: dict[str, str], difference: Difference) -> dict:
         "difference": difference.difference,
         "low": _number(difference.interval.low),
         "high": _number(difference.interval.high),
+        **_spread("bootstrap", difference.bootstrap_interval),
         "standard_error": difference.standard_error,
         "p_value": _number(difference.p_value),
         "holm_p_value": _number(difference.holm_p_value),

@@ -53,6 +53,13 @@ def test_a_patients_score_is_the_mean_over_images_then_folds_then_seeds(predicti
         assert score == pytest.approx(np.mean(by_seed))
 
 
+def test_in_a_large_sample_bootstrap_and_delong_intervals_of_a_difference_agree():
+    large = make_predictions({"none": 0.2, "imagenet": 0.4, "radimagenet": 0.8}, patients=900, test=600, seeds=(0,))
+    for each in evaluate(large).differences:
+        width = each.interval.high - each.interval.low
+        assert each.bootstrap_interval == pytest.approx(each.interval, abs=0.06 * width)
+
+
 def test_uneven_images_do_not_weigh_a_fold_more(predictions):
     """Dropping one image of one run changes only that run's mean."""
     first = predictions[(predictions.arm == "none") & (predictions.set == "test") & (predictions.patient == "p000")]
