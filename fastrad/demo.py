@@ -101,9 +101,9 @@ def _stage(name: str) -> Iterator[None]:
 
 
 def _pretrain(out: Path, kind: str, plan: DemoPlan) -> None:
-    from fastrad.model import load_weights
     from fastrad.training import PretrainConfig, Recipe
     from fastrad.training.loop import pretrain
+    from fastrad.weights import load_weights
 
     dataset, run = out / "datasets" / kind, out / "runs" / kind
     weights = pretrain(

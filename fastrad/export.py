@@ -14,17 +14,9 @@ from torch import Tensor, nn
 
 from fastrad.errors import InputError, MissingDependencyError
 from fastrad.files import write_atomically
-from fastrad.model import (
-    HEAD,
-    STEM,
-    Normalisation,
-    Weights,
-    initialise,
-    load_weights,
-    resnet18,
-    save_weights,
-)
+from fastrad.model import HEAD, STEM, Normalisation, resnet18
 from fastrad.training.model_card import model_card
+from fastrad.weights import Weights, initialise, load_weights, save_weights
 
 TARGETS = ("torchvision", "timm", "onnx")
 TOLERANCE = 1e-3  # of the largest logit

@@ -5,7 +5,8 @@ import torch
 
 from fastrad.errors import FastradError
 from fastrad.export import export
-from fastrad.model import Normalisation, initialise, load_weights, resnet18, save_weights
+from fastrad.model import Normalisation, resnet18
+from fastrad.weights import initialise, load_weights, save_weights
 
 CLASSES = ["abdomen", "head", "thyroid"]
 NORMALISATION = Normalisation.gray(0.2, 0.3)

@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass, replace
 
 from fastrad.errors import OptionError
-from fastrad.model import HEAD, IMAGENET, Weights, architecture_label, load_weights
+from fastrad.model import HEAD, IMAGENET, architecture_label
+from fastrad.weights import Weights, load_weights
 
 LABELS = {"none": "No transfer", "imagenet": "ImageNet", "radimagenet": "RadImageNet"}
 # Vahdati, Khosravi, Rouzrokh, Erickson: the conference abstract that the study repeats; test AUROC of its 145 patients.

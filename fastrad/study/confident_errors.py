@@ -23,10 +23,11 @@ from torch.nn import functional
 
 from fastrad.files import write_atomically
 from fastrad.loading import Loader
-from fastrad.model import Normalisation, load_weights, resnet
+from fastrad.model import Normalisation, resnet
 from fastrad.study.dataset import StudyDataset
 from fastrad.study.evaluation import StudyResult
 from fastrad.study.figures import overlay
+from fastrad.weights import load_weights
 
 PER_ARM = 4
 _STAGES = (("layer4", 32), ("layer3", 16), ("layer2", 8), ("layer1", 4))  # each with its stride in input pixels

@@ -20,8 +20,9 @@ from torch.nn import functional
 from fastrad.augment import Augmentation
 from fastrad.errors import InputError, OptionError
 from fastrad.loading import Loader
-from fastrad.model import Normalisation, Weights, initialise, resnet
+from fastrad.model import Normalisation, resnet
 from fastrad.study.statistics import auroc
+from fastrad.weights import Weights, initialise
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from fastrad.errors import InputError
-from fastrad.model import Weights
 from fastrad.study.fine_tuning import Epoch, Recipe, Run, Task, outputs, score_images, start, validate, whole_frames
+from fastrad.weights import Weights
 
 # Inverse strengths of the ridge penalty on standardised features. One is chosen on the fold's validation patients, as
 # a tuned network's epoch is.

@@ -21,10 +21,11 @@ from torch import nn
 from fastrad.devices import choose_device
 from fastrad.errors import InputError
 from fastrad.imaging import ImageError, fit, read_gray
-from fastrad.model import HEAD, Normalisation, load_weights, resnet
+from fastrad.model import HEAD, Normalisation, resnet
 from fastrad.progress import say
 from fastrad.storage import BetonFile, write_beton
 from fastrad.study.fine_tuning import score_images, whole_frames
+from fastrad.weights import load_weights
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm"))
 BATCH_SIZE = 128

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fastrad.errors import FormatError, InputError
 from fastrad.files import write_atomically
-from fastrad.model import Normalisation, save_weights
+from fastrad.model import Normalisation
 from fastrad.storage import BetonFile
 from fastrad.study.arms import Arm
 from fastrad.study.dataset import StudyDataset
@@ -30,6 +30,7 @@ from fastrad.study.fine_tuning import Recipe, Run, Task, fine_tune
 from fastrad.study.frozen_features import fit_head
 from fastrad.study.predictions import read_predictions
 from fastrad.study.splits import Splits, training_subset
+from fastrad.weights import save_weights
 
 
 @dataclass(frozen=True)

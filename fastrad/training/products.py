@@ -15,7 +15,6 @@ import torch
 
 import fastrad
 from fastrad.files import write_atomically
-from fastrad.model import load_weights, save_weights
 from fastrad.training.checkpoint import newest_checkpoint, write_checkpoint
 from fastrad.training.curves import draw_curves
 from fastrad.training.model_card import model_card
@@ -23,6 +22,7 @@ from fastrad.training.picture import draw_classes
 from fastrad.training.run import Run
 from fastrad.training.state import State
 from fastrad.training.tensorboard import write_events
+from fastrad.weights import load_weights, save_weights
 
 
 def record(run: Run) -> dict[str, Any]:

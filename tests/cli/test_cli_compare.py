@@ -17,9 +17,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from fastrad.cli import main
-from fastrad.model import resnet, resnet18, save_weights
+from fastrad.model import resnet, resnet18
 from fastrad.sources import read_source
 from fastrad.storage import Card, write_beton
+from fastrad.weights import save_weights
 
 
 def run(*words) -> int:

@@ -23,7 +23,7 @@ import pytest
 import fastrad
 from fastrad.errors import FastradError
 
-SINGLE_FILES = ("fastrad.augment", "fastrad.errors", "fastrad.manifest", "fastrad.model")
+SINGLE_FILES = ("fastrad.augment", "fastrad.errors", "fastrad.manifest", "fastrad.model", "fastrad.weights")
 
 
 def modules() -> list[str]:
@@ -89,7 +89,7 @@ def test_every_module_says_what_it_is_for(name):
 
 
 def test_the_surface_is_what_is_looked_at():
-    assert {"fastrad.Loader", "fastrad.storage.BetonFile", "fastrad.model.load_weights"} <= set(OBJECTS)
+    assert {"fastrad.Loader", "fastrad.storage.BetonFile", "fastrad.weights.load_weights"} <= set(OBJECTS)
     assert len(METHODS) > 20
 
 

@@ -16,8 +16,9 @@ from mutations import damaged
 from safetensors.torch import save
 
 from fastrad.errors import FastradError
-from fastrad.model import load_weights, resnet18, save_weights
+from fastrad.model import resnet18
 from fastrad.training.checkpoint import MAGIC, read_checkpoint, write_checkpoint
+from fastrad.weights import load_weights, save_weights
 
 
 def _load(path: str) -> str:

@@ -14,10 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_fine_tuning import CPU, make_task
 
-from fastrad.model import load_weights, save_weights
 from fastrad.storage import BetonFile
 from fastrad.study.fine_tuning import Recipe
 from fastrad.study.frozen_features import STRENGTHS, fit_head
+from fastrad.weights import load_weights, save_weights
 
 RECIPE = Recipe(size=32, flip_average=False)
 

@@ -13,8 +13,9 @@ from conftest import CLASSES, tiny_images
 from torch.nn import functional
 
 from fastrad.loading import Loader
-from fastrad.model import load_weights, resnet18
+from fastrad.model import resnet18
 from fastrad.storage import write_beton
+from fastrad.weights import load_weights
 
 BATCH, EPOCHS, LR = 12, 2, 0.0005  # a rate at which rounding errors hardly grow from step to step
 

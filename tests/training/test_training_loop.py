@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from fastrad.errors import InputError
 from fastrad.loading import Loader
-from fastrad.model import initialise, load_weights, resnet18
+from fastrad.model import resnet18
 from fastrad.storage import Card, write_beton
 from fastrad.training.config import PretrainConfig, Recipe
 from fastrad.training.loop import NonFiniteLossError, pretrain
+from fastrad.weights import initialise, load_weights
 
 TIMING = ("seconds", "images_per_second", "loader_wait")
 
