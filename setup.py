@@ -13,6 +13,7 @@ extras = {
     "dali": ["nvidia-dali-cuda120>=1.50"],
     "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "pillow>=10.4", "rapidocr>=3.4"],
     "cluster": ["distributed>=2024.12"],
+    "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3", "timm>=1.0"],
     "tensorboard": ["tensorboard>=2.18"],
     "dev": [
         "MLstatkit>=0.1.91",

@@ -103,7 +103,7 @@ def _outputs(target: str, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
 
         other: nn.Module = make(weights=None, num_classes=classes)
     else:
-        other = _require("timm", "export for timm", "pip install timm").create_model("resnet18", num_classes=classes)
+        other = _require("timm", "export for timm").create_model("resnet18", num_classes=classes)
     other.load_state_dict(state)
     with torch.no_grad():
         return other.eval()(inputs.expand(-1, 3, -1, -1))
@@ -111,7 +111,7 @@ def _outputs(target: str, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
 
 def _onnx(model: nn.Module, normalisation: Normalisation, images: Tensor) -> tuple[bytes, Tensor]:
     for package in ("onnx", "onnxscript", "onnxruntime"):
-        _require(package, "export to ONNX", "pip install onnx onnxscript onnxruntime")
+        _require(package, "export to ONNX")
     import onnxruntime
 
     network = _FromPixels(model.to(memory_format=torch.contiguous_format), normalisation).eval()
@@ -141,13 +141,13 @@ class _FromPixels(nn.Module):
         return self.model((images.float() / 255 - self.mean) / self.std)
 
 
-def _require(package: str, purpose: str, install: str) -> Any:
+def _require(package: str, purpose: str) -> Any:
     from importlib import import_module
 
     try:
         return import_module(package)
     except ImportError:
-        raise MissingDependencyError(package, purpose, install) from None
+        raise MissingDependencyError(package, purpose, "pip install 'fastrad[export]'") from None
 
 
 def _difference(found: Tensor, expected: Tensor, out: Path) -> float:

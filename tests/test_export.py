@@ -68,7 +68,7 @@ def test_torchvision_and_timm_files_give_the_same_outputs_on_repeated_gray(train
 
 
 def test_timm_loads_what_is_exported_for_it(trained, tmp_path):
-    timm = pytest.importorskip("timm")
+    timm = pytest.importorskip("timm", reason="timm is not installed (pip install 'fastrad[export]')")
     export(trained, "timm", tmp_path / "a.safetensors")
     model = timm.create_model("resnet18", num_classes=3, checkpoint_path=str(tmp_path / "a.safetensors")).eval()
     pixels = torch.randint(0, 256, (2, 1, 40, 40), dtype=torch.uint8)
