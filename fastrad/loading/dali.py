@@ -92,7 +92,9 @@ class DaliEngine:
                     self._feed = self._batches_to_feed(steps, fed, errors)
                     pipeline = self._ready(None if copies else size)
                 try:
-                    (output,) = pipeline.run()
+                    output, *shapes = pipeline.run()
+                    if any((np.asarray(each.as_tensor())[:, :2] != self._samples.frame).any() for each in shapes):
+                        raise RuntimeError("an image is not of the file's size")
                 except StopIteration:
                     break
                 except RuntimeError as error:
@@ -134,8 +136,10 @@ class DaliEngine:
             stored, *geometry = fn.external_source(
                 lambda: next(self._feed)[: len(layouts)], num_outputs=len(layouts), layout=layouts
             )
+            decoded = []
             if encoding != "raw":
                 images = fn.decoders.image(stored, device="mixed" if on_gpu else "cpu", output_type=types.GRAY)
+                decoded = [images.shape()]  # a file that lies about its size would be cropped somewhere else
             else:
                 images = stored.gpu() if on_gpu else stored
             if size is not None:
@@ -157,7 +161,7 @@ class DaliEngine:
                     dtype=types.FLOAT16 if half else types.FLOAT,
                     output_layout="HWC",
                 )
-            pipeline.set_outputs(images)
+            pipeline.set_outputs(images, *decoded)
         pipeline.build()
         _pipelines.add(pipeline)
         return pipeline

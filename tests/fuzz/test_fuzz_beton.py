@@ -11,6 +11,7 @@ import json
 import re
 import zlib
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from fastrad.inspection import describe
 from fastrad.storage import BetonFile, Card, layout
 from fastrad.verification import verify
 
-ENGINES = ("torch", "ffcv", "resident")
+ENGINES = ("torch", "ffcv", "resident", *(["dali"] if find_spec("nvidia.dali") else []))
 
 
 def _load(case: tuple[str, str, bool]) -> dict[int, bytes] | str:
@@ -187,7 +188,7 @@ def _check_nothing_crashes(whole: Path, folder: Path, copies: list[tuple[str, by
     loads = [
         (f"{name}, engine {engine}", (path, engine, skip))
         for number, (name, path) in enumerate(cases)
-        for engine, skip in [(ENGINES[number % 3], bool(number % 2))]
+        for engine, skip in [(ENGINES[number % len(ENGINES)], bool(number % 2))]
     ]
     for (name, _), found in zip(loads, run_isolated(_load, loads), strict=True):
         assert not isinstance(found, Unforeseen), f"{name}: {found}"
