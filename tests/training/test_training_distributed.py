@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import CLASSES, tiny_images
+from tiny_images import CLASSES, tiny_images
 from torch.nn import functional
 
 from fastrad.loading import Loader
