@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from fastrad.devices import send
 from fastrad.errors import InputError
 
 if TYPE_CHECKING:
@@ -174,10 +175,8 @@ def _channels_last(pixels: torch.Tensor) -> torch.Tensor:
 
 def _columns(device: torch.device, *columns: np.ndarray) -> list[torch.Tensor]:
     """Parameters as float32 tensors of shape (N, 1, 1), sent to the device in one piece."""
-    packed = torch.from_numpy(np.stack([np.asarray(column, dtype=np.float32) for column in columns]))
-    if device.type == "cuda":
-        packed = packed.pin_memory().to(device, non_blocking=True)
-    return list(packed[:, :, None, None])
+    packed = np.stack([np.asarray(column, dtype=np.float32) for column in columns])
+    return list(send(packed, device)[:, :, None, None])
 
 
 def _keeps_the_frame(parameters: Parameters, frame: tuple[int, int], size: int) -> bool:
@@ -255,7 +254,7 @@ def _change_intensity(pixels: torch.Tensor, parameters: Parameters) -> torch.Ten
 
 def _gaussian_fields(seeds: np.ndarray, size: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Two fields of standard normal noise for each seed, float32 (N, size, size): Box and Muller over hashed pixels."""
-    signed = torch.from_numpy(seeds.astype(np.uint32).view(np.int32)).to(device)[:, None, None]
+    signed = send(seeds.astype(np.uint32).view(np.int32), device)[:, None, None]
     place = torch.arange(size * size, dtype=torch.int32, device=device).view(1, size, size)
     key = _hash(signed)
     uniform = (_hash(_hash(place * 2 + half) ^ key).float() * 2.0**-32 + 0.5 for half in (0, 1))

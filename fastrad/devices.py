@@ -1,7 +1,8 @@
-"""Which device a command computes on: asked for, or a GPU where there is one."""
+"""Which device a command computes on, asked for or a GPU where there is one; and how small arrays get there."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from fastrad.errors import InputError
@@ -37,3 +38,9 @@ def choose_device(asked: str | None = None, local_rank: int = 0) -> torch.device
         if device.index >= torch.cuda.device_count():
             raise InputError(f"device {device}: there are {torch.cuda.device_count()} GPUs, numbered from 0")
     return device
+
+
+def send(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    """An array as a tensor on the device; the host does not wait for a GPU, as it would with pageable memory."""
+    tensor = torch.from_numpy(values)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor

@@ -41,8 +41,8 @@ class Normalisation:
 
     @staticmethod
     def gray(mean: float, std: float) -> Normalisation:
-        """The normalisation of one-channel images, whose pixel / 255 has this mean and std."""
-        return Normalisation((float(mean),), (float(std),))
+        """The normalisation of one-channel images, whose pixel / 255 has this mean and std; a std of 0 counts as 1."""
+        return Normalisation((float(mean),), (float(std) or 1.0,))
 
     def apply(self, images: Tensor) -> Tensor:
         """Normalise a batch on its own device.

@@ -269,6 +269,11 @@ def fold_stem(state: Mapping[str, Tensor], trained: Normalisation | None, fed: N
     -------
     dict of str to tensor
         The same with a one-channel stem.
+
+    Raises
+    ------
+    InputError
+        If `trained` is of another number of channels than the stem.
     """
     folded = dict(state)
     stem = folded[STEM].double()
@@ -276,6 +281,11 @@ def fold_stem(state: Mapping[str, Tensor], trained: Normalisation | None, fed: N
         folded[STEM] = stem.sum(1, keepdim=True).float()
         return folded
     channels = stem.shape[1]
+    if len(trained.mean) not in (1, channels) or len(trained.std) not in (1, channels):
+        raise InputError(
+            f"the weights' normalisation has {len(trained.mean)} means and {len(trained.std)} SDs for {channels} input "
+            "channels: their metadata is not of these weights"
+        )
     means = torch.tensor(trained.mean, dtype=torch.float64).expand(channels).view(1, -1, 1, 1)
     stds = torch.tensor(trained.std, dtype=torch.float64).expand(channels).view(1, -1, 1, 1)
     folded[STEM] = (stem * (fed.std[0] / stds)).sum(1, keepdim=True).float()

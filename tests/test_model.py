@@ -20,3 +20,8 @@ def test_normalisation_is_the_formula_on_uint8():
     found = Normalisation.gray(0.25, 0.5).apply(gray_images)
     torch.testing.assert_close(found, (gray_images / 255.0 - 0.25) / 0.5)
     assert found.dtype == torch.float32
+
+
+def test_constant_images_are_normalised_by_a_deviation_of_one():
+    images = torch.full((1, 1, 2, 2), 51, dtype=torch.uint8)
+    assert torch.equal(Normalisation.gray(0.2, 0.0).apply(images), torch.zeros(1, 1, 2, 2))

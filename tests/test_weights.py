@@ -207,3 +207,11 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
     with pytest.raises(TypeError):
         save_weights(tmp_path / "w.safetensors", resnet18(2).state_dict(), {"bad": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_metadata_that_names_other_channels_than_the_stem_is_one_line(tmp_path):
+    model = resnet18(3)
+    normalisation = {"mean": [0.1, 0.2, 0.3], "std": [0.1, 0.2, 0.3]}
+    save_weights(tmp_path / "a.safetensors", model.state_dict(), {"normalisation": normalisation})
+    with pytest.raises(InputError, match="3 means and 3 SDs for 1 input channels"):
+        initialise(resnet18(3), load_weights(tmp_path / "a.safetensors"), normalisation=Normalisation.gray(0.2, 0.3))

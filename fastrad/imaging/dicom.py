@@ -262,7 +262,9 @@ def _first(value: object) -> float:
 
 
 def _full_range(header: Dataset) -> Window:
-    """The rescaled values of the least and the greatest number that the stored bits can hold."""
+    """The least and the greatest value after the modality LUT or rescaling, of what the stored bits can hold."""
+    if header.get("ModalityLUTSequence"):
+        return 0, (1 << int(header.ModalityLUTSequence[0].LUTDescriptor[2])) - 1
     bits = int(header.BitsStored)
     low, high = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if header.PixelRepresentation else (0, (1 << bits) - 1)
     slope, intercept = float(header.get("RescaleSlope") or 1), float(header.get("RescaleIntercept") or 0)

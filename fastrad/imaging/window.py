@@ -13,7 +13,7 @@ Window = tuple[float, float]
 
 
 def apply_window(values: np.ndarray, window: Window, name: str) -> np.ndarray:
-    """Map `low` to 0 and `high` to 255, linearly, clipped, rounded to nearest (halves up).
+    """Map `low` to 0 and `high` to 255, linearly, clipped, rounded to nearest (halves up); what is no number to 0.
 
     Raises
     ------
@@ -24,4 +24,6 @@ def apply_window(values: np.ndarray, window: Window, name: str) -> np.ndarray:
     if not high > low:
         raise ImageError(name, f"the window ({low:g}, {high:g}) is empty: its second value must exceed the first")
     scaled = (values.astype(np.float64) - low) * (255.0 / (high - low)) + 0.5
+    if values.dtype.kind == "f":
+        scaled = np.where(np.isnan(scaled), 0.0, scaled)
     return np.clip(scaled, 0.0, 255.0).astype(np.uint8)

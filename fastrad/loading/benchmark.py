@@ -88,7 +88,7 @@ def measure(
     next(stream)
     warm = time.perf_counter()
     first = warm - begun
-    while time.perf_counter() - warm < warm_up and next(stream) is not None:
+    while time.perf_counter() - warm < warm_up and next(stream, None) is not None:
         pass
     rates: list[float] = []
     gaps: list[float] = []
@@ -106,7 +106,8 @@ def measure(
                 now = time.perf_counter()
                 gaps.append(now - last)
                 last, count = now, count + images
-        rates.append(count / (last - opened))
+        if count:
+            rates.append(count / (last - opened))
         cpu += _cpu_seconds() - spent
         total += count
         memory = max(memory, _memory_mb())

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from fastrad.augment import Augmentation, augment_batch
-from fastrad.devices import choose_device
+from fastrad.devices import choose_device, send
 from fastrad.errors import InputError
 from fastrad.loading import ffcv
 from fastrad.loading.engine import Delivery, Engine, Step
@@ -210,6 +210,7 @@ class Loader:
             "epoch": self._epoch,
             "step": self._step,
             "begun": self._begun,
+            "skipped": self.skipped,
             **self._identity(),
         }
 
@@ -228,7 +229,7 @@ class Loader:
                 f"loader state of another {name.replace('_', ' ')} ({theirs}) than this loader's ({ours}); "
                 "make the loader as it was made then, or start the epoch again",
             )
-        self.epoch = state["epoch"]
+        self.epoch, self.skipped = state["epoch"], state.get("skipped", 0)
         if state["begun"] and state["step"] == len(self):
             self.epoch = state["epoch"] + 1
         else:
@@ -312,10 +313,8 @@ class Loader:
                     positions, parameters = positions[kept], parameters[kept]
                 if self._finishes:
                     images = self._finish(images, parameters, size)
-                labels, rows = (
-                    torch.from_numpy(column).to(self.device)
-                    for column in (self._samples.labels(positions), self._samples.rows[positions])
-                )
+                columns = np.stack([self._samples.labels(positions), self._samples.rows[positions]])
+                labels, rows = send(columns, self.device)
                 if self._epoch == epoch:
                     self._step += 1
                 yield Batch(images, labels, rows)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import numpy as np
 import torch
 
+from fastrad.devices import send
 from fastrad.errors import DamagedSampleError, InputError
 from fastrad.loading import ffcv, resample
 from fastrad.loading.engine import Delivery, Images, Step, as_images, available_memory
@@ -62,23 +63,24 @@ class ResidentEngine:
                 f"{samples.path}: engine 'resident' needs {needed:,} bytes on {delivery.device}, {free:,} are free; "
                 "use engine='ffcv', or fewer indices"
             )
-        self._memory: torch.Tensor | None = None
+        # taken at once: the next loader sees what is left, and not the same free bytes again
+        self._memory = torch.empty(needed, dtype=torch.uint8, device=delivery.device)
+        self._filled = False
         self._damaged: dict[int, DamagedSampleError] = {}
+        self._threads = None if delivery.device.type == "cuda" else ThreadedEngine(self, self._frame, delivery)
 
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
         """Deliver one `Images` a step; the first call fills the memory."""
-        if self._memory is None:
-            self._memory = self._filled()
-        if self._delivery.device.type == "cuda":
-            return self._gather(steps)
-        return ThreadedEngine(self, self._frame, self._delivery).run(steps, size)
+        if not self._filled:
+            self._fill_memory()
+            self._filled = True
+        return self._gather(steps) if self._threads is None else self._threads.run(steps, size)
 
     def announce(self, positions: np.ndarray) -> None:
         """Nothing to read ahead: the samples are in memory."""
 
     def fill(self, step: Step, pixels: np.ndarray, size: int) -> dict[int, DamagedSampleError]:
         """Write a step's images into `pixels`, on the CPU."""
-        assert self._memory is not None
         area = self._frame[0] * self._frame[1]
         sources = self._memory.data_ptr() + np.searchsorted(self._held, step.positions) * area
         if step.parameters is None:
@@ -95,20 +97,17 @@ class ResidentEngine:
         return {i: self._damaged[int(p)] for i, p in enumerate(positions) if int(p) in self._damaged}
 
     def _gather(self, steps: Iterator[Step]) -> Iterator[Images]:
-        assert self._memory is not None
         frames = self._memory[: len(self._held) * self._frame[0] * self._frame[1]].view(-1, *self._frame)
         for step in steps:
             damaged = self._damage_among(step.positions)
             kept = np.ones(len(step.positions), dtype=bool)
             kept[list(damaged)] = False
-            places = torch.from_numpy(np.searchsorted(self._held, step.positions[kept])).pin_memory()
-            chosen = frames.index_select(0, places.to(frames.device, non_blocking=True))
+            chosen = frames.index_select(0, send(np.searchsorted(self._held, step.positions[kept]), frames.device))
             yield Images(as_images(chosen), kept)
 
-    def _filled(self) -> torch.Tensor:
+    def _fill_memory(self) -> None:
         """Read, compare and decode every held sample."""
-        area = self._frame[0] * self._frame[1]
-        memory = torch.empty(len(self._held) * area + resample.PADDING, dtype=torch.uint8, device=self._delivery.device)
+        area, memory = self._frame[0] * self._frame[1], self._memory
         chunk = max(1, _CHUNK_BYTES // area)
         source = ffcv.filler(self._samples)
 
@@ -135,4 +134,3 @@ class ResidentEngine:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
-        return memory

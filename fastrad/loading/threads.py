@@ -18,6 +18,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from fastrad.devices import send
 from fastrad.errors import DamagedSampleError
 from fastrad.loading import resample
 from fastrad.loading.buffers import BufferPool, PinnedStaging
@@ -145,7 +146,7 @@ class ThreadedEngine:
         images = as_images(buffer.view(self._delivery.dtype).view(-1, *job.shape))
         if job.kept.all():
             return Images(images, None)
-        chosen = torch.from_numpy(np.flatnonzero(job.kept)).to(images.device)
+        chosen = send(np.flatnonzero(job.kept), images.device)
         return Images(as_images(images.permute(0, 2, 3, 1).squeeze(-1)[chosen]), job.kept)
 
     def _work(self, tasks: SimpleQueue, stop: threading.Event) -> None:

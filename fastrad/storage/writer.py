@@ -49,7 +49,7 @@ def write_beton(
     *,
     encode: str = "raw",
     quality: int = 90,
-    page_size: int = layout.MIN_PAGE_SIZE,
+    page_size: int | None = None,
     patient_names: Sequence[str] | None = None,
     **card_fields: Any,
 ) -> Card:
@@ -69,8 +69,8 @@ def write_beton(
         Manifest rows; 0 to N - 1 by default.
     encode : str
         "raw" or "jpeg" (with `quality`).
-    page_size : int
-        In bytes, a power of two that an image fits into.
+    page_size : int, optional
+        In bytes, a power of two that an image fits into; by default the smallest from 2 MiB on.
     patient_names : sequence of str, optional
         The card's `patients`; p0, p1, ... by default.
     **card_fields
@@ -91,6 +91,8 @@ def write_beton(
     if images.ndim != 3 or images.dtype != np.uint8:
         raise InputError(f"{path}: images are {images.dtype} of shape {images.shape}; uint8 (N, H, W) is needed")
     count, height, width = images.shape
+    if page_size is None:
+        page_size = max(layout.MIN_PAGE_SIZE, 1 << max(height * width - 1, 0).bit_length())
     label_column = np.asarray(labels, dtype=np.int64)
     patient_column = np.full(count, -1) if patients is None else np.asarray(patients, dtype=np.int64)
     row_column = np.arange(count) if rows is None else np.asarray(rows, dtype=np.int64)
@@ -121,7 +123,7 @@ def write_beton(
     if patient_names is None:
         patient_names = [f"p{number}" for number in range(int(patient_column.max(initial=-1)) + 1)]
     names = list(patient_names)
-    scaled = images / 255.0
+    mean, std = _mean_and_std(images)
     fields: dict[str, Any] = {
         "name": path.stem,
         "format": "beton",
@@ -142,8 +144,8 @@ def write_beton(
             "window": None,
             "page_size": page_size,
         },
-        "mean": float(scaled.mean()) if count else 0.0,
-        "std": float(scaled.std()) if count else 1.0,
+        "mean": mean,
+        "std": std,
         "bytes": len(content),
         "hashes": {
             "algorithm": "sha256",
@@ -158,3 +160,13 @@ def write_beton(
     write_atomically(Card.path_for(path), card.to_bytes())
     write_atomically(path, content)
     return card
+
+
+def _mean_and_std(images: np.ndarray) -> tuple[float, float]:
+    """Of pixel / 255, exact, from the counts of the gray levels; 0 and 1 where there is no image."""
+    counts = sum((np.bincount(image.ravel(), minlength=256) for image in images), np.zeros(256, dtype=np.int64))
+    if not counts.sum():
+        return 0.0, 1.0
+    levels = np.arange(256)
+    mean = np.average(levels, weights=counts)
+    return float(mean / 255), float(np.sqrt(np.average((levels - mean) ** 2, weights=counts)) / 255)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,7 @@ from fastrad.weights import load_weights
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm"))
 BATCH_SIZE = 128
+_AT_ONCE = 1024  # images of a folder that are held in memory
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class StudyNetwork:
         How the study's dataset was converted: images from a folder are treated alike.
     crop : str
         What of an image was stored, "nodule" say; "" for all of it.
+    storage : dict
+        How pixels were stored: `encode`, and `quality` where that loses some.
     arm : str
     """
 
@@ -58,6 +62,7 @@ class StudyNetwork:
     fit_mode: str
     window: tuple[float, float] | None
     crop: str
+    storage: dict[str, Any]
     arm: str
 
 
@@ -87,8 +92,15 @@ def load_network(path: Path) -> StudyNetwork:
         str(parameters["fit"]),
         None if window is None else tuple(window),
         str(metadata.get("source_options", {}).get("crop") or ""),
+        _storage(parameters),
         str(metadata["arm"]),
     )
+
+
+def _storage(parameters: dict[str, Any]) -> dict[str, Any]:
+    if parameters.get("encode") == "jpeg":
+        return {"encode": "jpeg", "quality": int(parameters["quality"])}
+    return {"encode": "raw"}
 
 
 def score_dataset(networks: Sequence[StudyNetwork], dataset: Path, device: torch.device) -> NDArray[np.float64]:
@@ -153,10 +165,13 @@ def say_if_converted_otherwise(file: BetonFile, network: StudyNetwork) -> None:
         "fit": str(parameters.get("fit", network.fit_mode)),
         "window": None if window is None else tuple(window),
         "crop": str(file.card.source_options.get("crop") or ""),
+        **_storage(parameters),
     }
-    ours = {"fit": network.fit_mode, "window": network.window, "crop": network.crop}
+    ours = {"fit": network.fit_mode, "window": network.window, "crop": network.crop, **network.storage}
     different = [
-        f"{name} {theirs[name] or 'none'}, not {ours[name] or 'none'}" for name in ours if ours[name] != theirs[name]
+        f"{name} {theirs.get(name) or 'none'}, not {ours.get(name) or 'none'}"
+        for name in dict.fromkeys([*ours, *theirs])
+        if ours.get(name) != theirs.get(name)
     ]
     if different:
         say(f"notice: {file.path}: was converted otherwise than the study's images ({'; '.join(different)})")
@@ -164,9 +179,7 @@ def say_if_converted_otherwise(file: BetonFile, network: StudyNetwork) -> None:
 
 def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torch.device) -> pd.DataFrame:
     first = networks[0]
-    if any(
-        (n.stored_size, n.fit_mode, n.window) != (first.stored_size, first.fit_mode, first.window) for n in networks
-    ):
+    if any((n.stored_size, n.fit_mode, n.window, n.storage) != _conversion(first) for n in networks):
         raise InputError("the networks come from datasets that were converted differently; give those of one study")
     if not source.exists():
         raise InputError(f"{source}: there is no such file or folder")
@@ -179,6 +192,20 @@ def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torc
     paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not paths:
         raise InputError(f"{source}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}) and is no .beton file")
+    found = [
+        _score_files(networks, paths[start : start + _AT_ONCE], device) for start in range(0, len(paths), _AT_ONCE)
+    ]
+    root = source if source.is_dir() else source.parent
+    reasons = [reason for _, of_part in found for reason in of_part]
+    table = pd.DataFrame({"path": [path.relative_to(root).as_posix() for path in paths], "reason": reasons})
+    return _with_scores(table, np.concatenate([scores for scores, _ in found], axis=1))
+
+
+def _score_files(
+    networks: Sequence[StudyNetwork], paths: Sequence[Path], device: torch.device
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Logits (networks, files), NaN where a file cannot be read, and why not."""
+    first = networks[0]
     images, reasons = [], []
     for path in paths:
         try:
@@ -186,16 +213,18 @@ def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torc
             reasons.append("")
         except ImageError as error:
             reasons.append(str(error))
-    root = source if source.is_dir() else source.parent
-    table = pd.DataFrame({"path": [path.relative_to(root).as_posix() for path in paths], "reason": reasons})
     scores = np.full((len(networks), len(paths)), np.nan)
     if images:
-        # Through a dataset file, so that every pixel goes the same way as in the study.
+        # Through a dataset file like the study's, so that every pixel goes the same way.
         with tempfile.TemporaryDirectory() as folder:
             dataset = Path(folder) / "images.beton"
-            write_beton(dataset, np.stack(images), np.zeros(len(images), dtype=np.int64))
+            write_beton(dataset, np.stack(images), np.zeros(len(images), dtype=np.int64), **first.storage)
             scores[:, [not reason for reason in reasons]] = score_dataset(networks, dataset, device)
-    return _with_scores(table, scores)
+    return scores, reasons
+
+
+def _conversion(network: StudyNetwork) -> tuple:
+    return network.stored_size, network.fit_mode, network.window, network.storage
 
 
 def _with_scores(table: pd.DataFrame, scores: NDArray[np.float64]) -> pd.DataFrame:

@@ -44,7 +44,7 @@ def measure_training(
     steps: int = 4,
     compiled: bool = False,
 ) -> dict[str, Any]:
-    """Measure training on one device.
+    """Measure training on one device: in mixed precision on a GPU, in float32 on a CPU, and once the other way.
 
     Parameters
     ----------
@@ -75,26 +75,25 @@ def measure_training(
     real = _endless(loader)
     kept = [next(real) for _ in range(8)]
     constant = itertools.repeat(kept[0])
-    amp = choose_precision("amp", device, size)
+    amp, full = choose_precision("amp", device, size), Precision("float32")
+    used, other = (amp, full) if device.type == "cuda" else (full, amp)
     with tempfile.TemporaryDirectory() as folder:
         variants: dict[str, Step] = {
-            "constant batch": _gray_step(constant, normalisation, classes, device),
-            f"real loading ({loader.engine})": _gray_step(real, normalisation, classes, device),
-            "replayed batches": _gray_step(itertools.cycle(kept), normalisation, classes, device),
+            "constant batch": _gray_step(constant, normalisation, classes, device, used),
+            f"real loading ({loader.engine})": _gray_step(real, normalisation, classes, device, used),
+            "replayed batches": _gray_step(itertools.cycle(kept), normalisation, classes, device, used),
             "constant batch, NCHW": _gray_step(
-                constant, normalisation, classes, device, memory=torch.contiguous_format
+                constant, normalisation, classes, device, used, memory=torch.contiguous_format
             ),
-            "constant batch, three channels": _gray_step(constant, IMAGENET, classes, device),
+            "constant batch, three channels": _gray_step(constant, IMAGENET, classes, device, used),
             "plain recipe": _plain_step(path, Path(folder), size, batch_size, classes, device),
         }
         if compiled:
             variants["constant batch, compiled"] = _gray_step(
-                constant, normalisation, classes, device, compiled_for=(size, batch_size)
+                constant, normalisation, classes, device, used, compiled_for=(size, batch_size)
             )
-        if amp.name != "float32":
-            variants[f"constant batch, {amp.name}"] = _gray_step(
-                constant, normalisation, classes, device, precision=amp
-            )
+        if other.name != used.name:
+            variants[f"constant batch, {other.name}"] = _gray_step(constant, normalisation, classes, device, other)
         speeds = _interleaved(variants, rounds, steps, device)
     table = {
         name: {
@@ -115,6 +114,7 @@ def measure_training(
         "batch_size": batch_size,
         "rounds": rounds,
         "steps": steps,
+        "precision": used.name,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "versions": {"fastrad": fastrad.__version__, "torch": torch.__version__},
@@ -137,9 +137,9 @@ def _gray_step(
     normalisation: Normalisation,
     classes: int,
     device: torch.device,
+    precision: Precision,
     *,
     memory: torch.memory_format = torch.channels_last,
-    precision: Precision = Precision("float32"),  # noqa: B008 - frozen
     compiled_for: tuple[int, int] | None = None,
 ) -> Step:
     channels = len(normalisation.mean)

@@ -12,6 +12,8 @@ from torch import nn
 
 from fastrad.training.precision import Precision
 
+_SPARE = 8  # dynamo compiles a function for so many shapes and leaves further ones uncompiled, without a word
+
 
 def compile_for(
     network: nn.Module, sizes: Sequence[int], batch_size: int, device: torch.device, precision: Precision
@@ -30,11 +32,15 @@ def compile_for(
     fast: nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
     network.train()
     try:
-        for size in sizes:
-            images = torch.zeros(batch_size, 1, size, size, device=device)
-            with precision.autocast(device):
-                logits = fast(images)
-            logits.float().sum().backward()
+        settings = torch._dynamo.config
+        limit = "recompile_limit" if hasattr(settings, "recompile_limit") else "cache_size_limit"  # as in torch 2.6
+        with settings.patch({limit: len(sizes) + _SPARE}):
+            for size in sizes:
+                # laid out as the loader's: for other strides everything would be compiled once more
+                images = torch.zeros(batch_size, size, size, 1, device=device).permute(0, 3, 1, 2)
+                with precision.autocast(device):
+                    logits = fast(images)
+                logits.float().sum().backward()
     except Exception as error:  # the compiler, its C++ or CUDA tool chain, and its cache fail in their own ways
         return None, f"torch.compile failed ({type(error).__name__}): the plain model is trained"
     finally:

@@ -98,7 +98,7 @@ class Recipe:
         if first == last:
             return last
         share = min(1.0, epoch / max(1, round(0.8 * self.epochs) - 1))
-        return round((first + share * (last - first)) / SIZE_STEP) * SIZE_STEP
+        return max(1, round((first + share * (last - first)) / SIZE_STEP)) * SIZE_STEP
 
     def changed(self, values: dict[str, Any], origin: str) -> Recipe:
         """The recipe with some values replaced.

@@ -45,20 +45,25 @@ class Ranks:
         distributed.all_reduce(total)
         return total.tolist()
 
-    def average_(self, tensors: list[Tensor]) -> None:
-        """Replace floating tensors by their mean over all ranks, in one message."""
-        if self.world_size > 1:
-            self._reduce_(tensors, 1 / self.world_size)
+    def average_(self, tensors: list[Tensor], weight: int | None = None) -> None:
+        """Replace floating tensors by their mean over all ranks, in one message; a rank counts `weight` times."""
+        if self.world_size == 1:
+            return
+        share = 1 / self.world_size
+        if weight is not None:
+            total = self.sums(weight)[0]
+            share = weight / total if total else share
+        torch._foreach_mul_(tensors, share)
+        self.add_(tensors)
 
     def add_(self, tensors: list[Tensor]) -> None:
         """Replace floating tensors by their sum over all ranks, in one message."""
         if self.world_size > 1:
-            self._reduce_(tensors, 1.0)
+            self._reduce_(tensors)
 
-    def _reduce_(self, tensors: list[Tensor], factor: float) -> None:
+    def _reduce_(self, tensors: list[Tensor]) -> None:
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
         distributed.all_reduce(flat)
-        flat.mul_(factor)
         parts = flat.split([tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view(tensor.shape))

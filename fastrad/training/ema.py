@@ -37,11 +37,11 @@ class AveragedWeights:
         torch._foreach_lerp_(averaged, current, 1 - decay)
 
     def recompute_statistics(
-        self, batches: Iterable[Tensor], average: Callable[[list[Tensor]], None] = lambda buffers: None
+        self, batches: Iterable[Tensor], average: Callable[[list[Tensor], int], None] = lambda buffers, weight: None
     ) -> None:
         """Set the running statistics of batch normalisation to the plain mean over `batches` of model inputs.
 
-        `average` brings this process's statistics together with those of the other ranks.
+        `average` replaces tensors by their mean over all ranks, where each counts by its weight: its batches.
         """
         layers = [layer for layer in self.model.modules() if isinstance(layer, nn.BatchNorm2d)]
         momenta = [layer.momentum for layer in layers]
@@ -50,9 +50,11 @@ class AveragedWeights:
             layer.momentum = None  # torch's word for a plain mean over all batches
         self.model.train()
         with torch.no_grad():
+            count = 0
             for images in batches:
                 self.model(images)
+                count += 1
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
-        average([buffer for buffer in self.model.buffers() if buffer.is_floating_point()])
+        average([buffer for buffer in self.model.buffers() if buffer.is_floating_point()], count)
         self.model.eval()

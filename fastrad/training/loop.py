@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -162,6 +161,8 @@ def _train_epoch(run: Run, state: State, networks: _Networks) -> None:
                 saved = time.monotonic()
             if stop:
                 raise stopped(run, state.epoch, state.step)
+        ended = next(batches, None)  # an engine that is broken off before its end starts anew in the next epoch
+        assert ended is None
 
 
 def _train_step(run: Run, state: State, networks: _Networks, batch: Batch) -> Tensor:
@@ -171,22 +172,23 @@ def _train_step(run: Run, state: State, networks: _Networks, batch: Batch) -> Te
     """
     recipe, ranks, count = run.recipe, run.ranks, len(batch.labels)
     ragged = ranks.world_size > 1 and run.samples_of(state.step) < recipe.batch_size
-    network = networks.of(count)
+    # Ranks whose last batches differ can't meet in DistributedDataParallel, which talks to the others in a forward pass
+    # too: they use the model itself, and their gradients are summed below.
+    network = state.model if ragged else networks.of(count)
     network.train(count > 1)  # one sample has no variance: it is normalised by the running statistics
     state.optimiser.zero_grad(set_to_none=True)
-    # ranks whose last batches differ can't meet in DistributedDataParallel: their gradients are summed below
-    with networks.plain.no_sync() if ragged else nullcontext():  # type: ignore[operator,union-attr]
-        if count:
-            with run.precision.autocast(ranks.device):
-                logits = network(run.normalisation.apply(batch.images))
-            loss = functional.cross_entropy(
-                logits.float(), batch.labels, label_smoothing=recipe.label_smoothing, reduction="sum"
-            )
-            share = 1 if ragged else ranks.world_size  # DistributedDataParallel divides by the ranks
-            state.scaler.scale(loss * (share / recipe.batch_size)).backward()
-            loss = loss.detach()
-        else:
-            loss = torch.zeros((), device=ranks.device)
+    if count:
+        with run.precision.autocast(ranks.device):
+            logits = network(run.normalisation.apply(batch.images))
+        loss = functional.cross_entropy(
+            logits.float(), batch.labels, label_smoothing=recipe.label_smoothing, reduction="sum"
+        )
+        share = 1 if ragged else ranks.world_size  # DistributedDataParallel divides by the ranks
+        state.scaler.scale(loss * (share / recipe.batch_size)).backward()
+        loss = loss.detach()
+    else:
+        loss = torch.zeros((), device=ranks.device)
+        state.scaler.scale(loss)  # after --resume the scaler has its scale only from here
     if ragged:
         ranks.add_([_gradient(parameter) for parameter in state.model.parameters()])
     if recipe.clip_norm:

@@ -21,7 +21,13 @@ def sgd(model: nn.Module, *, momentum: float, weight_decay: float) -> torch.opti
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0, fused=True)
+    optimiser = torch.optim.SGD(groups, lr=0.0, momentum=momentum, nesterov=momentum > 0, fused=True)
+    if momentum:
+        # Left to the fused kernel, momentum begins as uninitialised memory, and stays that where the gradients of the
+        # first step are infinite, as they often are under a new loss scale. From zero the first step is the same.
+        for parameter in trained:
+            optimiser.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimiser
 
 
 def set_lr(optimiser: torch.optim.Optimizer, lr: float) -> None:

@@ -80,16 +80,23 @@ def finish(run: Run, state: State) -> None:
     write_atomically(run.folder.model_card, model_card(_weights_metadata(run, state), note).encode())
     run.folder.write_summary(
         {
-            "best": best,
-            "last": state.rows[-1],
-            "class_auroc": {
-                name: None if math.isnan(value) else value
-                for name, value in zip(card.classes, state.class_auroc, strict=True)
-            },
+            "best": _json_numbers(best),
+            "last": _json_numbers(state.rows[-1]),
+            "class_auroc": _json_numbers(dict(zip(card.classes, state.class_auroc, strict=True))),
             "confusion": state.confusion,
             "synthetic": card.synthetic,
         }
     )
+
+
+def _epoch_of_weights(run: Run) -> int | None:
+    """The epoch, from 1, whose weights lie in the run folder."""
+    return load_weights(run.folder.weights).metadata["metrics"]["epoch"] if run.folder.weights.is_file() else None
+
+
+def _json_numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """The same, with null for what is not finite: JSON has no word for it."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def save(run: Run, state: State) -> None:
@@ -111,12 +118,13 @@ def resume(run: Run, state: State) -> None:
     state.load(content)
     if state.step:
         run.train.load_state_dict(content["loader"])
+    at_best = state.step == 0 and state.best_epoch == state.epoch - 1  # then `publish` writes its weights again
+    if state.best_epoch >= 0 and not at_best and _epoch_of_weights(run) != state.best_epoch + 1:
+        run.say(
+            f"{run.folder.weights}: the weights of epoch {state.best_epoch + 1}, the best so far, were replaced in an "
+            "epoch whose checkpoint is lost; the best of those that follow is kept"
+        )
+        state.best_epoch, state.best_auroc = -1, -math.inf
     run.say(f"going on after epoch {state.epoch}" + (f", step {state.step} of {run.steps}" if state.step else ""))
-    if run.ranks.first and state.rows and state.step == 0 and not _weights_are_of(run, state.best_epoch):
+    if run.ranks.first and state.rows and state.step == 0:
         publish(run, state)
-
-
-def _weights_are_of(run: Run, epoch: int) -> bool:
-    if not run.folder.weights.is_file():
-        return epoch < 0
-    return load_weights(run.folder.weights).metadata["metrics"]["epoch"] == epoch + 1

@@ -38,8 +38,8 @@ def test_disk_is_the_size_of_the_file_that_gets_written(tmp_path: Path, count: i
 
 def test_converting_takes_images_over_the_stated_rate_of_the_cores() -> None:
     convert = estimate(WORKSTATION, 1_350_000, 224, epochs=16).steps[0]
-    assert convert.hours == pytest.approx(1_350_000 / 3_870 / 3600)
-    assert "3,870" in convert.rests_on
+    assert convert.hours == pytest.approx(1_350_000 / 4_563 / 3600)
+    assert "4,563" in convert.rests_on
 
 
 def test_cpu_training_follows_the_measured_sizes() -> None:

@@ -85,6 +85,12 @@ def test_float_image_needs_a_window(gray: np.ndarray) -> None:
     np.testing.assert_array_equal(decode_gray(data, window=(0, 255)), gray)
 
 
+def test_what_is_no_number_is_black_and_infinities_are_clipped() -> None:
+    values = np.array([[np.nan, -np.inf, np.inf, 100.0]], dtype=np.float32)
+    data = encode(Image.fromarray(values), "TIFF")
+    np.testing.assert_array_equal(decode_gray(data, window=(0, 255)), [[0, 0, 255, 100]])
+
+
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF"])
 def test_one_bit_becomes_black_and_white(gray: np.ndarray, kind: str) -> None:
     image = Image.fromarray(gray > 127)

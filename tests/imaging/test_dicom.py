@@ -146,6 +146,15 @@ def test_without_a_window_the_whole_range_of_the_stored_bits_is_mapped() -> None
     np.testing.assert_array_equal(decode_gray(make_dicom(eight)), eight)
 
 
+def test_without_a_window_the_whole_range_of_a_modality_table_is_mapped() -> None:
+    stored = np.array([[0, 1, 2, 3]], dtype=np.uint16)
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [4, 0, 16], np.array([0, 13107, 52428, 65535], "<u2").tobytes()
+    table.ModalityLUTType = "US"
+    data = make_dicom(stored, BitsStored=12, HighBit=11, ModalityLUTSequence=[table])
+    np.testing.assert_array_equal(decode_gray(data), [[0, 51, 204, 255]])
+
+
 def test_monochrome1_is_turned_over() -> None:
     stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_array_equal(

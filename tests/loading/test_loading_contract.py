@@ -422,7 +422,7 @@ def test_a_loader_works_in_another_process(engine: str, raw_beton: Path, method:
     process = context.Process(target=_sum_of_epoch, args=(loader, answers))
     process.start()
     found = answers.get(timeout=60)
-    process.join(10)
+    process.join(60)
     assert process.exitcode == 0
     batch = _join(list(loader))
     assert found == (batch.rows.tolist(), batch.images.sum(dtype=torch.int64).item())

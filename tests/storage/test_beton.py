@@ -148,3 +148,18 @@ def test_card_says_what_the_arrays_say(small):
     assert card.std == pytest.approx(scaled.std())
     assert card.sha256() == json.loads(Card.path_for(small).read_text())["card_sha256"]
     assert card.bytes == small.stat().st_size
+
+
+def test_images_larger_than_the_usual_page_get_pages_they_fit_into(tmp_path):
+    images = speckle(2, 1500, 1500)
+    write_beton(tmp_path / "large.beton", images, [0, 1])
+    file = BetonFile(tmp_path / "large.beton")
+    assert file.card.parameters["page_size"] == 4 << 20
+    assert np.array_equal(file.decode(1), images[1])
+
+
+def test_mean_and_deviation_are_those_of_all_pixels(tmp_path):
+    images = speckle(7)
+    card = write_beton(tmp_path / "a.beton", images, [0] * 7)
+    assert card.mean == pytest.approx((images / 255).mean(), abs=1e-12)
+    assert card.std == pytest.approx((images / 255).std(), abs=1e-12)

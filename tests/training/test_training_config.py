@@ -5,7 +5,7 @@ import tomllib
 import pytest
 
 from fastrad.errors import InputError
-from fastrad.training.config import Recipe, load_recipe, recipe_names
+from fastrad.training.config import SIZE_STEP, Recipe, load_recipe, recipe_names
 
 
 def test_every_recipe_loads_and_survives_being_shown():
@@ -56,3 +56,8 @@ def test_training_sizes_grow_to_the_last_in_few_steps_and_stay_there():
 
 def test_the_peak_rate_follows_the_batch():
     assert Recipe(lr=0.5, batch_size=1024).peak_lr == 2.0
+
+
+def test_no_training_size_is_zero():
+    recipe = Recipe(size=32, first_size=8, last_size=32, epochs=4)
+    assert min(recipe.training_size(epoch) for epoch in range(4)) == SIZE_STEP

@@ -15,6 +15,7 @@ from torch.nn import functional
 from fastrad.loading import Loader
 from fastrad.model import resnet18
 from fastrad.storage import write_beton
+from fastrad.training.checkpoint import read_checkpoint, write_checkpoint
 from fastrad.weights import load_weights
 
 BATCH, EPOCHS, LR = 12, 2, 0.0005  # a rate at which rounding errors hardly grow from step to step
@@ -133,3 +134,32 @@ def test_a_batch_that_ranks_cannot_share_is_one_line(data, tmp_path):
     assert done.returncode != 0
     assert "give a multiple of 2" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_a_ragged_second_step_with_an_empty_rank_does_not_hang(tmp_path):
+    """DistributedDataParallel talks to the other ranks in its second forward pass, which one of them never makes."""
+    for name, count, seed in (("train", 13, 1), ("val", 23, 2)):
+        images, labels = tiny_images(count, seed, size=32)
+        write_beton(tmp_path / f"{name}.beton", images, labels, classes=CLASSES)
+    done = _train(tmp_path, tmp_path / "run", ranks=2)
+    assert done.returncode == 0, done.stderr
+    assert [row["epoch"] for row in _rows(tmp_path / "run")] == ["1", "2"]
+
+
+@pytest.mark.slow
+def test_float16_goes_on_where_the_first_step_after_a_resumption_leaves_a_rank_empty(data, tmp_path):
+    """The scaler has its scale only from the first loss on, of which such a rank has none."""
+    out = tmp_path / "run"
+    done = _train(data, out, ranks=2, words=("--amp-dtype", "float16"))
+    assert done.returncode == 0, done.stderr
+    first, last = sorted((out / "checkpoints").iterdir())
+    content = read_checkpoint(first)
+    content["progress"]["step"] = 5  # of which the last one is left, with one sample for one of the ranks
+    content["loader"] |= {"epoch": 1, "step": 5, "begun": True}
+    last.unlink()
+    write_checkpoint(out / "checkpoints", 11, content)
+    (out / "summary.json").unlink()
+    done = _train(data, out, ranks=2, words=("--amp-dtype", "float16", "--resume"))
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch 1, step 5 of 6" in done.stderr

@@ -37,3 +37,14 @@ def test_statistics_are_the_mean_over_the_batches_and_training_is_untouched():
     assert torch.equal(model.bn1.running_mean, before)
     assert averaged.model.bn1.momentum == model.bn1.momentum
     assert not averaged.model.training
+
+
+def test_each_rank_counts_by_its_batches_and_one_without_any_not_at_all():
+    torch.manual_seed(0)
+    batches = [torch.randn(4, 1, 32, 32) for _ in range(3)]
+    shares: list[tuple[torch.Tensor, int]] = []
+    for mine in (batches, []):
+        ranks = AveragedWeights(resnet18(2), 0.9)
+        ranks.recompute_statistics(iter(mine), lambda buffers, weight: shares.append((buffers[0].clone(), weight)))
+    assert [weight for _, weight in shares] == [3, 0]
+    assert not torch.equal(shares[0][0], shares[1][0])

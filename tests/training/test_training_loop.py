@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from fastrad.errors import InputError
 from fastrad.loading import Loader
 from fastrad.model import resnet18
 from fastrad.storage import Card, write_beton
+from fastrad.training.checkpoint import read_checkpoint, write_checkpoint
 from fastrad.training.config import PretrainConfig, Recipe
 from fastrad.training.loop import NonFiniteLossError, pretrain
 from fastrad.weights import initialise, load_weights
@@ -153,3 +155,37 @@ def test_the_summary_names_every_class_and_counts_every_validation_sample(finish
     assert all(f"`{name}`" in card for name in ("bars", "blobs", "flat"))
     assert list(summary["class_auroc"]) == ["bars", "blobs", "flat"]
     assert sum(map(sum, summary["confusion"])) == 23
+
+
+def test_a_run_killed_between_its_last_checkpoint_and_its_products_gets_them(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished.out, out)
+    (out / "summary.json").unlink()
+    lines = (out / "metrics.csv").read_text().splitlines(keepends=True)
+    (out / "metrics.csv").write_text("".join(lines[:-1]))
+    pretrain(replace(finished, out=out, resume=True))
+    assert (out / "metrics.csv").read_text().splitlines(keepends=True) == lines
+    assert (out / "summary.json").is_file()
+
+
+def test_best_weights_that_a_lost_epoch_replaced_are_not_passed_off_as_anothers(tiny, tmp_path, capsys):
+    recipe = Recipe(epochs=3, batch_size=16)
+    config = PretrainConfig(tiny / "train.beton", tiny / "val.beton", tmp_path / "run", recipe, engine="torch")
+    pretrain(config)
+    assert load_weights(config.out / "weights.safetensors").metadata["metrics"]["epoch"] == 3
+    second, third = sorted((config.out / "checkpoints").iterdir())
+    content = read_checkpoint(second)
+    content["progress"] |= {"best_epoch": 0, "best_auroc": 1.0}  # as if the first epoch had been better than the second
+    write_checkpoint(second.parent, int(second.stem.removeprefix("step-")), content)
+    third.write_bytes(b"damaged")
+    (config.out / "summary.json").unlink()
+    pretrain(replace(config, resume=True))
+    assert "the weights of epoch 1, the best so far, were replaced" in capsys.readouterr().err
+    best = json.loads((config.out / "summary.json").read_text())["best"]
+    assert load_weights(config.out / "weights.safetensors").metadata["metrics"]["epoch"] == best["epoch"] == 3
+
+
+def test_numbers_that_are_not_finite_are_null_in_the_summary(finished):
+    from fastrad.training.products import _json_numbers
+
+    assert _json_numbers({"a": float("nan"), "b": float("inf"), "c": 1}) == {"a": None, "b": None, "c": 1}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from fastrad.model import resnet18
 from fastrad.training.optimiser import learning_rate, set_lr, sgd
@@ -51,3 +52,21 @@ def test_one_step_is_nesterovs():
         velocity = 0.5 * velocity + gradient
         weight -= 0.1 * (gradient + 0.5 * velocity)
     assert layer.weight.item() == pytest.approx(weight)
+
+
+def test_infinite_gradients_in_the_first_step_leave_the_momentum_at_zero():
+    """As under a new loss scale in float16. The fused kernel would leave the momentum what stood in memory."""
+    for _ in range(20):
+        layer = nn.Linear(64, 64)
+        optimiser = sgd(layer, momentum=0.9, weight_decay=0.0)
+        set_lr(optimiser, 0.1)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+        scaler.scale(layer(torch.ones(1, 64)).sum() * torch.inf).backward()
+        scaler.step(optimiser)
+        scaler.update()
+        optimiser.zero_grad()
+        before = layer.weight.detach().clone()
+        scaler.scale(layer(torch.ones(1, 64)).sum()).backward()
+        scaler.step(optimiser)
+        # Nesterov's first step: the gradient is 1, momentum and look-ahead make it 1.9
+        torch.testing.assert_close(layer.weight.detach(), before - 0.1 * 1.9)
