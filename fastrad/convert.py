@@ -21,12 +21,12 @@ from fastrad.conversion.cluster import ClusterWorkers
 from fastrad.conversion.destination import Destination
 from fastrad.conversion.finish import finish_beton
 from fastrad.conversion.finish_tars import finish_tars
-from fastrad.conversion.journal import Journal, finished_card, work_folder
+from fastrad.conversion.journal import Journal, finished_card, remove_leftover, work_folder
 from fastrad.conversion.plan import ConvertOptions, SplitPlan, plan_splits
 from fastrad.conversion.shard import changed_sources
 from fastrad.conversion.tars import read_shards, refuse_altered_shards
 from fastrad.conversion.workers import LocalWorkers, Shard, ShardRunner, start_early
-from fastrad.errors import FastradError, InputError
+from fastrad.errors import FastradError, InputError, OptionError
 from fastrad.manifest import Manifest
 from fastrad.processes import available_cores
 from fastrad.progress import track
@@ -186,7 +186,7 @@ def convert(
     options = options or ConvertOptions()
     started = time.monotonic()
     if is_url(out_dir) and options.format == "beton":
-        raise InputError(f"{out_dir}: betons are written to local folders only; choose format webdataset for a URL")
+        raise OptionError(f"{out_dir}: betons are written to local folders only; choose format webdataset for a URL")
     destination = Destination(out_dir)
     out_dir = destination.work_dir
     if options.scheduler is None:
@@ -223,6 +223,9 @@ def convert(
     finally:
         for journal in journals:
             journal.close()
+    for plan in plans:
+        if cards[plan.name] is not None:
+            remove_leftover(plan, out_dir)
     before = {plan.name for plan in plans} - {journal.plan.name for journal in journals}
     ending = "beton" if options.format == "beton" else "card.json"
     files = tuple(

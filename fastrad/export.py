@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fastrad.errors import InputError, MissingDependencyError
-from fastrad.files import write_atomically
+from fastrad.errors import InputError, MissingDependencyError, OptionError
+from fastrad.files import refuse_to_replace, write_atomically
 from fastrad.model import HEAD, STEM, Normalisation, resnet18
 from fastrad.training.model_card import model_card
 from fastrad.weights import Weights, initialise, load_weights, save_weights
@@ -52,7 +52,8 @@ def export(source: Path, target: str, out: Path) -> float:
     if target not in TARGETS:
         raise InputError(f"export target {target!r} is none of {', '.join(TARGETS)}")
     if out.suffix not in _SUFFIXES[target]:
-        raise InputError(f"{out}: a file for {target} ends in {' or '.join(_SUFFIXES[target])}")
+        raise OptionError(f"{out}: a file for {target} ends in {' or '.join(_SUFFIXES[target])}")
+    refuse_to_replace(out, source)
     weights = load_weights(source)
     needed = ("normalisation", "classes", "metrics", "dataset", "recipe")
     missing = [name for name in needed if name not in weights.metadata]

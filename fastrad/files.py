@@ -5,6 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from fastrad.errors import OptionError
+
+_NEVER_REPLACED = (".beton", ".card.json", ".tar", ".idx")
+
+
+def refuse_to_replace(out: Path, *inputs: Path) -> None:
+    """Before a table or picture is written to `out`: it must be none of the inputs, and no dataset.
+
+    Raises
+    ------
+    OptionError
+        Naming the file.
+    """
+    if out.name.endswith(_NEVER_REPLACED):
+        raise OptionError(f"{out}: that is a dataset's name; choose another for what is to be written")
+    if out.exists() and any(path.exists() and out.samefile(path) for path in inputs):
+        raise OptionError(f"{out}: is read by this command; choose another name for what is to be written")
+
 
 def write_atomically(path: Path, *chunks: bytes | memoryview) -> None:
     """Write `path` as a whole or not at all, and for good: beside it, fsync, rename, fsync of the folder.

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from fastrad.errors import InputError
+from fastrad.files import write_atomically
 from fastrad.storage import BetonFile
 from fastrad.storage.shards import ShardSet
 
@@ -137,7 +138,7 @@ def contact_sheet(file: BetonFile | ShardSet, path: Path, *, count: int = 48, co
     done, encoded = cv2.imencode(".png", sheet)
     assert done
     try:
-        path.write_bytes(encoded.tobytes())
+        write_atomically(path, encoded.tobytes())
     except OSError as error:
         raise InputError(f"{path}: the contact sheet cannot be written ({error.strerror})") from None
     return len(positions)

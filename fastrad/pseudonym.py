@@ -82,7 +82,9 @@ def pseudonym(patient: str, key: bytes) -> str:
 
 
 def hide_patient(text: str, patient: str, replacement: str) -> str:
-    """`text` (a path, a reason) with `replacement` wherever `patient` stands as a token of its own.
+    """`text` (a path, a reason) with `replacement` wherever `patient` stands, whatever its case and leading zeros.
+
+    A part of a longer number or word is left: those are other ids.
 
     Examples
     --------
@@ -90,7 +92,17 @@ def hide_patient(text: str, patient: str, replacement: str) -> str:
     'scans/5b1c/5b1c_2.png'
     >>> hide_patient("scans/MRN170.png", "MRN17", "5b1c")
     'scans/MRN170.png'
+    >>> hide_patient("scans/0017b_JANE.png", "17", "5b1c")
+    'scans/5b1cb_JANE.png'
     """
     if not patient:
         return text
-    return re.sub(rf"(?<![A-Za-z0-9]){re.escape(patient)}(?![A-Za-z0-9])", replacement, text)
+    core = re.escape(patient)
+    if patient.isdecimal() and patient.strip("0"):
+        core = "0*" + patient.lstrip("0")
+    return re.sub(f"(?<!{_kind(patient[0])}){core}(?!{_kind(patient[-1])})", replacement, text, flags=re.IGNORECASE)
+
+
+def _kind(character: str) -> str:
+    """A pattern for what a number or a word would go on with."""
+    return r"\d" if character.isdecimal() else r"[^\W\d_]" if character.isalpha() else "(?!)"

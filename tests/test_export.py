@@ -95,3 +95,10 @@ def test_what_is_no_pretrained_file_or_has_the_wrong_suffix_is_one_line(trained,
     with pytest.raises(FastradError, match=r"ends in \.onnx"):
         export(trained, "onnx", tmp_path / "a.pth")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.safetensors"]
+
+
+def test_the_weights_themselves_are_not_replaced(trained):
+    before = trained.read_bytes()
+    with pytest.raises(FastradError, match="is read by this command"):
+        export(trained, "torchvision", trained)
+    assert trained.read_bytes() == before

@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     except (click.Abort, KeyboardInterrupt):
         if debug:
             raise
-        print("fastrad: stopped by Ctrl-C", file=sys.stderr)
+        print("fastrad: stopped by Ctrl-C or a signal", file=sys.stderr)
         sys.exit(130)
     except FastradError as error:
         if debug:

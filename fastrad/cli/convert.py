@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -55,7 +56,7 @@ _OPTIONS = [
         is_flag=True,
         help="Shards of PNG: keep the bytes of a PNG that is as it would be stored (it is decoded to prove it).",
     ),
-    click.option("--shard-size", default="1GiB", show_default=True, metavar="BYTES", help="Of a tar, e.g. 500MB."),
+    click.option("--shard-size", metavar="BYTES", help="Of a tar, e.g. 500MB; only with --format webdataset. [1GiB]"),
     click.option("--window", metavar="LOW,HIGH", help="Stored values that become black and white. [the whole range]"),
     click.option(
         "--pseudonym-key", type=_FOLDER, help="File with the key of the patients' pseudonyms; made where missing."
@@ -204,7 +205,14 @@ def _convert(layout: str, root: Path, out_dir: str, source: dict[str, Any], opti
     dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
     kept = {name: value for name, value in source.items() if name != "table"}
     options["window"] = _window(options["window"])
-    options["shard_bytes"] = _bytes(options.pop("shard_size"))
+    shard_size = options.pop("shard_size")
+    if shard_size is not None and options["format"] != "webdataset":
+        raise OptionError(f"--shard-size {shard_size}: a beton is one file; it goes with --format webdataset")
+    options["shard_bytes"] = _bytes(shard_size or "1GiB")
+    if options["keep_patient_ids"] and options["pseudonym_key"] is not None:
+        raise OptionError("--keep-patient-ids stores the ids themselves: leave it out, or --pseudonym-key")
+    if "margin" in source and "crop" not in source:
+        raise OptionError(f"--margin {source['margin']:g}: nothing is cropped; it goes with --crop nodule")
     options["encode"] = options["encode"] or ("raw" if options["format"] == "beton" else "png")
     if options["quality"] is None:
         del options["quality"]
@@ -220,9 +228,12 @@ def _convert(layout: str, root: Path, out_dir: str, source: dict[str, Any], opti
 def _carry_out(source: Any, out_dir: str, options: Any, dry_run: bool, as_json: bool) -> None:
     from fastrad.convert import convert, preview
 
+    if not str(out_dir).strip():
+        raise OptionError("OUT_DIR is empty: name a folder")
     if dry_run:
         _print_preview(preview(source, out_dir, options), as_json)
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a time limit ends it as Ctrl-C does
     try:
         summary = convert(source, out_dir, options)
     except KeyboardInterrupt:

@@ -19,11 +19,12 @@ def command(weights: tuple[Path, ...], source: Path, out: Path, device: str | No
     the mean logit over them.
     """
     from fastrad.errors import InputError
-    from fastrad.files import write_atomically
+    from fastrad.files import refuse_to_replace, write_atomically
     from fastrad.study.predict import predict
 
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}; make it first")
+    refuse_to_replace(out, source, *weights)
     table = predict(weights, source, device)
     write_atomically(out, table.to_csv(index=False).encode())
     unread = int(table["score"].isna().sum())

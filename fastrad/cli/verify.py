@@ -35,6 +35,8 @@ def command(file: str, source: Path | None, table: Path | None, workers: int | N
     from fastrad.storage.dataset import datasets_in
     from fastrad.verification import read_source_again, verify
 
+    if table is not None and source is None:
+        raise click.UsageError(f"--table {table}: no source is read; it goes with --source")
     results = []
     for path in datasets_in(file):
         manifest = None if source is None else read_source_again(path, source, table)

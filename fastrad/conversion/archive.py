@@ -6,6 +6,7 @@ knows its rows, hands out their images, and says what of it could not be stored.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from fastrad.conversion.images import ImageOptions, SourceImages
 from fastrad.errors import InputError
 from fastrad.manifest import Manifest
 from fastrad.pseudonym import hide_patient
+
+_TELLING_ID = 4  # characters from which an id is looked for in other rows' paths too
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,23 @@ class ArchiveSplit:
         reasons = dict(zip(refused.tolist(), table["reason"].iloc[refused].tolist(), strict=True))
         reasons.update(found)
         entries = []
+        hide_others = self._hide_others() if reasons and self.name_patient is not None else str
         for row in sorted(reasons):
             path, patient = table["path"].iloc[row], table["patient"].iloc[row]
             reason = reasons[row]
             if self.name_patient is not None and patient:
                 name = self.name_patient(patient)
                 path, reason = (hide_patient(text, patient, name) for text in (path, reason))
+            path, reason = hide_others(path), hide_others(reason)
             entries.append({"row": row, "path": path, "reason": reason})
         return entries
+
+    def _hide_others(self) -> Callable[[str], str]:
+        """Puts pseudonyms for words that are another row's patient; ids of under four characters are in any name."""
+        assert self.name_patient is not None
+        ids = (patient for patient in self.manifest.table["patient"].unique() if len(patient) >= _TELLING_ID)
+        names = {patient.casefold(): self.name_patient(patient) for patient in ids}
+        return lambda text: re.sub(r"[^\W_]+", lambda word: names.get(word[0].casefold(), word[0]), text)
 
     def unlabelled(self) -> dict[str, Any]:
         """The card's `unlabelled`."""

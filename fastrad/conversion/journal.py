@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -178,6 +179,13 @@ def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
         if found != size:
             raise InputError(f"{out.path(file)}: was cut, altered or deleted; delete its card to convert again")
     return card
+
+
+def remove_leftover(plan: SplitPlan, work_dir: Path) -> None:
+    """Delete the work folder that a conversion of finished files left, where it ended before it could."""
+    if work_folder(plan, work_dir).exists():
+        with suppress(InputError):  # somebody writes there
+            Journal(plan, work_dir).remove()
 
 
 def _fingerprint_of(card: Card) -> dict[str, Any]:

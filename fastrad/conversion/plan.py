@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -101,8 +102,8 @@ class ConvertOptions:
             raise OptionError(f"a shard of {self.shard_bytes} bytes: at least one is needed")
         if not 1 <= self.quality <= 100:
             raise OptionError(f"quality {self.quality}: choose 1 to 100")
-        if self.window is not None and not self.window[1] > self.window[0]:
-            raise OptionError(f"window {self.window}: its second value must exceed the first")
+        if self.window is not None and not 0 < self.window[1] - self.window[0] < math.inf:
+            raise OptionError(f"window {self.window}: its second value must exceed the first, and both be finite")
         if self.workers is not None and self.workers < 1:
             raise OptionError(f"workers {self.workers}: at least one is needed")
 

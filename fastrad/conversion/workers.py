@@ -139,8 +139,8 @@ class ShardRunner:
         for shard, future in self._run(waiting):
             error = future.exception()
             if error is None or shard[0].summary(shard[1]) is not None:
+                self._finish(shard)  # before the commit, which renames what is read here
                 self._commits.append(self._committer.submit(shard[0].commit, shard[1]))
-                self._finish(shard)
             elif self._workers.died(error):
                 orphans.append(shard)
             else:

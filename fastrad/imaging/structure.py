@@ -175,6 +175,8 @@ def _check_tiff(data: bytes, name: str) -> Header:
         fields[tag] = struct.unpack_from(values, data, start)
     if not fields.get(256) or not fields.get(257):
         raise ImageError(name, "TIFF is damaged: it declares no size")
+    if struct.unpack_from(order + "I", data, directory + 2 + 12 * count)[0]:
+        raise ImageError(name, "a TIFF of several pages: save each as a file of its own")
     starts = fields.get(273) or fields.get(324) or ()
     lengths = fields.get(279) or fields.get(325) or ()
     if not starts or any(start + length > len(data) for start, length in zip(starts, lengths, strict=False)):

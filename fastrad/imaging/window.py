@@ -18,11 +18,11 @@ def apply_window(values: np.ndarray, window: Window, name: str) -> np.ndarray:
     Raises
     ------
     ImageError
-        If `high` does not exceed `low`; `name` stands for the image.
+        If `high` does not exceed `low`, or either is not finite; `name` stands for the image.
     """
     low, high = window
-    if not high > low:
-        raise ImageError(name, f"the window ({low:g}, {high:g}) is empty: its second value must exceed the first")
+    if not 0 < high - low < np.inf:
+        raise ImageError(name, f"the window ({low:g}, {high:g}) has no finite width above 0: give LOW,HIGH")
     scaled = (values.astype(np.float64) - low) * (255.0 / (high - low)) + 0.5
     if values.dtype.kind == "f":
         scaled = np.where(np.isnan(scaled), 0.0, scaled)

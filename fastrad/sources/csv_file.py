@@ -54,7 +54,8 @@ def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
         twice = [name for name in (*columns, *optional) if names.count(name) > 1]
         if twice:
             raise InputError(f"{path}: column {twice[0]} occurs twice")
-        wanted = [*columns, *(name for name in optional if name in names)]
+        # a column may be asked for twice: a patient's id may be the image's path
+        wanted = list(dict.fromkeys([*columns, *(name for name in optional if name in names)]))
     else:
         names = wanted = list(columns)
     try:
@@ -89,31 +90,32 @@ def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
 
 def _encoding(path: Path) -> str:
     """UTF-8 if every byte agrees, else Windows-1252."""
-    decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    encoding = "utf-8-sig"
+    for encoding in ("utf-8-sig", "cp1252"):
+        try:
+            _decode_all(path, encoding)
+        except UnicodeDecodeError:
+            continue
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such table") from None
+        except OSError as error:
+            raise InputError(f"{path}: the table cannot be read ({error.strerror})") from None
+        return encoding
+    raise InputError(f"{path}: neither UTF-8 nor Windows-1252 text; save it as CSV in UTF-8")
+
+
+def _decode_all(path: Path, encoding: str) -> None:
+    """Decode the file to its last byte; raises UnicodeDecodeError, or InputError where it is no text or empty."""
+    decoder = codecs.getincrementaldecoder(encoding)()
     empty = True
-    try:
-        with open(path, "rb") as file:
-            while block := file.read(1 << 20):
-                if b"\0" in block:
-                    raise InputError(f"{path}: not a CSV file (it holds NUL bytes; save it as CSV in UTF-8)")
-                empty = empty and not block.strip()
-                try:
-                    if encoding == "utf-8-sig":
-                        decoder.decode(block)
-                except UnicodeDecodeError:
-                    encoding = "cp1252"
-                if encoding == "cp1252":
-                    block.decode(encoding)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such table") from None
-    except OSError as error:
-        raise InputError(f"{path}: the table cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: neither UTF-8 nor Windows-1252 text; save it as CSV in UTF-8") from None
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            if b"\0" in block:
+                raise InputError(f"{path}: not a CSV file (it holds NUL bytes; save it as CSV in UTF-8)")
+            empty = empty and not block.strip()
+            decoder.decode(block)
+    decoder.decode(b"", final=True)
     if empty:
         raise InputError(f"{path}: the table is empty; put in a header and a line for each image")
-    return encoding
 
 
 def _header(line: str, columns: Sequence[str]) -> tuple[str, list[str]]:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 from fastrad.manifest import Manifest
 from fastrad.sources.assemble import assemble
 from fastrad.sources.forged import refuse_forged_categories
@@ -65,7 +65,7 @@ def read(root: Path, *, exclude: Sequence[Path | str] = (), crop: str = "", marg
     if crop not in ("", "nodule"):
         raise InputError(f"crop {crop!r} is unknown for ddti; choose nodule or leave it out")
     if not 0 <= margin <= 10:
-        raise InputError(f"margin {margin} is not between 0 and 10 (a part of the outline's longer side)")
+        raise OptionError(f"margin {margin} is not between 0 and 10 (a part of the outline's longer side)")
     refuse_forged_categories(root)
     files = {int(path.stem): path for path in root.glob("*.xml") if path.stem.isdecimal()}
     if not files:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from fastrad.errors import InputError
+from fastrad.errors import OptionError
 
 
 def choose_frames(choice: str, count: int) -> list[int]:
@@ -18,7 +18,7 @@ def choose_frames(choice: str, count: int) -> list[int]:
 
     Raises
     ------
-    InputError
+    OptionError
         If the choice is none of first, middle, all, every:N.
     """
     every = re.fullmatch(r"every:([1-9]\d{0,5})", choice)
@@ -30,4 +30,4 @@ def choose_frames(choice: str, count: int) -> list[int]:
         return [count // 2]
     if choice == "all":
         return list(range(count))
-    raise InputError(f"frames {choice!r} is unknown; choose first, middle, all or every:N with N from 1")
+    raise OptionError(f"frames {choice!r} is unknown; choose first, middle, all or every:N with N from 1")

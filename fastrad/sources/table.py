@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 from fastrad.manifest import Manifest
 from fastrad.sources.assemble import assemble, check_paths
 from fastrad.sources.clips import DOPPLER, expand_clips, note_colour_doppler, note_whole_screens
@@ -131,9 +131,11 @@ def parse_columns(text: str) -> dict[str, str]:
     for part in _fields(text):
         name, equals, column = part.partition("=")
         if not equals or name.strip() not in (*REQUIRED, *OPTIONAL):
-            raise InputError(
+            raise OptionError(
                 f"--columns: {part!r} is not NAME=COLUMN with NAME one of {', '.join(REQUIRED + OPTIONAL)}"
             )
+        if name.strip() in columns:
+            raise OptionError(f"--columns: {name.strip()} is given twice")
         columns[name.strip()] = column.strip()
     return columns
 
@@ -153,10 +155,10 @@ def parse_labels(words: Sequence[str]) -> dict[str, list[str]]:
         name = name.strip()
         listed = [value for value in _fields(values) if value]
         if not equals or not name or not listed:
-            raise InputError(f"--labels: {word!r} is not CLASS=VALUE,VALUE,...")
+            raise OptionError(f"--labels: {word!r} is not CLASS=VALUE,VALUE,...")
         for value in listed:
             if owner.setdefault(value, name) != name:
-                raise InputError(f"--labels: value {value!r} is given to {owner[value]} and to {name}")
+                raise OptionError(f"--labels: value {value!r} is given to {owner[value]} and to {name}")
         labels.setdefault(name, []).extend(listed)
     return labels
 

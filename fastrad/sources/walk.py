@@ -45,13 +45,13 @@ def is_inside(path: str, root: str) -> bool:
 
 
 def is_dicom(path: str) -> bool:
-    """Whether a file has the DICOM magic: for files that have no suffix."""
+    """Whether a file has the DICOM magic: for files that are named by their UID, say."""
     with open(path, "rb") as file:
         return file.read(132)[128:] == b"DICM"
 
 
 def walk_images(root: Path, exclude: Sequence[Path | str] = ()) -> Found:
-    """List the image files below a folder, by suffix; files without one where they are DICOM.
+    """List the image files below a folder, by suffix; files with another one or none where they are DICOM.
 
     Linked folders are not followed. Hidden files and what operating systems leave behind are ignored.
     """
@@ -60,6 +60,7 @@ def walk_images(root: Path, exclude: Sequence[Path | str] = ()) -> Found:
     images: list[tuple[str, str]] = []
     others: list[str] = []
     links: list[str] = []
+    notes: list[str] = []
 
     def visit(folder: str, prefix: str) -> None:
         with os.scandir(folder) as entries:
@@ -70,6 +71,8 @@ def walk_images(root: Path, exclude: Sequence[Path | str] = ()) -> Found:
                 if entry.is_dir(follow_symlinks=False):
                     if os.path.join(real_root, path) not in excluded:
                         visit(entry.path, path + "/")
+                    elif inside := sum(_has_image_suffix(name) for name in os.listdir(entry.path)):
+                        notes.append(f"{inside} images in {path}, where the output goes, were left out")
                 elif entry.is_symlink() and entry.is_dir():
                     links.append(path)
                 elif _is_image(entry):
@@ -79,7 +82,6 @@ def walk_images(root: Path, exclude: Sequence[Path | str] = ()) -> Found:
 
     visit(str(root), "")
     images.sort()
-    notes = []
     if others:
         notes.append(f"{len(others)} files are no images by their names and were left out (first: {min(others)})")
     if links:
@@ -88,9 +90,12 @@ def walk_images(root: Path, exclude: Sequence[Path | str] = ()) -> Found:
     return Found(paths, tuple(reason for _, reason in images), tuple(notes))
 
 
+def _has_image_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
 def _is_image(entry: os.DirEntry[str]) -> bool:
-    suffix = os.path.splitext(entry.name)[1].lower()
-    return suffix in SUFFIXES or (not suffix and entry.is_file() and is_dicom(entry.path))
+    return _has_image_suffix(entry.name) or (entry.is_file() and is_dicom(entry.path))
 
 
 def _reason(entry: os.DirEntry[str], path: str, real_root: str) -> str:

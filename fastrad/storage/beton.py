@@ -57,8 +57,12 @@ class BetonFile:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        if self.path.is_dir():
+            raise InputError(f"{self.path}: is a folder; give the .beton file in it")
         if not self.path.is_file():
             raise InputError(f"{self.path}: there is no such file; `fastrad convert` makes one")
+        if self.path.name.endswith(".card.json"):
+            raise InputError(f"{self.path}: is a card; give the .beton file beside it")
         size = self.path.stat().st_size
         if size < layout.METADATA_START:
             raise FormatError(f"{self.path}: {size} bytes are no .beton file; copy it again, or convert again")

@@ -192,24 +192,25 @@ def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torc
     paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     if not paths:
         raise InputError(f"{source}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}) and is no .beton file")
-    found = [
-        _score_files(networks, paths[start : start + _AT_ONCE], device) for start in range(0, len(paths), _AT_ONCE)
-    ]
     root = source if source.is_dir() else source.parent
+    parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
+    found = [_score_files(networks, part, source if source.is_dir() else None, device) for part in parts]
     reasons = [reason for _, of_part in found for reason in of_part]
     table = pd.DataFrame({"path": [path.relative_to(root).as_posix() for path in paths], "reason": reasons})
     return _with_scores(table, np.concatenate([scores for scores, _ in found], axis=1))
 
 
 def _score_files(
-    networks: Sequence[StudyNetwork], paths: Sequence[Path], device: torch.device
+    networks: Sequence[StudyNetwork], paths: Sequence[Path], within: Path | None, device: torch.device
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Logits (networks, files), NaN where a file cannot be read, and why not."""
+    """Logits (networks, files), NaN where a file cannot be read or is a link out of `within`, and why not."""
     first = networks[0]
     images, reasons = [], []
     for path in paths:
         try:
-            images.append(fit(read_gray(path, window=first.window), first.stored_size, first.fit_mode)[0])
+            images.append(
+                fit(read_gray(path, window=first.window, within=within), first.stored_size, first.fit_mode)[0]
+            )
             reasons.append("")
         except ImageError as error:
             reasons.append(str(error))

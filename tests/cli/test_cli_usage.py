@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastrad.cli import COMMANDS, main
+from fastrad.storage import write_beton
 
 
 def _run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
@@ -66,3 +68,30 @@ def test_every_listed_command_has_help(name: str, capsys: pytest.CaptureFixture[
         main([name, "--help"])
     assert not stop.value.code
     assert "Usage: fastrad" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["convert", "thyroid", "{}", "{}/o", "--layout", "ddti", "--margin", "0.3"],
+        ["convert", "thyroid", "{}", "{}/o", "--layout", "table", "--shard-size", "1MB"],
+        ["convert", "thyroid", "{}", "{}/o", "--layout", "table", "--keep-patient-ids", "--pseudonym-key", "{}/k"],
+        ["convert", "thyroid", "{}", "{}/o", "--layout", "table", "--window", "0,inf"],
+        ["convert", "thyroid", "{}", "", "--layout", "folder"],
+        ["convert", "thyroid", "{}", "{}/o", "--layout", "table", "--columns", "foo=bar"],
+        ["convert", "thyroid", "{}", "{}/o", "--layout", "table", "--labels", "malignant=x", "benign=x"],
+        ["convert", "phantom", "{}/o", "--kind", "thyroid", "--images", "0"],
+        ["verify", "{}", "--table", "{}/labels.csv"],
+        ["inspect", "{}/a.beton", "--sheet", "{}/a.beton"],
+        ["inspect", "{}/a.beton", "--sheet", "{}/sheet.jpg"],
+    ],
+)
+def test_options_that_could_do_nothing_or_harm_are_wrong_usage(words, tmp_path, capfd):
+    (tmp_path / "labels.csv").write_text("path,label,patient\n1.png,a,P1\n")
+    (tmp_path / "1.png").write_bytes(b"")
+    write_beton(tmp_path / "a.beton", np.zeros((2, 8, 8), np.uint8), [0, 0])
+    before = (tmp_path / "a.beton").read_bytes()
+    with pytest.raises(SystemExit) as ended:
+        main([word.format(tmp_path) for word in words])
+    assert ended.value.code == 2, capfd.readouterr().err
+    assert (tmp_path / "a.beton").read_bytes() == before

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+from PIL import Image
+
 from fastrad.convert import ConvertOptions, convert
+from fastrad.pseudonym import hide_patient
+from fastrad.sources import read_source
 from fastrad.storage import BetonFile
 
 
@@ -25,3 +30,21 @@ def test_unknown_patients_stay_unknown_beside_known_ones(archive, tmp_path):
     file = BetonFile(tmp_path / "out" / "all.beton")
     assert file.card.patients == ["p0002"]
     assert file.patients.tolist() == [-1, -1, 0, 0]
+
+
+def test_ids_are_hidden_in_paths_whatever_their_case_zeros_and_row(tmp_path):
+    """Quarantined rows keep their paths in the card."""
+    rows = "001234_1.png,b,1234\nDOE_JANE.png,m,doe_jane\nscan-MRN55b.png,b,MRN55\nMRN55/x.png,m,other77\nok.png,b,z9\n"
+    (tmp_path / "labels.csv").write_text("path,label,patient\n" + rows)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "ok.png")
+    manifest = read_source("table", tmp_path)
+    (file,) = convert(manifest, tmp_path / "out", ConvertOptions(size=8, workers=1)).files
+    paths = [entry["path"] for entry in file.card.quarantined]
+    assert len(paths) == 4
+    text = " ".join(paths).lower()
+    assert not any(name in text for name in ("1234", "doe", "mrn55"))
+
+
+def test_a_longer_number_or_word_is_another_id():
+    assert hide_patient("MRN170.png", "MRN17", "x") == "MRN170.png"
+    assert hide_patient("janet.png", "jane", "x") == "janet.png"

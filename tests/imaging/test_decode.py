@@ -179,3 +179,11 @@ def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     with pytest.raises(InputError, match="not a regular file"):
         read_gray(tmp_path / "pipe.png")
+
+
+def test_a_tiff_of_several_pages_is_refused(gray: np.ndarray) -> None:
+    buffer = io.BytesIO()
+    pages = [Image.fromarray(gray), Image.fromarray(255 - gray)]
+    pages[0].save(buffer, "TIFF", save_all=True, append_images=pages[1:])
+    with pytest.raises(InputError, match="several pages"):
+        decode_gray(buffer.getvalue())

@@ -80,3 +80,18 @@ def test_name_that_is_not_utf8_carries_a_reason(tmp_path: Path) -> None:
 def test_folder_without_images_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images"):
         read_source("folder", tmp_path)
+
+
+def test_dicom_files_are_found_whatever_their_suffix(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png")
+    for name in ("1.2.840.113619.2.55", "scan.ima", "IM0001"):
+        (tmp_path / "a" / name).write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "a" / "notes.txt").write_text("no image")
+    found = read_source("folder", tmp_path).table["path"].tolist()
+    assert found == ["a/1.2.840.113619.2.55", "a/1.png", "a/IM0001", "a/scan.ima"]
+
+
+def test_source_images_in_the_output_folder_are_counted(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "b/2.png", "b/3.bmp")
+    manifest = read_source("folder", tmp_path, exclude=[tmp_path / "b"])
+    assert "2 images in b, where the output goes, were left out" in manifest.notes

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 from fastrad.manifest import Manifest
 from fastrad.sources import parse_columns, parse_labels, read_source
 
@@ -144,3 +144,19 @@ def test_generated_archives_are_marked_synthetic(tmp_path: Path) -> None:
     assert not read_text(tmp_path, text).synthetic
     (tmp_path / "fastrad-synthetic.json").write_text("{}")
     assert read_text(tmp_path, text).synthetic
+
+
+def test_one_column_may_mean_two_things(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,label\n1.png,a\n2.png,b\n")
+    table = read_source("table", tmp_path, columns=parse_columns("patient=path")).table
+    assert table["patient"].tolist() == table["path"].tolist() == ["1.png", "2.png"]
+
+
+def test_a_column_given_twice_is_wrong_usage() -> None:
+    with pytest.raises(OptionError, match="path is given twice"):
+        parse_columns("path=a,path=b")
+
+
+def test_windows_text_that_ends_within_what_could_be_utf8_is_read(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_bytes(b"path,label,patient\n1.png,a,P1\n2.png,b,Ren\xe9")
+    assert read_source("table", tmp_path).table["patient"].tolist() == ["P1", "Ren\u00e9"]

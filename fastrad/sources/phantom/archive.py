@@ -19,7 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fastrad.errors import FastradError, InputError
+from fastrad.errors import FastradError, InputError, OptionError
 from fastrad.processes import WorkerPool, available_cores
 from fastrad.progress import track
 from fastrad.sources.phantom import leaves, radiology, thyroid
@@ -87,7 +87,7 @@ def write_phantom(
     workers = available_cores() if workers is None else workers
     for name, value, least in (("images", images, 1), ("seed", seed, 0), ("size", size, 32), ("workers", workers, 1)):
         if value < least:
-            raise InputError(f"phantom {kind}: {name} is {value}, it must be at least {least}")
+            raise OptionError(f"phantom {kind}: {name} is {value}, it must be at least {least}")
     root = Path(root)
     marker = {"synthetic": True, "kind": kind, "images": images, "seed": seed, "size": size, "version": VERSION}
     if _finished(root, marker):
