@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 
 Recipe = TypeVar("Recipe")
 
@@ -51,22 +51,22 @@ def changed(recipe: Recipe, values: dict[str, Any], origin: str) -> Recipe:
 
     Raises
     ------
-    InputError
+    OptionError
         If a name or a value's type is not a recipe's.
     """
     known = asdict(recipe)  # type: ignore[call-overload]
     checked = {}
     for name, value in values.items():
         if name not in known:
-            raise InputError(f"{origin}: {name!r} is no value of a recipe; known are {', '.join(known)}")
+            raise OptionError(f"{origin}: {name!r} is no value of a recipe; known are {', '.join(known)}")
         kind = type(known[name])
         if type(value) is not kind and not (kind is float and type(value) is int):
-            raise InputError(f"{origin}: {name} is {value!r}; {kind.__name__} is needed")
+            raise OptionError(f"{origin}: {name} is {value!r}; {kind.__name__} is needed")
         try:
             checked[name] = kind(value)
             sound = kind is not float or math.isfinite(checked[name])
         except (ValueError, OverflowError):
             sound = False
         if not sound:
-            raise InputError(f"{origin}: {name} is too large")
+            raise OptionError(f"{origin}: {name} is too large")
     return replace(recipe, **checked)  # type: ignore[type-var]

@@ -60,6 +60,11 @@ class Weights:
     notices: tuple[str, ...] = ()
 
     @property
+    def seen(self) -> frozenset[str]:
+        """Identities (`Card.identities`) of the datasets that trained or chose these weights, and those before them."""
+        return frozenset(map(str, self.metadata.get("seen", ())))
+
+    @property
     def architecture(self) -> str:
         """torchvision's name: resnet18, resnet34, resnet50, resnet101 or resnet152."""
         return architecture_of(self.state)

@@ -44,7 +44,7 @@ import click
 )
 @click.option("--epochs", type=int, help="Epochs of a run at most. [30]")
 @click.option("--size", type=int, help="Input side in pixels; by default as stored.")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of splits and runs.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**62), help="Of splits and runs.")
 @click.option("--seeds", default=3, show_default=True, help="Repetitions of everything with other seeds.")
 @click.option("--folds", default=5, show_default=True, help="Folds of the cross-validation.")
 @click.option("--test-fraction", default=145 / 721, show_default="145/721", help="Share of patients held out.")

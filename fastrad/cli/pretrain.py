@@ -18,6 +18,7 @@ import click
 from fastrad.training.config import PretrainConfig, Recipe, load_recipe
 
 _FILE = click.Path(path_type=Path)
+_ENGINES = ("auto", "dali", "ffcv", "resident", "torch")  # as of the loader, which `--help` need not import
 
 
 @click.command("pretrain")
@@ -31,13 +32,19 @@ _FILE = click.Path(path_type=Path)
 @click.option("--size", type=int, help="Pixels a side. [the recipe's, or as stored]")
 @click.option("--batch-size", type=int, help=f"Images a step, over all ranks. [the recipe's, or {Recipe.batch_size}]")
 @click.option("--lr", type=float, help=f"Peak learning rate for 256 images a step. [the recipe's, or {Recipe.lr}]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of first weights, order and augmentation.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**64 - 1),
+    default=0,
+    show_default=True,
+    help="Of first weights, order and augmentation.",
+)
 @click.option("--amp", is_flag=True, help="Compute in bfloat16 or float16 where the device gains from it.")
 @click.option("--amp-dtype", type=click.Choice(["bfloat16", "float16"]), help="Which of the two; implies --amp.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the training step (torch.compile).")
 @click.option("--device", help="cpu, cuda or cuda:N. [a GPU where there is one]")
-@click.option("--engine", default="auto", show_default=True, help="The loader's engine.")
-@click.option("--workers", type=int, help="Loader threads of each rank. [the CPUs]")
+@click.option("--engine", type=click.Choice(_ENGINES), default="auto", show_default=True, help="The loader's.")
+@click.option("--workers", type=click.IntRange(1), help="Loader threads of each rank. [the CPUs]")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(

@@ -291,7 +291,7 @@ class Loader:
         if self.engine == "dali":
             from fastrad.loading.dali import DaliEngine
 
-            return DaliEngine(samples, delivery, self.batch_size)
+            return DaliEngine(samples, delivery, max(1, min(self.batch_size, self.num_samples)))
         return ThreadedEngine(ffcv.filler(samples), samples.frame, delivery)
 
     def _run(self, epoch: int, first: int, size: int) -> Iterator[Batch]:

@@ -5,6 +5,7 @@ In: steps. Out: images. It says what the pixels of a batch should be; the other 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import cv2
@@ -16,6 +17,9 @@ from fastrad.errors import DamagedSampleError
 from fastrad.loading.engine import Delivery, Images, Step, as_images
 from fastrad.loading.randomness import Parameters
 from fastrad.loading.samples import Samples
+
+# the threads of torch's OpenMP do not survive a fork: an operation that asks for them would wait for ever
+os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class TorchEngine:

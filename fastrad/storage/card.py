@@ -101,6 +101,13 @@ class Card:
         head, tail = text.rsplit(_NO_HASH.encode(), 1)
         return head + hashlib.sha256(text).hexdigest().encode() + tail
 
+    def identities(self) -> list[str]:
+        """What names these images wherever they went: the card's hash, and the archive's with the split.
+
+        The second stays the same at another size, encoding or pseudonym key.
+        """
+        return [self.sha256(), *([f"{self.manifest_sha256} {self.split}".strip()] if self.manifest_sha256 else [])]
+
     def sha256(self) -> str:
         """The card's own hash, which names the dataset in everything made from it."""
         return _SELF_HASH.findall(self.to_bytes())[-1].decode()

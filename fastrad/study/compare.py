@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -26,7 +27,7 @@ from fastrad.study.arms import Arm, make_arms
 from fastrad.study.confident_errors import write_errors
 from fastrad.study.dataset import StudyDataset, open_dataset
 from fastrad.study.evaluation import evaluate
-from fastrad.study.external import external_file, external_name, read_attributes, score_external
+from fastrad.study.external import check_external, external_file, external_name, read_attributes, score_external
 from fastrad.study.fine_tuning import Recipe
 from fastrad.study.report import write_report
 from fastrad.study.runs import Network, Protocol, check_finished, development_normalisation, gather, tune
@@ -112,12 +113,7 @@ def compare(config: CompareConfig) -> Path:
         raise OptionError(f"--seeds {config.seeds}: at least one is needed")
     dataset = open_dataset(config.dataset, config.positive)
     arms = make_arms(config.radimagenet, config.imagenet, config.arms, config.frozen)
-    for arm in arms:
-        if arm.weights is not None and arm.weights.metadata.get("card_sha256") == dataset.card.sha256():
-            raise InputError(
-                f"the weights of the {arm.label} arm ({arm.source}) were pretrained on this very dataset, test "
-                "patients and labels included: a leak; give weights of other images"
-            )
+    _refuse_seen(arms, dataset, "this very dataset, test patients and labels included: a leak")
     if config.splits is not None:
         splits = read_splits(
             config.splits, dataset, folds=config.folds, seed=config.seed, key_path=config.pseudonym_key
@@ -125,6 +121,9 @@ def compare(config: CompareConfig) -> Path:
     else:
         splits = make_splits(dataset, test_fraction=config.test_fraction, folds=config.folds, seed=config.seed)
     externals = [open_dataset(path, dataset.positive) for path in config.external]
+    for external in externals:
+        check_external(external, dataset)
+        _refuse_seen(arms, external, f"{external.path}: it is not external")
     attributes = _attributes(config, dataset)
     device = choose_device(config.device)
     for notice in _notices(dataset, arms):
@@ -158,7 +157,7 @@ def compare(config: CompareConfig) -> Path:
     write_atomically(config.out / "predictions.csv", scores)
     files = [external_file(external, scores) for external in externals]
     for external, file in zip(externals, files, strict=True):
-        score_external(networks, runs, external, dataset, config.out / "external" / file, device)
+        score_external(networks, runs, external, config.out / "external" / file, device)
     if attributes is not None:
         table = attributes[splits.test()]
         write_atomically(config.out / "subgroups.csv", table.to_csv(index_label="patient").encode())
@@ -169,6 +168,19 @@ def compare(config: CompareConfig) -> Path:
     write_errors(config.out, dataset, evaluate(predictions), predictions, config.recipe.size)
     write_report(config.out)
     return config.out
+
+
+def _refuse_seen(arms: Sequence[Arm], dataset: StudyDataset, what: str) -> None:
+    """No arm may begin with weights that these images trained, or chose."""
+    for arm in arms:
+        if arm.weights is None:
+            continue
+        seen = arm.weights.seen | {str(arm.weights.metadata.get(name)) for name in ("card_sha256", "dataset")}
+        if seen.intersection(dataset.card.identities()):
+            raise InputError(
+                f"the weights of the {arm.label} arm ({arm.source}) were trained or chosen on {what}; give weights of "
+                "other images"
+            )
 
 
 def _attributes(config: CompareConfig, dataset: StudyDataset) -> pd.DataFrame | None:

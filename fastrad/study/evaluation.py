@@ -76,8 +76,9 @@ class Difference:
 
     `bootstrap_interval` is a check of `interval`: the central 95 % of the difference over resamples of the patients
     within their class, the same for both arms. It decides nothing.
-    `shown` is True only if the interval excludes zero, the Holm-adjusted p is below 0.05, and the test set has at
-    least `FEWEST_FOR_A_TEST` patients of each class.
+
+    `comparisons` is the size of the family that Holm's adjustment is over. `shown` is True only if the interval excludes
+    zero, the Holm-adjusted p is below 0.05, and the test set has at least `FEWEST_FOR_A_TEST` patients of each class.
     """
 
     a: str
@@ -88,6 +89,7 @@ class Difference:
     standard_error: float
     p_value: float
     holm_p_value: float
+    comparisons: int
     detectable: float
     shown: bool
 
@@ -141,11 +143,14 @@ def evaluate(predictions: pd.DataFrame, tested: str = "test") -> StudyResult:
         raise InputError(f"the predictions have no column {missing[0]}; needed are {','.join(PREDICTION_COLUMNS)}")
     if predictions["score"].isna().any():
         raise InputError(f"{int(predictions['score'].isna().sum())} predictions have no score")
+    if predictions.duplicated(["arm", "seed", "fold", "set", "row"]).any():
+        raise InputError("the predictions hold a network's score of an image twice; give `fastrad compare` again")
     names = list(dict.fromkeys(predictions["arm"]))
     runs = {name: _runs(predictions[predictions["arm"] == name]) for name in names}
     for name in names[1:]:
         if runs[name] != runs[names[0]]:
             raise InputError(f"the arms {names[0]} and {name} have other seeds or folds: they cannot be compared")
+    _refuse_gaps(predictions)
     per_run = patient_scores(predictions, ["arm", "set", "seed", "fold"])
     labels = predictions.groupby(["set", "patient"])["label"].max()
     test = {name: _test_scores(per_run, name, tested) for name in names}
@@ -198,6 +203,16 @@ def patient_scores(predictions: pd.DataFrame, by: Sequence[str]) -> pd.Series:
 def validation_scores(per_run: pd.Series, arm: str) -> pd.Series:
     """Each development patient's score from the fold in which it was not trained on: mean over seeds."""
     return per_run.loc[(arm, "val")].groupby("patient").mean()
+
+
+def _refuse_gaps(predictions: pd.DataFrame) -> None:
+    """Means over other networks for one patient than for another would not be comparable: every score must be there."""
+    networks = len(predictions[["arm", "seed"]].drop_duplicates())
+    scores = predictions.groupby(["set", "fold", "row"]).size()
+    outside_folds = scores[scores.index.get_level_values("set") != "val"].groupby(["set", "row"])
+    folds = predictions["fold"].nunique()
+    if (scores != networks).any() or (outside_folds.size() != folds).any():
+        raise InputError("the predictions lack scores of some networks; give `fastrad compare` again")
 
 
 def _runs(predictions: pd.DataFrame) -> set[tuple[int, int]]:
@@ -281,6 +296,7 @@ def _differences(
                 test.standard_error,
                 test.p_value,
                 float(holm_p),
+                planned.count(a in LABELS and b in LABELS),
                 statistics.detectable_difference(test.standard_error),
                 bool(enough and (interval.low > 0 or interval.high < 0) and holm_p < 0.05),
             )

@@ -37,22 +37,14 @@ def external_file(dataset: StudyDataset, predictions: bytes) -> str:
     return f"{external_name(dataset)}-{dataset.card.sha256()[:8]}-{networks[:8]}.csv"
 
 
-def score_external(
-    networks: Sequence[Network],
-    runs: Path,
-    dataset: StudyDataset,
-    study: StudyDataset,
-    path: Path,
-    device: torch.device,
-) -> None:
-    """Score an external dataset with every network of the study, unless `path` (`external_file`) is there already.
-
-    The table gets the columns of `predictions.csv`, with the set "external".
+def check_external(dataset: StudyDataset, study: StudyDataset) -> None:
+    """Refuse what is not external to the study, before anything is trained.
 
     Raises
     ------
     InputError
-        If the two datasets share an image, or the external one has fewer than two patients of a class.
+        If the two datasets share archive, patients or an image, or the external one has fewer than two patients of a
+        class.
     """
     if dataset.card.manifest_sha256 and dataset.card.manifest_sha256 == study.card.manifest_sha256:
         raise InputError(f"{dataset.path}: was converted from the archive of the study itself: it is not external")
@@ -72,6 +64,15 @@ def score_external(
         count = int((dataset.patient_labels == label).sum())
         if count < 2:
             raise InputError(f"{dataset.path}: {count} {name} patients; an interval needs at least 2 of each class")
+
+
+def score_external(
+    networks: Sequence[Network], runs: Path, dataset: StudyDataset, path: Path, device: torch.device
+) -> None:
+    """Score an external dataset with every network of the study, unless `path` (`external_file`) is there already.
+
+    The table gets the columns of `predictions.csv`, with the set "external".
+    """
     if _is_whole(path, networks, dataset):
         return
     say_if_converted_otherwise(BetonFile(dataset.path), load_network(runs / networks[0].name / "weights.safetensors"))

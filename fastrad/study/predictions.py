@@ -28,7 +28,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     try:
         # only an empty field is empty: pandas would take a patient called NA or null for a missing one
         table = pd.read_csv(path, dtype={**_TEXTS, **_NUMBERS}, keep_default_na=False, na_values=[""])
-    except (ValueError, OSError) as error:  # pandas' own errors among them
+    except (ValueError, OverflowError, OSError) as error:  # pandas' own errors among them
         raise FormatError(f"{path}: cut short or altered ({error}); {AGAIN}") from None
     if table.empty or table.isna().any(axis=None):
         raise FormatError(f"{path}: has no rows, or empty fields; {AGAIN}")

@@ -91,7 +91,7 @@ def conclusion(study: dict, result: StudyResult) -> list[str]:
             sentences.append(f"A difference between {a} and {b} was not shown ({measured}).")
         else:
             sentences.append(
-                f"A difference between {a} and {b} was not shown once {len(result.differences)} comparisons are "
+                f"A difference between {a} and {b} was not shown once {difference.comparisons} comparisons are "
                 f"allowed for ({measured})."
             )
     detectable = [difference.detectable for difference in result.differences if difference.detectable < 1]
@@ -355,6 +355,7 @@ def _estimate(value: float | None, low: float | None, high: float | None, digits
 
 def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
     """A Markdown table with columns padded, so that it reads in a terminal too."""
+    rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

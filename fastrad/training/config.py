@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fastrad import recipe_file
-from fastrad.errors import InputError, OptionError
+from fastrad.errors import OptionError
 
 SAMPLINGS = ("natural", "balanced")
 SIZE_STEP = 16  # training sizes are multiples of it, so that there are few
@@ -141,7 +141,7 @@ def load_recipe(name: str) -> Recipe:
         text = (resources.files("fastrad") / "recipes" / f"{name}.toml").read_text()
         values = recipe_file.parse(text, f"recipe {name}")
     else:
-        raise InputError(f"recipe {name!r} is unknown; there are {', '.join(recipe_names())}, or give a .toml file")
+        raise OptionError(f"recipe {name!r} is unknown; there are {', '.join(recipe_names())}, or give a .toml file")
     return Recipe().changed(values, f"recipe {name}")
 
 

@@ -60,6 +60,7 @@ def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
         "size": run.recipe.size,
         "classes": card.classes,
         "card_sha256": card.sha256(),
+        "seen": [*card.identities(), *run.val.card.identities()],  # the second chose the epoch
         "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples},
         "synthetic": card.synthetic,
         "metrics": state.rows[state.best_epoch],

@@ -58,6 +58,8 @@ class RunFolder:
                 "give another folder, or the same settings"
             )
         if self.summary.is_file():
+            if not self.weights.is_file():
+                raise InputError(f"{self.path}: a finished run whose {self.weights.name} is gone; give another folder")
             return True
         if not resume:
             raise InputError(f"{self.path}: holds an unfinished run; add --resume to go on, or give another folder")

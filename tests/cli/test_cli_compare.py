@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -297,7 +298,10 @@ def test_an_earlier_learning_curve_is_not_shown_with_another_study_and_its_netwo
 
 def test_the_studys_own_patients_are_not_external(few, tmp_path, capfd):
     again = tiny(tmp_path / "again", [0, 1, 0, 1], names=["p1", "p2", "x", "y"], patient_ids="pseudonym")
-    assert run(*few, "--external", again) == 1
+    words = [*few, "--external", again]
+    words[words.index("--out") + 1] = tmp_path / "study"
+    assert run(*words) == 1
+    assert not (tmp_path / "study").exists(), "nothing is tuned before"
     assert "2 of its patients are in the study: it is not external" in capfd.readouterr().err
 
 
@@ -342,13 +346,47 @@ def test_two_arms_that_begin_alike_are_told_apart_from_a_comparison(few, weights
     assert "the arms RadImageNet and again begin with the same weights" in capfd.readouterr().err
 
 
-def test_weights_pretrained_on_the_study_itself_are_refused(few, tmp_path, capfd):
+def _seen(few, route: str) -> dict:
+    """Metadata of weights that know the study's images."""
     card = Card.read(few[1] / "all.beton")
-    save_weights(tmp_path / "leak.safetensors", resnet18(2).state_dict(), {"card_sha256": card.sha256()})
+    if route == "this file, in an earlier version's words":
+        return {"card_sha256": card.sha256()}
+    if route == "the same archive at another size":
+        return {"seen": replace(card, parameters={**card.parameters, "size": 40}).identities()}
+    return {"seen": card.identities()}
+
+
+@pytest.mark.parametrize(
+    "route", ["this file, in an earlier version's words", "this file", "the same archive at another size"]
+)
+def test_weights_that_have_seen_the_study_are_refused(few, tmp_path, capfd, route):
+    save_weights(tmp_path / "leak.safetensors", resnet18(2).state_dict(), _seen(few, route))
     words = [*few]
     words[words.index("--radimagenet") + 1] = tmp_path / "leak.safetensors"
     assert run(*words) == 1
-    assert "were pretrained on this very dataset" in capfd.readouterr().err
+    assert "were trained or chosen on this very dataset" in capfd.readouterr().err
+
+
+def test_a_network_of_a_study_of_the_same_patients_is_no_arm(few, tmp_path, capfd):
+    assert run(*few) == 0
+    tuned = few[few.index("--out") + 1] / "runs" / "imagenet-seed0-fold0" / "weights.safetensors"
+    words = [*few, "--arm", f"old={tuned}"]
+    words[words.index("--out") + 1] = tmp_path / "study"
+    assert run(*words) == 1
+    assert "the weights of the old arm (weights.safetensors) were trained or chosen on" in capfd.readouterr().err
+    assert not (tmp_path / "study").exists()
+
+
+def test_weights_that_have_seen_an_external_dataset_are_refused_before_anything_is_tuned(few, tmp_path, capfd):
+    other = tiny(tmp_path / "other", [0, 1, 0, 1])
+    card = Card.read(other / "all.beton")
+    save_weights(tmp_path / "leak.safetensors", resnet18(2).state_dict(), {"seen": card.identities()})
+    words = [*few, "--external", other]
+    words[words.index("--radimagenet") + 1] = tmp_path / "leak.safetensors"
+    words[words.index("--out") + 1] = tmp_path / "study"
+    assert run(*words) == 1
+    assert "it is not external" in capfd.readouterr().err
+    assert not (tmp_path / "study").exists()
 
 
 def test_a_third_class_counts_as_benign_only_when_that_is_asked_for(few, tmp_path, capfd):

@@ -433,6 +433,35 @@ def _collect(answers) -> None:
     answers.put("collected")
 
 
+def _large_sum(answers) -> None:
+    loader = Loader(_LARGE[0], 61, engine=_LARGE[1], size=224, train=False)
+    answers.put(sum(int(batch.images.sum()) for batch in loader))
+
+
+_LARGE: list = []
+
+
+def test_a_new_loader_in_a_fork_does_not_wait_for_threads_of_its_parent(engine: str, raw_beton: Path) -> None:
+    """Batches large enough that torch computes them with several threads."""
+    _LARGE[:] = raw_beton, engine
+    expected = sum(
+        int(batch.images.sum()) for batch in Loader(raw_beton, 61, engine=engine, size=224, train=False)
+    )
+    context = multiprocessing.get_context("fork")
+    answers = context.Queue()
+    process = context.Process(target=_large_sum, args=(answers,))
+    process.start()
+    try:
+        assert answers.get(timeout=60) == expected
+    finally:
+        process.kill()
+        process.join()
+
+
+def test_a_batch_size_beyond_all_measure_is_one_batch(engine: str, raw_beton: Path) -> None:
+    assert [len(batch.rows) for batch in Loader(raw_beton, 10**9, engine=engine, size=16)] == [FRAMES]
+
+
 def test_a_fork_may_collect_what_its_parent_dropped(engine: str, raw_beton: Path) -> None:
     """DALI's threads stay in the parent: a child that destroyed a pipeline of it would wait for them for ever."""
     gc.disable()

@@ -60,15 +60,27 @@ def test_in_a_large_sample_bootstrap_and_delong_intervals_of_a_difference_agree(
         assert each.bootstrap_interval == pytest.approx(each.interval, abs=0.06 * width)
 
 
-def test_uneven_images_do_not_weigh_a_fold_more(predictions):
-    """Dropping one image of one run changes only that run's mean."""
-    first = predictions[(predictions.arm == "none") & (predictions.set == "test") & (predictions.patient == "p000")]
-    kept = predictions.drop(first.index[0])
-    before, after = evaluate(predictions), evaluate(kept)
-    remaining = first.iloc[1].score if first.iloc[1].fold == first.iloc[0].fold else None
-    assert remaining is not None
-    change = (remaining - first.iloc[:2].score.mean()) / 10
-    assert after.scores["none"][0] - before.scores["none"][0] == pytest.approx(change)
+def test_a_missing_score_is_refused_and_one_given_twice_too(predictions):
+    """Else a patient's mean would be one over other networks, or weigh one of them more."""
+    for set_ in ("test", "val"):
+        one = predictions[predictions["set"] == set_].index[3]
+        with pytest.raises(InputError, match="lack scores"):
+            evaluate(predictions.drop(one))
+        with pytest.raises(InputError, match="twice"):
+            evaluate(pd.concat([predictions, predictions.loc[[one]]]))
+    row = predictions.query("set == 'test'")["row"].iloc[0]
+    with pytest.raises(InputError, match="lack scores"):  # of one fold's networks in every arm and seed
+        evaluate(predictions.query("not (set == 'test' and row == @row and fold == 2)"))
+
+
+def test_the_conclusion_counts_the_comparisons_that_holm_adjusts_for():
+    predictions = make_predictions({"none": 0.0, "imagenet": 0.3, "radimagenet": 0.6})
+    further = [
+        predictions[predictions["arm"] == "imagenet"].assign(arm=name, score=lambda table: table["score"] * 0.9)
+        for name in ("mine", "yours")
+    ]
+    for each in evaluate(pd.concat([predictions, *further])).differences:
+        assert each.comparisons == (3 if {each.a, each.b} <= set(ARMS) else 7)
 
 
 def test_cross_validated_auroc_is_that_of_each_runs_own_validation_patients(predictions):

@@ -185,6 +185,20 @@ def test_best_weights_that_a_lost_epoch_replaced_are_not_passed_off_as_anothers(
     assert load_weights(config.out / "weights.safetensors").metadata["metrics"]["epoch"] == best["epoch"] == 3
 
 
+def test_a_finished_run_whose_weights_are_gone_is_not_called_finished(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished.out, out)
+    (out / "weights.safetensors").unlink()
+    with pytest.raises(InputError, match="a finished run whose weights.safetensors is gone"):
+        pretrain(replace(finished, out=out))
+
+
+def test_weights_name_the_files_that_trained_and_chose_them(finished, tiny):
+    seen = load_weights(finished.out / "weights.safetensors").seen
+    for name in ("train", "val"):
+        assert seen >= set(Card.read(tiny / f"{name}.beton").identities())
+
+
 def test_numbers_that_are_not_finite_are_null_in_the_summary(finished):
     from fastrad.training.products import _json_numbers
 
