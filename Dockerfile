@@ -50,6 +50,7 @@ COPY --from=build /opt/fastrad /opt/fastrad
 ENV PATH=/opt/fastrad/bin:$PATH \
     NUMBA_CACHE_DIR=/tmp/fastrad-numba \
     MPLCONFIGDIR=/tmp/fastrad-matplotlib \
+    XDG_CACHE_HOME=/tmp/fastrad-cache \
     XDG_CONFIG_HOME=/config
 
 USER 10001

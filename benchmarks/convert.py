@@ -179,6 +179,8 @@ def time_webdataset(paths: list[str], out: Path, workers: int) -> float:
         process.start()
     for process in processes:
         process.join()
+    if any(process.exitcode for process in processes):
+        raise RuntimeError("a ShardWriter's process failed")
     os.sync()
     return time.monotonic() - started
 

@@ -307,8 +307,8 @@ def versions() -> dict[str, str]:
 def run_rounds(names: list[str], arguments: argparse.Namespace, result: dict) -> None:
     """Time everything `rounds` times, and write the result after each run: a long measurement may be broken off."""
     todo = jobs(names, arguments.workloads, arguments.threads, result)
-    for _ in range(arguments.rounds):
-        first = len(result["runs"]) % max(1, len(todo))
+    for turn in range(arguments.rounds):
+        first = turn * len(todo) // arguments.rounds
         for name, storage, workload, threads in todo[first:] + todo[:first]:
             place = arguments.folder / storage
             touch(place, arguments.cold)

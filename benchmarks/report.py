@@ -166,11 +166,13 @@ def headline(found: dict[str, Any]) -> str:
         entries = found["convert"]["contenders"]
         rate = {name: entry["images_per_second"] for name, entry in entries.items() if "images_per_second" in entry}
         share = {name: f"{value / rate['decode']:.0%}" for name, value in rate.items()}
-        shards = f"{rate['fastrad shards'] / rate['decode+encode']:.0%}"
+        of_both = {
+            name: f"{rate[name] / rate['decode+encode']:.0%}" for name in ("fastrad shards", "litdata", "webdataset")
+        }
         lines.append(
-            f"- Conversion of 224 px PNG: raw at {share['fastrad raw']} of bare decoding, shards at {shards} of decode "
-            f"and encode; FFCV's own writer reaches {share['ffcv rgb']} of bare decoding, LitData {share['litdata']}, "
-            f"WebDataset {share['webdataset']}."
+            f"- Conversion of 224 px PNG: raw at {share['fastrad raw']} of bare decoding, FFCV's own writer at "
+            f"{share['ffcv rgb']}; as JPEG, shards at {of_both['fastrad shards']} of decode and encode, LitData at "
+            f"{of_both['litdata']}, WebDataset at {of_both['webdataset']}."
         )
     if "convert_scale" in found:
         scale = found["convert_scale"]

@@ -208,11 +208,17 @@ def convert(
             journals.append(Journal(plan, out_dir))
         todo, done = _open_shards(journals, notices)
         _convert_shards(todo, done, options)
+        failures: list[InputError] = []
         for journal in journals:
-            if journal.plan.format == "beton":
-                cards[journal.plan.name] = finish_beton(journal, out_dir)
-            else:
-                cards[journal.plan.name] = finish_tars(journal, destination)
+            try:
+                if journal.plan.format == "beton":
+                    cards[journal.plan.name] = finish_beton(journal, out_dir)
+                else:
+                    cards[journal.plan.name] = finish_tars(journal, destination)
+            except InputError as error:  # nothing of this split can be stored; the others are finished all the same
+                failures.append(error)
+        if failures:
+            raise failures[0]
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -226,6 +232,7 @@ def convert(
     for plan in plans:
         if cards[plan.name] is not None:
             remove_leftover(plan, out_dir)
+    notices += [notice for plan in plans if not len(plan.rows) for notice in _left_out(plan)]
     before = {plan.name for plan in plans} - {journal.plan.name for journal in journals}
     ending = "beton" if options.format == "beton" else "card.json"
     files = tuple(
@@ -257,6 +264,12 @@ def _patient_names(
         raise InputError(f"{path}: the key must lie outside the output {out_dir}, which may be given away")
     key, made = read_or_make_key(path)
     return lambda patient: pseudonym(patient, key), path, made
+
+
+def _left_out(plan: SplitPlan) -> list[str]:
+    """What is wrong with the rows of a split that gets no file, and so no card that could say it."""
+    reasons = Counter(entry["reason"] for entry in plan.source.quarantine([]))
+    return [f"{plan.name}: {count} rows left out: {reason}" for reason, count in reasons.most_common()]
 
 
 def _open_shards(journals: list[Journal], notices: list[str]) -> tuple[list[Shard], list[Shard]]:

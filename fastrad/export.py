@@ -82,7 +82,7 @@ def export(source: Path, target: str, out: Path) -> float:
             rgb = {"mean": [normalisation.mean[0]] * 3, "std": [normalisation.std[0]] * 3}
             save_weights(out, state, {**weights.metadata, "normalisation": rgb})
     note = _ONNX_NOTE if target == "onnx" else _RGB_NOTE
-    write_atomically(out.with_suffix(".md"), model_card(weights.metadata, note).encode())
+    write_atomically(out.with_name(out.name + ".md"), model_card(weights.metadata, note).encode())
     return error
 
 

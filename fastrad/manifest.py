@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from fastrad.errors import InputError
 
 COLUMNS = ("path", "frame", "label", "patient", "split", "box", "reason")
 SPLITS = ("train", "val", "test")
+NO_SPLIT = "has no split, while other rows have one"
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,11 @@ class Manifest:
         """The splits that occur, in the order train, val, test; ("",) where the source has none."""
         present = set(self.table["split"].unique())
         return tuple(name for name in ("", *SPLITS) if name in present)
+
+    def without_splits(self) -> Manifest:
+        """The same rows as one dataset; what spoke against a row only because of its split no longer does."""
+        reasons = self.table["reason"].where(self.table["reason"] != NO_SPLIT, "")
+        return replace(self, table=self.table.assign(split="", reason=reasons))
 
     def sha256(self) -> str:
         """The hash that the card carries: over every column of every row, in order; `root` is left out."""

@@ -13,6 +13,7 @@ import secrets
 from pathlib import Path
 
 from fastrad.errors import InputError
+from fastrad.files import sync_folder
 
 _KEY_BYTES = 32
 
@@ -52,8 +53,11 @@ def read_or_make_key(path: Path) -> tuple[bytes, bool]:
             os.link(temporary, path)  # fails where another process made the key meanwhile
         except FileExistsError:
             return read_or_make_key(path)
+        except OSError:  # a file system without hard links
+            os.rename(temporary, path)
         finally:
-            temporary.unlink()
+            temporary.unlink(missing_ok=True)
+        sync_folder(path.parent)
         return key, True
 
 

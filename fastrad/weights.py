@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +133,7 @@ def _download_imagenet() -> dict[str, Tensor]:
             return torch.hub.load_state_dict_from_url(
                 url, map_location="cpu", check_hash=True, weights_only=True, progress=False
             )
-    except (URLError, TimeoutError, ConnectionError) as error:
+    except OSError as error:  # no network, or no place for the file
         reason = getattr(error, "reason", error)
         raise InputError(
             f"the ImageNet weights cannot be downloaded from {url} ({reason}); "

@@ -63,7 +63,7 @@ def test_torchvision_and_timm_files_give_the_same_outputs_on_repeated_gray(train
     again = resnet18(3).eval()
     initialise(again, load_weights(out))
     torch.testing.assert_close(again.conv1.weight, load_weights(trained).state["conv1.weight"], rtol=1e-5, atol=1e-6)
-    card = (tmp_path / "exported.md").read_text()
+    card = (tmp_path / (out.name + ".md")).read_text()
     assert all(word in card for word in ("`thyroid`", "data agreement", "0.200000", "77 images", "macro AUROC"))
 
 

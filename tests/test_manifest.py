@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from fastrad.errors import InputError
 from fastrad.manifest import COLUMNS, Manifest
+from fastrad.sources import read_source
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=8)
 ROW = st.tuples(
@@ -87,3 +88,13 @@ def test_columns_of_unequal_length_and_unknown_splits_are_refused():
         Manifest.from_columns(Path("."), "table", path=["a", "b"], label=["x"])
     with pytest.raises(InputError, match="split 'dev' is none of train, val, test"):
         Manifest.from_columns(Path("."), "table", path=["a"], split=["dev"])
+
+
+def test_an_archive_with_splits_can_be_read_as_one_dataset(tmp_path):
+    (tmp_path / "labels.csv").write_text("path,label,patient,split\n1.png,a,p,train\n2.png,b,q,test\n3.png,b,r,\n")
+    split = read_source("table", tmp_path)
+    assert split.split_names == ("", "train", "test")
+    whole = read_source("table", tmp_path, ignore_splits=True)
+    assert whole.split_names == ("",)
+    assert whole.usable.all(), "that a row has no split is no reason any more"
+    assert whole.sha256() != split.sha256()

@@ -28,7 +28,8 @@ def compare(first: RunFolder, second: RunFolder) -> tuple[list[str], bool]:
         f"setting: {line}" for line in differences(first.read_config()["settings"], second.read_config()["settings"])
     ]
     # as text: what was written for one float differs from what was written for another
-    a, b = (pd.read_csv(run.metrics, dtype=str).drop(columns=list(TIMING)) for run in (first, second))
+    tables = (pd.read_csv(run.metrics, dtype=str, keep_default_na=False) for run in (first, second))
+    a, b = (table.drop(columns=list(TIMING)) for table in tables)
     equal = len(a) == len(b)
     if not equal:
         lines.append(f"metrics: {len(a)} epochs against {len(b)}")

@@ -44,7 +44,8 @@ def main() -> None:
     else:
         step("convert", "radimagenet", choice.radimagenet, out / "radimagenet", *size, *fit)
         crop = ["--crop", choice.crop] if choice.crop else []
-        step("convert", "thyroid", choice.thyroid, out / "thyroid", "--layout", choice.layout, *crop, *size, *fit)
+        words = ["--layout", choice.layout, "--ignore-splits", *crop]
+        step("convert", "thyroid", choice.thyroid, out / "thyroid", *words, *size, *fit)
     weights = pretrain(out / "radimagenet", out / "pretrained", recipe)
     study = [word for name, value in recipe["study"].items() for word in (f"--{name}", value)]
     step(

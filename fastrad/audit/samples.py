@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -94,8 +95,18 @@ def _in_processes(jobs: list[tuple[str, int, int, int]], workers: int) -> Iterat
 
 def _describe_chunk(job: tuple[str, int, int, int]) -> list[tuple[str, int, float, bool]]:
     path, _, start, stop = job
-    dataset = BetonFile(Path(path))
-    return [describe_image(dataset.decode(index)) for index in range(start, stop)]
+    dataset = _opened(path)
+    described = []
+    for index in range(start, stop):
+        dataset.check(index)
+        described.append(describe_image(dataset.decode(index)))
+    return described
+
+
+@lru_cache(maxsize=4)
+def _opened(path: str) -> BetonFile:
+    """A file is opened once a process: all of its metadata is hashed then."""
+    return BetonFile(Path(path))
 
 
 def describe_image(image: np.ndarray) -> tuple[str, int, float, bool]:

@@ -151,7 +151,7 @@ def count_words(
     texts : (n,) sequences of str
         What was read on each image.
     labels, patients : (n,) str
-        The class of each image; its patient, or "" where unknown (then each image counts as a patient).
+        The class of each image; its patient, or "" where unknown (then all such images may be one person's).
 
     Returns
     -------
@@ -169,7 +169,7 @@ def count_words(
     classes = sorted(set(labels))
     printable, unprinted = {}, 0
     for word, positions in carriers.items():
-        people = {patients[i] or f"image {i}" for i in positions}
+        people = {patients[i] for i in positions}
         if len(people) >= FEWEST_PATIENTS_TO_PRINT or _DIAGNOSIS.search(word):
             printable[word] = (positions, len(people))
         else:
@@ -205,6 +205,8 @@ def _canonical(piece: str) -> str:
     if diagnosis and "RAD" in diagnosis.group():
         # The grade behind it varies and the reader takes I for 1 or L: one finding, one word.
         return "TIRADS" if diagnosis.group().startswith("T") else "BIRADS"
+    if diagnosis:  # what stands around it may be a name
+        return diagnosis.group()
     return re.sub(r"[^A-Z]", "", piece)
 
 

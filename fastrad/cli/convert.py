@@ -86,10 +86,18 @@ class _WordsAfterLabels(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         words: list[str] = []
         listing = False
-        for word in args:
-            listing = word == "--labels" or (listing and "=" in word and not word.startswith("-"))
-            words += ["--labels", word] if listing and word != "--labels" else [] if listing else [word]
+        for place, word in enumerate(args):
+            if word == "--labels":
+                listing = _is_label("".join(args[place + 1 : place + 2]))
+                words += [] if listing else [word]  # click says what is wrong
+            else:
+                listing = listing and _is_label(word)
+                words += ["--labels", word] if listing else [word]
         return super().parse_args(ctx, words)
+
+
+def _is_label(word: str) -> bool:
+    return "=" in word and not word.startswith("-")
 
 
 @click.group("convert")
@@ -120,6 +128,7 @@ def radimagenet(root: Path, out_dir: str, **options: Any) -> None:
 @click.option("--margin", type=float, help="Around the nodule, as a part of its longer side. [0.1]")
 @click.option("--frames", metavar="first|middle|all|every:N", help="Of clips with several frames, which to store.")
 @click.option("--doppler", type=click.Choice(["count", "exclude", "ignore"]), help="What to do about colour Doppler.")
+@click.option("--ignore-splits", is_flag=True, help="Make one all.beton, which compare takes, of all splits.")
 @click.option("--template", is_flag=True, help="Print a sample CSV for layout table, and stop.")
 @_stored
 def thyroid(
@@ -133,6 +142,7 @@ def thyroid(
     margin: float | None,
     frames: str | None,
     doppler: str | None,
+    ignore_splits: bool,
     template: bool,
     **options: Any,
 ) -> None:
@@ -153,6 +163,7 @@ def thyroid(
         "margin": margin,
         "frames": frames,
         "doppler": doppler,
+        "ignore_splits": ignore_splits or None,
     }
     _convert(layout, root, out_dir, {name: value for name, value in given.items() if value is not None}, options)
 
@@ -167,6 +178,8 @@ def phantom(out_dir: str, kind: str, images: int, seed: int, **options: Any) -> 
     """Generated images: the archive goes to OUT_DIR/archive, the dataset files to OUT_DIR."""
     from fastrad.sources.phantom import write_phantom
 
+    if options["dry_run"]:
+        raise OptionError("--dry-run: the images would have to be generated first; leave it out")
     archive = Path(out_dir) / "archive"
     write_phantom(kind, archive, images=images, seed=seed, workers=options["workers"])
     _convert(_PHANTOM_LAYOUTS[kind], archive, out_dir, {}, options)

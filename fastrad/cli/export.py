@@ -20,4 +20,4 @@ def command(weights: Path, out: Path, target: str) -> None:
 
     error = export(weights, target, out)
     print(f"{out}: outputs equal the original's within {error:.1g} of the largest logit")
-    print(f"{out.with_suffix('.md')}: the model card")
+    print(f"{out}.md: the model card")

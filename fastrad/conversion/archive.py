@@ -127,7 +127,16 @@ class ArchiveSplit:
         assert self.name_patient is not None
         ids = (patient for patient in self.manifest.table["patient"].unique() if len(patient) >= _TELLING_ID)
         names = {patient.casefold(): self.name_patient(patient) for patient in ids}
-        return lambda text: re.sub(r"[^\W_]+", lambda word: names.get(word[0].casefold(), word[0]), text)
+        broken = [patient for patient in names if not patient.isalnum()]  # MRN-0017 is two words
+
+        def hide(text: str) -> str:
+            small = text.casefold()
+            for patient in broken:
+                if patient in small:
+                    text = hide_patient(text, patient, names[patient])
+            return re.sub(r"[^\W_]+", lambda word: names.get(word[0].casefold(), word[0]), text)
+
+        return hide
 
     def unlabelled(self) -> dict[str, Any]:
         """The card's `unlabelled`."""

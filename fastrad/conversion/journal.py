@@ -14,11 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+import cv2
+
 from fastrad.conversion.destination import Destination
 from fastrad.conversion.plan import SplitPlan, fingerprint
 from fastrad.conversion.shard import ShardRecord, ShardTask, commit_record, read_mark, read_summary
 from fastrad.errors import FormatError, InputError
-from fastrad.files import write_atomically
+from fastrad.files import sync_folder, write_atomically
 from fastrad.storage.card import Card
 
 
@@ -55,7 +57,7 @@ class Journal:
     def _agree(self) -> None:
         """Note what this run is about, or refuse to go on with a run that was about something else."""
         plan_file = self.folder / "plan.json"
-        agreed = self.plan.fingerprint()
+        agreed = {**self.plan.fingerprint(), "OpenCV": cv2.__version__}  # another one's JPEG are other bytes
         if not plan_file.exists():
             (self.folder / "shards").mkdir(exist_ok=True)
             write_atomically(plan_file, json.dumps(agreed, indent=1).encode())
@@ -126,6 +128,7 @@ class Journal:
     def discard(self, index: int) -> None:
         """Forget that shard `index` is done."""
         os.unlink(f"{self.record(index)}.json")
+        sync_folder(self.folder / "shards")  # before its pages are written again
 
     def finished(self) -> list[int]:
         """The shards with a record."""

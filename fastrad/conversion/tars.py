@@ -227,8 +227,8 @@ def split_shards(shards: Sequence[ShardSet], encode: str, quality: int) -> list[
     for split in shards:
         before = split.card.parameters
         window = tuple(before["window"]) if before["window"] else None
-        quality = before["quality"] or quality
-        splits.append(TarSplit(split, ImageOptions(before["size"], before["fit"], encode, quality, window)))
+        chosen = before["quality"] or quality
+        splits.append(TarSplit(split, ImageOptions(before["size"], before["fit"], encode, chosen, window)))
     return splits
 
 

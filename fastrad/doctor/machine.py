@@ -76,13 +76,17 @@ class Machine:
         )
 
 
+_GIVEN_BACK = ("inactive_file ", "slab_reclaimable ")  # of a control group's memory, when it is wanted
+
+
 def _memory() -> tuple[int, int]:
     fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
     total, free = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
     for group in _control_groups():
         limit, used = _words(group / "memory.max"), _words(group / "memory.current")
         if limit and used and limit[0] != "max":
-            total, free = min(total, int(limit[0])), min(free, int(limit[0]) - int(used[0]))
+            cache = sum(int(line.split()[1]) for line in _lines(group / "memory.stat") if line.startswith(_GIVEN_BACK))
+            total, free = min(total, int(limit[0])), min(free, int(limit[0]) - int(used[0]) + cache)
     return total, max(0, free)
 
 

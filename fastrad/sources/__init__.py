@@ -62,7 +62,7 @@ def layout_options(layout: str) -> tuple[str, ...]:
     return tuple(inspect.signature(_reader(layout)).parameters)[1:]
 
 
-def read_source(layout: str, root: Path | str, **options: object) -> Manifest:
+def read_source(layout: str, root: Path | str, *, ignore_splits: bool = False, **options: object) -> Manifest:
     """Read an archive's table of contents.
 
     Parameters
@@ -71,6 +71,8 @@ def read_source(layout: str, root: Path | str, **options: object) -> Manifest:
         One of `LAYOUTS`.
     root : Path
         The archive's folder.
+    ignore_splits : bool
+        Read an archive that comes with splits as one dataset: `compare` makes its own, by patient.
     **options
         What the layout takes (see the module), among them `exclude`: folders that hold no source images, such as an
         output folder inside `root`.
@@ -94,7 +96,8 @@ def read_source(layout: str, root: Path | str, **options: object) -> Manifest:
     root = Path(root).absolute()
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
-    return read(root, **options)
+    manifest = read(root, **options)
+    return manifest.without_splits() if ignore_splits else manifest
 
 
 def _reader(layout: str):

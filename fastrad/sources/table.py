@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from fastrad.errors import InputError, OptionError
-from fastrad.manifest import Manifest
+from fastrad.manifest import NO_SPLIT, Manifest
 from fastrad.sources.assemble import assemble, check_paths
 from fastrad.sources.clips import DOPPLER, expand_clips, note_colour_doppler, note_whole_screens
 from fastrad.sources.csv_file import read_csv
@@ -204,7 +204,7 @@ def _splits(path: Path, values: pd.Series, reasons: list[str]) -> list[str] | st
     if (named == "").all():
         return ""
     for row in (named == "").to_numpy().nonzero()[0]:
-        reasons[row] = reasons[row] or "has no split, while other rows have one"
+        reasons[row] = reasons[row] or NO_SPLIT
     return [SPLIT_NAMES.get(value, "") for value in named]
 
 

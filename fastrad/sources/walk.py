@@ -58,11 +58,11 @@ def walk_images(root: Path, exclude: Sequence[Path | str] = ()) -> Found:
     real_root = os.path.realpath(root)
     excluded = {os.path.realpath(folder) for folder in exclude}
     images: list[tuple[str, str]] = []
-    others: list[str] = []
-    links: list[str] = []
+    others = links = 0
     notes: list[str] = []
 
     def visit(folder: str, prefix: str) -> None:
+        nonlocal others, links
         with os.scandir(folder) as entries:
             for entry in entries:
                 if ignored(entry.name):
@@ -72,20 +72,22 @@ def walk_images(root: Path, exclude: Sequence[Path | str] = ()) -> Found:
                     if os.path.join(real_root, path) not in excluded:
                         visit(entry.path, path + "/")
                     elif inside := sum(_has_image_suffix(name) for name in os.listdir(entry.path)):
-                        notes.append(f"{inside} images in {path}, where the output goes, were left out")
+                        notes.append(f"{inside} images in the folder where the output goes were left out")
                 elif entry.is_symlink() and entry.is_dir():
-                    links.append(path)
+                    links += 1
                 elif _is_image(entry):
                     images.append((path, _reason(entry, path, real_root)))
                 else:
-                    others.append(path)
+                    others += 1
 
     visit(str(root), "")
     images.sort()
     if others:
-        notes.append(f"{len(others)} files are no images by their names and were left out (first: {min(others)})")
+        notes.append(
+            f"{others} files are no images by their names and were left out"
+        )  # notes go into the card: no names
     if links:
-        notes.append(f"{len(links)} linked folders were not followed (first: {min(links)})")
+        notes.append(f"{links} linked folders were not followed")
     paths = tuple(path.encode("utf-8", "backslashreplace").decode() for path, _ in images)
     return Found(paths, tuple(reason for _, reason in images), tuple(notes))
 

@@ -78,7 +78,7 @@ def open_dataset(path: Path | str, positive: str | None = None) -> StudyDataset:
     if path.is_dir():
         if not (path / "all.beton").is_file():
             raise InputError(
-                f"{path}: holds no all.beton; give a .beton file, or convert the archive without its splits "
+                f"{path}: holds no all.beton; give a .beton file, or convert the archive with --ignore-splits "
                 "(compare makes its own, by patient)"
             )
         path = path / "all.beton"

@@ -77,8 +77,9 @@ class Difference:
     `bootstrap_interval` is a check of `interval`: the central 95 % of the difference over resamples of the patients
     within their class, the same for both arms. It decides nothing.
 
-    `comparisons` is the size of the family that Holm's adjustment is over. `shown` is True only if the interval excludes
-    zero, the Holm-adjusted p is below 0.05, and the test set has at least `FEWEST_FOR_A_TEST` patients of each class.
+    `comparisons` is the size of the family that Holm's adjustment is over. `shown` is True only if the interval
+    excludes zero, the Holm-adjusted p is below 0.05, and the test set has at least `FEWEST_FOR_A_TEST` patients of each
+    class.
     """
 
     a: str

@@ -15,11 +15,12 @@ import pandas as pd
 
 from fastrad.errors import FormatError, InputError
 from fastrad.files import write_atomically
+from fastrad.model import architecture_label
 from fastrad.study import figures, tables
 from fastrad.study.evaluation import evaluate, learning_curve
 from fastrad.study.external import subgroups
 from fastrad.study.predictions import AGAIN, read_predictions
-from fastrad.study.reporting_items import ITEMS
+from fastrad.study.reporting_items import reporting_items
 
 
 def write_report(folder: Path) -> Path:
@@ -87,6 +88,7 @@ def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> 
         loader=PackageLoader("fastrad.study"), autoescape=select_autoescape(), trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["p"] = tables.format_p
+    environment.filters["network"] = architecture_label
     environment.filters["subgroup"] = tables.subgroup_text
     environment.globals["range_text"] = _range_text
     colours = {arm["name"]: figures.COLOURS[index % len(figures.COLOURS)] for index, arm in enumerate(study["arms"])}
@@ -96,7 +98,7 @@ def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> 
         figures={name: Markup(text) for name, text in drawings.items()},
         errors=_errors(folder),
         colours=colours,
-        items=ITEMS,
+        items=reporting_items(study),
         interval_note=tables.INTERVAL_NOTE,
         synthetic_note=tables.SYNTHETIC_NOTE,
     )

@@ -18,7 +18,34 @@ class ReportingItem(NamedTuple):
     where: str
 
 
-ITEMS = (
+def reporting_items(study: dict) -> tuple[ReportingItem, ...]:
+    """The items, with what depends on the study as it was.
+
+    Parameters
+    ----------
+    study : dict
+        `study.json`.
+    """
+    hidden = study["dataset"]["patient_ids"] == "pseudonym"
+    splits = "stratified splits" if study["protocol"]["splits"].startswith("drawn") else "splits as imported"
+    return (
+        *_BEFORE,
+        ReportingItem(
+            "7 Data preparation",
+            "Preprocessing, de-identification",
+            "yes" if hidden else "in part",
+            "provenance: conversion parameters; "
+            + ("pseudonyms" if hidden else "patient ids are as the source has them"),
+        ),
+        *_BETWEEN,
+        ReportingItem(
+            "13 Class imbalance", "Data partitions, prevalence", "yes", f"{splits}; class weighting in the recipe"
+        ),
+        *_BEHIND,
+    )
+
+
+_BEFORE = (
     ReportingItem(
         "3-4 Background, objectives",
         "Introduction: aims and hypotheses",
@@ -34,17 +61,15 @@ ITEMS = (
         "in part",
         "flow diagram; demographics are the authors'",
     ),
-    ReportingItem(
-        "7 Data preparation", "Preprocessing, de-identification", "yes", "provenance: conversion parameters; pseudonyms"
-    ),
+)
+_BETWEEN = (
     ReportingItem("8 Outcome", "Reference standard", "authors", "how benign and malignant were established"),
     ReportingItem("9 Predictors", "Model input", "yes", "one gray image a view, size in the provenance"),
     ReportingItem("10 Sample size", "Sample size and detectable effect", "yes", "detectable difference at 80 % power"),
-    ReportingItem("11 Missing data", "Missing data", "yes", "flow diagram: unlabelled and damaged images"),
+    ReportingItem("11 Missing data", "Missing data", "yes", "flow diagram: images without a label, and not usable"),
     ReportingItem("12 Analytical methods", "Training, evaluation, statistics", "yes", "methods and statistics"),
-    ReportingItem(
-        "13 Class imbalance", "Data partitions, prevalence", "yes", "stratified splits; class weighting in the recipe"
-    ),
+)
+_BEHIND = (
     ReportingItem("14 Fairness", "Subgroups", "authors", "subgroups where --subgroup was given; choosing them"),
     ReportingItem("15 Model output", "Model output", "yes", "probability; threshold fixed on validation folds"),
     ReportingItem("16 Training versus evaluation", "Data partitions, leakage", "yes", "splits.csv, by patient"),

@@ -5,6 +5,7 @@ In: a card, what is stored, and the archive's `Manifest`, read anew. Out: what d
 
 from __future__ import annotations
 
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,10 @@ def compare_with_source(card: Card, stored: Stored, manifest: Manifest, workers:
                 for part in parts
             ]
             for part, future in zip(parts, futures, strict=True):
-                problems += [Problem("source", row, reason) for row, reason in future.result()]
+                try:
+                    problems += [Problem("source", row, reason) for row, reason in future.result()]
+                except (OSError, BrokenProcessPool) as error:  # pointers that lead out of the file, say
+                    problems.append(Problem("source", None, f"{len(part)} images could not be compared ({error})"))
                 progress.advance(len(part), differing=len(problems))
     finally:
         pool.close()

@@ -44,6 +44,14 @@ def test_a_word_of_fewer_than_three_patients_is_counted_but_not_printed() -> Non
     assert unprinted == 1
 
 
+def test_without_patients_only_diagnoses_are_printed_and_nothing_that_stands_beside_them() -> None:
+    """Three frames of one person may show the name; what of it touches a diagnosis is not printed either."""
+    texts = [["JANE DOE"], ["JANE DOE"], ["JANE DOE DOE_CARCINOMA"]]
+    words, unprinted = count_words(texts, ["a", "a", "b"], ["", "", ""])
+    assert [word.word for word in words] == ["CARCIN"]
+    assert unprinted == 2
+
+
 def test_words_that_do_not_depend_on_the_class_are_called_leaks_rarely() -> None:
     random = np.random.default_rng(0)
     leaks = 0

@@ -122,6 +122,14 @@ def test_report_writes_the_same_table_from_the_predictions_alone(study, tmp_path
     assert "study.json" in capfd.readouterr().err
 
 
+def test_page_draws_each_arm_as_it_is_and_calls_nothing_damaged_that_is_not(study):
+    page = (study[1] / "report.html").read_text()
+    scheme = page[page.index("Scheme of the transfers") : page.index("The arms: what differs")]
+    assert [scheme.count(f">{name}<") for name in ("ResNet-18", "ResNet-34", "fine-tuning", "frozen")] == [5, 1, 5, 1]
+    assert "131 without a label, 0 not usable" in page
+    assert "patient ids are as the source has them" in page
+
+
 def test_page_needs_no_network(study):
     _, out = study
     page = (out / "report.html").read_text()
@@ -134,6 +142,7 @@ def test_page_shows_the_tables_numbers_in_a_browser(study, tmp_path):
         pytest.skip("no chromium here to open the page with")
     _, out = study
     options = ["--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", f"--user-data-dir={tmp_path}"]
+    options += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     done = subprocess.run(
         [browser, *options, "--dump-dom", f"file://{out}/report.html"], capture_output=True, text=True, timeout=120
     )

@@ -14,6 +14,7 @@ from PIL import Image
 from fastrad.convert import ConvertOptions, convert, preview
 from fastrad.errors import InputError
 from fastrad.manifest import Manifest
+from fastrad.sources import read_source
 from fastrad.storage import BetonFile, write_beton
 
 WHOLE = ConvertOptions(workers=1)
@@ -249,3 +250,25 @@ def padded_area_average(pixels: np.ndarray, size: int) -> np.ndarray:
     top, left = (size - new_height) // 2, (size - new_width) // 2
     whole[top : top + new_height, left : left + new_width] = shrunk
     return np.round(whole).astype(int)
+
+
+def test_a_split_of_which_nothing_can_be_stored_does_not_keep_the_others_from_being_finished(tmp_path):
+    rows = "".join(
+        f"{split}{k}.png,{'ab'[k]},p{split}{k},{split}\n" for split in ("train", "val", "test") for k in (0, 1)
+    )
+    (tmp_path / "labels.csv").write_text("path,label,patient,split\n" + rows)
+    for name in ("train0", "train1", "test0", "test1"):
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"{name}.png")
+    with pytest.raises(InputError, match="none of the 2 images of val could be stored"):
+        convert(read_source("table", tmp_path), tmp_path / "out", ConvertOptions(size=8, workers=1))
+    assert sorted(path.name for path in (tmp_path / "out").glob("*.beton")) == ["test.beton", "train.beton"]
+
+
+def test_rows_of_a_split_that_gets_no_file_are_said(tmp_path):
+    rows = "1.png,a,p,train\n2.png,b,q,train\n3.png,other,r,val\n"
+    (tmp_path / "labels.csv").write_text("path,label,patient,split\n" + rows)
+    for name in "123":
+        Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"{name}.png")
+    summary = convert(read_source("table", tmp_path), tmp_path / "out", ConvertOptions(size=8, workers=1))
+    assert summary.empty_splits == ("val",)
+    assert any(notice.startswith("val: 1 rows left out: ") for notice in summary.notices)

@@ -34,15 +34,16 @@ def test_unknown_patients_stay_unknown_beside_known_ones(archive, tmp_path):
 
 def test_ids_are_hidden_in_paths_whatever_their_case_zeros_and_row(tmp_path):
     """Quarantined rows keep their paths in the card."""
-    rows = "001234_1.png,b,1234\nDOE_JANE.png,m,doe_jane\nscan-MRN55b.png,b,MRN55\nMRN55/x.png,m,other77\nok.png,b,z9\n"
+    rows = "001234_1.png,b,1234\nDOE_JANE.png,m,doe_jane\nscan-MRN55b.png,b,MRN55\nMRN55/x.png,m,other77\n"
+    rows += "of-mrn-0017.png,b,\nok.png,b,MRN-0017\n"
     (tmp_path / "labels.csv").write_text("path,label,patient\n" + rows)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "ok.png")
     manifest = read_source("table", tmp_path)
     (file,) = convert(manifest, tmp_path / "out", ConvertOptions(size=8, workers=1)).files
     paths = [entry["path"] for entry in file.card.quarantined]
-    assert len(paths) == 4
+    assert len(paths) == 5
     text = " ".join(paths).lower()
-    assert not any(name in text for name in ("1234", "doe", "mrn55"))
+    assert not any(name in text for name in ("1234", "doe", "mrn55", "0017"))
 
 
 def test_a_longer_number_or_word_is_another_id():

@@ -47,7 +47,7 @@ def test_cpu_training_follows_the_measured_sizes() -> None:
     epoch, run, study = job.steps[1:]
     assert epoch.hours == pytest.approx(1_000 / 85 / 3600)
     assert run.hours == pytest.approx(3 * epoch.hours)
-    assert study.images == 721 * 3 * 5 * 30
+    assert study.images == 461 * 3 * 5 * 3 * 30
 
 
 def test_gpu_nobody_measured_says_whose_figure_stands_in() -> None:

@@ -444,9 +444,7 @@ _LARGE: list = []
 def test_a_new_loader_in_a_fork_does_not_wait_for_threads_of_its_parent(engine: str, raw_beton: Path) -> None:
     """Batches large enough that torch computes them with several threads."""
     _LARGE[:] = raw_beton, engine
-    expected = sum(
-        int(batch.images.sum()) for batch in Loader(raw_beton, 61, engine=engine, size=224, train=False)
-    )
+    expected = sum(int(batch.images.sum()) for batch in Loader(raw_beton, 61, engine=engine, size=224, train=False))
     context = multiprocessing.get_context("fork")
     answers = context.Queue()
     process = context.Process(target=_large_sum, args=(answers,))

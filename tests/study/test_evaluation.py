@@ -68,9 +68,10 @@ def test_a_missing_score_is_refused_and_one_given_twice_too(predictions):
             evaluate(predictions.drop(one))
         with pytest.raises(InputError, match="twice"):
             evaluate(pd.concat([predictions, predictions.loc[[one]]]))
-    row = predictions.query("set == 'test'")["row"].iloc[0]
-    with pytest.raises(InputError, match="lack scores"):  # of one fold's networks in every arm and seed
-        evaluate(predictions.query("not (set == 'test' and row == @row and fold == 2)"))
+    tested = predictions[predictions["set"] == "test"]
+    one_fold = tested[(tested["row"] == tested["row"].iloc[0]) & (tested["fold"] == 2)]
+    with pytest.raises(InputError, match="lack scores"):  # in every arm and seed
+        evaluate(predictions.drop(one_fold.index))
 
 
 def test_the_conclusion_counts_the_comparisons_that_holm_adjusts_for():

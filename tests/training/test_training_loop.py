@@ -189,7 +189,7 @@ def test_a_finished_run_whose_weights_are_gone_is_not_called_finished(finished, 
     out = tmp_path / "run"
     shutil.copytree(finished.out, out)
     (out / "weights.safetensors").unlink()
-    with pytest.raises(InputError, match="a finished run whose weights.safetensors is gone"):
+    with pytest.raises(InputError, match=r"a finished run whose weights\.safetensors is gone"):
         pretrain(replace(finished, out=out))
 
 
