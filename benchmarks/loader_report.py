@@ -153,8 +153,15 @@ def plot(result: dict, path: Path, threads: int = 2) -> None:
     from matplotlib import pyplot
 
     workloads = sorted({run["workload"] for run in _runs(result, threads=threads, cold=False)})
-    figure, axes = pyplot.subplots(1, len(workloads), figsize=(7 * len(workloads), 6), squeeze=False)
-    for axis, workload in zip(axes[0], workloads, strict=True):
+    shown = [{run["name"] for run in _runs(result, workload=each, threads=threads, cold=False)} for each in workloads]
+    counts = [len(names) for names in shown]
+    figure, axes = pyplot.subplots(
+        len(workloads),
+        figsize=(9, 0.26 * sum(counts) + 1.2 * len(workloads)),
+        squeeze=False,
+        height_ratios=[count + 3 for count in counts],
+    )
+    for axis, workload in zip(axes[:, 0], workloads, strict=True):
         facts = {"workload": workload, "threads": threads, "cold": False}
         names = {run["name"] for run in _runs(result, **facts)}
         rates = {name: _rates(_runs(result, name=name, **facts)) for name in names}
@@ -167,11 +174,13 @@ def plot(result: dict, path: Path, threads: int = 2) -> None:
         bars = axis.barh(labels, middle, xerr=(low, high), color=colours, error_kw={"lw": 0.8})
         axis.bar_label(bars, [f"{rate:,.0f}" for rate in middle], padding=4, fontsize=8)
         axis.set(title=f"Workload {workload}", xlabel="images/s")
-        axis.margins(x=0.15)
+        axis.margins(x=0.15, y=0.02)
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.locator_params(axis="x", nbins=6)
         axis.spines[["top", "right"]].set_visible(False)
     loads = [run["load"] for run in _runs(result, threads=threads, cold=False)]
     title = f"{result['images']:,} gray images, 224 x 224, {threads} threads; bars: median, lines: min to max"
-    figure.suptitle(f"{title}; load average before the runs {min(loads)} to {max(loads)}")
+    figure.suptitle(f"{title}\nload average before the runs {min(loads)} to {max(loads)}", fontsize=11)
     figure.tight_layout()
     figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
 
