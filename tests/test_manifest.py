@@ -93,7 +93,8 @@ def test_columns_of_unequal_length_and_unknown_splits_are_refused():
 def test_an_archive_with_splits_can_be_read_as_one_dataset(tmp_path):
     (tmp_path / "labels.csv").write_text("path,label,patient,split\n1.png,a,p,train\n2.png,b,q,test\n3.png,b,r,\n")
     split = read_source("table", tmp_path)
-    assert split.split_names == ("", "train", "test")
+    assert split.split_names == ("train", "test")
+    assert split.usable.tolist() == [True, True, False]
     whole = read_source("table", tmp_path, ignore_splits=True)
     assert whole.split_names == ("",)
     assert whole.usable.all(), "that a row has no split is no reason any more"

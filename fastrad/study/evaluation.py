@@ -151,7 +151,6 @@ def evaluate(predictions: pd.DataFrame, tested: str = "test") -> StudyResult:
     for name in names[1:]:
         if runs[name] != runs[names[0]]:
             raise InputError(f"the arms {names[0]} and {name} have other seeds or folds: they cannot be compared")
-    _refuse_gaps(predictions)
     per_run = patient_scores(predictions, ["arm", "set", "seed", "fold"])
     labels = predictions.groupby(["set", "patient"])["label"].max()
     test = {name: _test_scores(per_run, name, tested) for name in names}
@@ -159,6 +158,7 @@ def evaluate(predictions: pd.DataFrame, tested: str = "test") -> StudyResult:
     for name in names[1:]:
         if not test[name].index.equals(patients):
             raise InputError(f"the arms {names[0]} and {name} were tested on other patients: they cannot be compared")
+    _refuse_gaps(predictions)
     y = labels.loc[tested].loc[patients].to_numpy(dtype=np.int64)
     counts = statistics.resample_counts(y, repetitions=BOOTSTRAP_REPETITIONS)
     scores = {name: test[name].to_numpy() for name in names}

@@ -444,5 +444,5 @@ def test_a_recipe_file_decides_and_options_beside_it_win(few, tmp_path, capfd):
     wanted = {"weight_decay": 0.05, "flip_average": False, "learning_rate": 0.001, "epochs": 1, "batch_size": 16}
     assert wanted.items() <= recipe.items()
     (tmp_path / "recipe.toml").write_text("wight_decay = 0.05\n")
-    assert run(*words, "--recipe", tmp_path / "recipe.toml") == 1
+    assert run(*words, "--recipe", tmp_path / "recipe.toml") == 2
     assert "'wight_decay' is no value of a recipe; known are epochs" in capfd.readouterr().err
