@@ -91,11 +91,16 @@ def test_columns_of_unequal_length_and_unknown_splits_are_refused():
 
 
 def test_an_archive_with_splits_can_be_read_as_one_dataset(tmp_path):
-    (tmp_path / "labels.csv").write_text("path,label,patient,split\n1.png,a,p,train\n2.png,b,q,test\n3.png,b,r,\n")
+    """What the splits alone speak against is no reason then: no split, a label that train lacks, a patient in two."""
+    rows = "1.png,a,p,train\n2.png,b,q,test\n3.png,b,r,\n"
+    (tmp_path / "labels.csv").write_text("path,label,patient,split\n" + rows)
     split = read_source("table", tmp_path)
     assert split.split_names == ("train", "test")
-    assert split.usable.tolist() == [True, True, False]
+    assert split.usable.tolist() == [True, False, False]
     whole = read_source("table", tmp_path, ignore_splits=True)
     assert whole.split_names == ("",)
-    assert whole.usable.all(), "that a row has no split is no reason any more"
-    assert whole.sha256() != split.sha256()
+    assert whole.usable.all()
+    (tmp_path / "labels.csv").write_text("path,label,patient,split\n" + rows + "4.png,a,p,test\n")
+    with pytest.raises(InputError, match="or convert with --ignore-splits"):
+        read_source("table", tmp_path)
+    assert len(read_source("table", tmp_path, ignore_splits=True)) == 4

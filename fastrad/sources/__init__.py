@@ -97,7 +97,11 @@ def read_source(layout: str, root: Path | str, *, ignore_splits: bool = False, *
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
     manifest = read(root, **options)
-    return manifest.without_splits() if ignore_splits else manifest
+    if ignore_splits:
+        return manifest.without_splits()
+    from fastrad.sources.assemble import settle_splits
+
+    return settle_splits(manifest)
 
 
 def _reader(layout: str):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,14 +37,14 @@ def assemble(
 ) -> Manifest:
     """Check raw rows and make the manifest.
 
-    Reasons are given to rows whose path is empty or leaves `root`, that repeat an earlier row (same image, frame, box
-    and label, in whatever split), or whose label the train split lacks. Notes are made of images under several labels
-    and of patients with several labels.
+    Reasons are given to rows whose path is empty or leaves `root`, or that repeat an earlier row (same image, frame,
+    box and label, in whatever split). Notes are made of images under several labels and of patients with several
+    labels. What the splits must fulfil comes after it, in `settle_splits`.
 
     Raises
     ------
     InputError
-        If there are no rows, or a patient lies in more than one split.
+        If there are no rows.
     """
     if not len(path):
         raise InputError(f"{root}: no images found for layout {layout}")
@@ -53,11 +54,22 @@ def assemble(
         root, layout, path=paths, label=label, patient=patient, split=split, frame=frame, box=box, reason=reasons
     )
     table = manifest.table
-    _place_rows_without_split(manifest)
-    found = [*notes, *_mark_repeats(table), *_mark_labels_outside_train(table)]
-    _refuse_patients_in_two_splits(root, table)
-    found += _patients_with_several_labels(table)
+    found = [*notes, *_mark_repeats(table), *_patients_with_several_labels(table)]
     return Manifest(root, layout, table, synthetic, tuple(found))
+
+
+def settle_splits(manifest: Manifest) -> Manifest:
+    """Check the splits that an archive comes with: a reason for rows whose label the train split lacks.
+
+    Raises
+    ------
+    InputError
+        If a patient lies in more than one split.
+    """
+    _place_rows_without_split(manifest)
+    notes = _mark_labels_outside_train(manifest.table)
+    _refuse_patients_in_two_splits(manifest.root, manifest.table)
+    return replace(manifest, notes=(*manifest.notes, *notes))
 
 
 def _place_rows_without_split(manifest: Manifest) -> None:
@@ -167,7 +179,7 @@ def _refuse_patients_in_two_splits(root: Path, table: pd.DataFrame) -> None:
     where = " and ".join(f"row {row} ({split})" for row, split in first["split"].items())
     raise InputError(
         f"{root}: {repeated['patient'].nunique()} patients lie in more than one split, the first of them in {where}, "
-        "counting rows from 0; give all images of a patient one split"
+        "counting rows from 0; give all images of a patient one split, or convert with --ignore-splits"
     )
 
 
