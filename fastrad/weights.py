@@ -61,7 +61,10 @@ class Weights:
     @property
     def seen(self) -> frozenset[str]:
         """Identities (`Card.identities`) of the datasets that trained or chose these weights, and those before them."""
-        return frozenset(map(str, self.metadata.get("seen", ())))
+        listed = self.metadata.get("seen")
+        # earlier versions named one dataset: a pretrained network's, or the study's that a network was tuned in
+        named = [*(listed if isinstance(listed, list) else ()), *map(self.metadata.get, ("card_sha256", "dataset"))]
+        return frozenset(name for name in named if isinstance(name, str))
 
     @property
     def architecture(self) -> str:

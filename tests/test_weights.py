@@ -215,3 +215,10 @@ def test_metadata_that_names_other_channels_than_the_stem_is_one_line(tmp_path):
     save_weights(tmp_path / "a.safetensors", model.state_dict(), {"normalisation": normalisation})
     with pytest.raises(InputError, match="3 means and 3 SDs for 1 input channels"):
         initialise(resnet18(3), load_weights(tmp_path / "a.safetensors"), normalisation=Normalisation.gray(0.2, 0.3))
+
+
+@pytest.mark.parametrize("seen", [3, {"a": 1}, [None, ["x"], "known"], None])
+def test_what_weights_have_seen_is_read_from_any_metadata(tmp_path, seen):
+    save_weights(tmp_path / "a.safetensors", resnet18(3).state_dict(), {"seen": seen, "dataset": "a study's file"})
+    expected = {"a study's file"} | ({"known"} if isinstance(seen, list) else set())
+    assert load_weights(tmp_path / "a.safetensors").seen == expected

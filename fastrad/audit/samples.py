@@ -6,6 +6,7 @@ In: dataset files. Out: a table with one line a sample; no pixel is kept.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -95,7 +96,7 @@ def _in_processes(jobs: list[tuple[str, int, int, int]], workers: int) -> Iterat
 
 def _describe_chunk(job: tuple[str, int, int, int]) -> list[tuple[str, int, float, bool]]:
     path, _, start, stop = job
-    dataset = _opened(path)
+    dataset = opened(path)
     described = []
     for index in range(start, stop):
         dataset.check(index)
@@ -103,9 +104,14 @@ def _describe_chunk(job: tuple[str, int, int, int]) -> list[tuple[str, int, floa
     return described
 
 
+def opened(path: str) -> BetonFile:
+    """A dataset file, opened once a process as long as it stays what it is: all of its metadata is hashed then."""
+    about = os.stat(path)
+    return _opened(path, about.st_ino, about.st_mtime_ns)
+
+
 @lru_cache(maxsize=4)
-def _opened(path: str) -> BetonFile:
-    """A file is opened once a process: all of its metadata is hashed then."""
+def _opened(path: str, inode: int, changed: int) -> BetonFile:
     return BetonFile(Path(path))
 
 

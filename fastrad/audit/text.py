@@ -11,12 +11,13 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
 import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
+from fastrad.audit.samples import opened
 from fastrad.errors import MissingDependencyError
 from fastrad.processes import WorkerPool
 from fastrad.progress import track
@@ -110,18 +111,12 @@ def read_words(datasets: Sequence[BetonFile], table: pd.DataFrame, chosen: np.nd
     return words
 
 
-_reader: dict[str, object] = {}
-
-
 def _read_image(job: tuple[str, int]) -> list[str]:
     path, index = job
-    if "ocr" not in _reader:
-        _reader["ocr"] = _text_reader()
-    if path not in _reader:
-        _reader[path] = BetonFile(Path(path))
-    return read_text(_reader["ocr"], _reader[path].decode(index))  # type: ignore[attr-defined]
+    return read_text(_text_reader(), opened(path).decode(index))
 
 
+@cache
 def _text_reader() -> object:
     from rapidocr import RapidOCR
 

@@ -173,10 +173,7 @@ def compare(config: CompareConfig) -> Path:
 def _refuse_seen(arms: Sequence[Arm], dataset: StudyDataset, what: str) -> None:
     """No arm may begin with weights that these images trained, or chose."""
     for arm in arms:
-        if arm.weights is None:
-            continue
-        seen = arm.weights.seen | {str(arm.weights.metadata.get(name)) for name in ("card_sha256", "dataset")}
-        if seen.intersection(dataset.card.identities()):
+        if arm.weights is not None and arm.weights.seen.intersection(dataset.card.identities()):
             raise InputError(
                 f"the weights of the {arm.label} arm ({arm.source}) were trained or chosen on {what}; give weights of "
                 "other images"

@@ -179,7 +179,7 @@ def say_if_converted_otherwise(file: BetonFile, network: StudyNetwork) -> None:
 
 def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torch.device) -> pd.DataFrame:
     first = networks[0]
-    if any((n.stored_size, n.fit_mode, n.window, n.storage) != _conversion(first) for n in networks):
+    if any(_conversion(network) != _conversion(first) for network in networks):
         raise InputError("the networks come from datasets that were converted differently; give those of one study")
     if not source.exists():
         raise InputError(f"{source}: there is no such file or folder")

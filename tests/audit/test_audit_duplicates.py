@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pandas as pd
 import pytest
 
 from fastrad.audit.duplicates import confirm_pairs, exact_groups, groups_of_pairs, near_pairs
-from fastrad.audit.samples import describe_image
+from fastrad.audit.samples import describe_image, describe_samples
+from fastrad.storage import BetonFile, write_beton
 
 
 def _textured(seed: int, side: int = 96) -> np.ndarray:
@@ -69,3 +72,13 @@ def test_groups_join_pairs_that_share_a_member() -> None:
 def test_one_gray_level_is_blank_and_speckle_is_not() -> None:
     assert describe_image(np.full((64, 64), 17, np.uint8))[3]
     assert not describe_image(_textured(5))[3]
+
+
+def test_a_file_written_anew_is_read_anew(tmp_path: Path) -> None:
+    """Files are opened once a process, and one process may audit twice."""
+    found = []
+    for value in (10, 200):
+        images = np.random.default_rng(value).integers(0, 256, (2, 32, 32), dtype=np.uint8)
+        write_beton(tmp_path / "a.beton", images, [0, 1])
+        found.append(set(describe_samples([BetonFile(tmp_path / "a.beton")], workers=1)["digest"]))
+    assert not found[0] & found[1]
