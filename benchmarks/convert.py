@@ -103,9 +103,9 @@ def time_bare_loop(paths: list[str], workers: int, encode: bool) -> float:
 
 
 def time_fastrad(folder: Path, out: Path, workers: int, **options) -> float:
-    """`fastrad.convert` from the manifest to the finished file."""
-    from fastrad.convert import ConvertOptions, convert
-    from fastrad.sources import read_source
+    """`fastrad.convert.run` from the manifest to the finished file."""
+    from fastrad.archives import read_source
+    from fastrad.convert.run import ConvertOptions, convert
 
     started = time.monotonic()
     convert(read_source("folder", folder), out, ConvertOptions(size=SIDE, quality=QUALITY, workers=workers, **options))
@@ -131,7 +131,7 @@ def time_ffcv(paths: list[str], out: Path, workers: int, rgb: bool) -> float:
     from ffcv import DatasetWriter
     from ffcv.fields import IntField, RGBImageField
 
-    from fastrad.storage import GrayscaleImageField
+    from fastrad.dataset import GrayscaleImageField
 
     image = RGBImageField(write_mode="raw") if rgb else GrayscaleImageField("raw", SIDE, SIDE)
     started = time.monotonic()

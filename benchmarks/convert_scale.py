@@ -97,9 +97,9 @@ def main() -> None:
     if not root.exists():
         make_archive(root, arguments.rows)
 
-    from fastrad.conversion.plan import plan_splits
-    from fastrad.convert import ConvertOptions, convert
-    from fastrad.sources import read_source
+    from fastrad.archives import read_source
+    from fastrad.convert.plan import plan_splits
+    from fastrad.convert.run import ConvertOptions, convert
 
     options = ConvertOptions(size=SIDE, workers=arguments.workers)
     memory = PeakMemory()

@@ -59,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     path = arguments.folder / f"{arguments.samples}.beton"
     if not path.exists():
-        from fastrad.storage import write_beton
+        from fastrad.dataset import write_beton
 
         frames = np.random.default_rng(0).integers(0, 256, (arguments.samples, 8, 8), dtype=np.uint8)
         write_beton(path, frames, np.arange(arguments.samples) % 10)

@@ -6,7 +6,7 @@ In: a raw and perhaps a JPEG file of the same kind of images (the script makes 4
 given). Out: one JSON with provenance, and a table:
 
 - `training`: images/s of ResNet-18 with mixed precision for engines resident, ffcv and dali, real over constant batch
-  (`fastrad.training.bench`); the goal is 0.98 for resident and ffcv.
+  (`fastrad.train.bench`); the goal is 0.98 for resident and ffcv.
 - `loading`: images/s of each engine alone, crops and flips done, batches on the device, float16; for dali with a JPEG
   file that is decoding.
 - `epoch`: one whole epoch of `--epoch-images` (1,350,000) samples, the file's indices repeated, loaded and trained on:
@@ -38,7 +38,7 @@ ENGINES = ("resident", "ffcv", "dali")
 
 def training(path: Path, engine: str, words: dict[str, Any]) -> dict[str, Any]:
     """Training with real loading, beside a constant batch."""
-    from fastrad.training.bench import measure_training
+    from fastrad.train.bench import measure_training
 
     return measure_training(
         path,
@@ -78,9 +78,9 @@ def epoch(path: Path, engine: str, words: dict[str, Any]) -> dict[str, Any]:
     from torch.nn import functional
 
     from fastrad.loading import Loader
-    from fastrad.model import Normalisation, resnet18
-    from fastrad.training.optimiser import set_lr, sgd
-    from fastrad.training.precision import choose_precision
+    from fastrad.models.resnet import Normalisation, resnet18
+    from fastrad.train.optimiser import set_lr, sgd
+    from fastrad.train.precision import choose_precision
 
     device, count = torch.device(words["device"]), words["epoch_images"]
     begun = time.perf_counter()
@@ -129,7 +129,7 @@ def make_file(folder: Path, encode: str) -> Path:
     """Frames of smoothed noise, 224 x 224, where no real file is at hand."""
     import cv2
 
-    from fastrad.storage import write_beton
+    from fastrad.dataset import write_beton
 
     path = folder / f"{encode}.beton"
     noise = np.random.default_rng(0).integers(0, 256, (4096, 28, 28), dtype=np.uint8)

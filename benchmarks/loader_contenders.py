@@ -103,8 +103,8 @@ def _workers(work: Work) -> dict[str, Any]:
 
 
 def _fastrad(work: Work, engine: str, name: str) -> Epoch:
-    from fastrad.augment import Augmentation
     from fastrad.loading import Loader
+    from fastrad.loading.augment import Augmentation
 
     policy = Augmentation.none() if work.scale is None else Augmentation(scale=work.scale, ratio=work.ratio)
     loader = Loader(

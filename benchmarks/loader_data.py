@@ -70,8 +70,8 @@ def _write_jpeg(png: Path, out: Path) -> None:
 
 
 def _convert(png: Path, out: Path, **options) -> None:
-    from fastrad.convert import ConvertOptions, convert
-    from fastrad.sources import read_source
+    from fastrad.archives import read_source
+    from fastrad.convert.run import ConvertOptions, convert
 
     convert(read_source("folder", png), out, ConvertOptions(size=SIDE, quality=QUALITY, **options))
 

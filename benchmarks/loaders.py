@@ -119,7 +119,7 @@ def check(contender: Contender, place: Path, workload: str, originals: list[str]
 
 
 def _card_of(place: Path) -> tuple[float, float]:
-    from fastrad.storage import Card
+    from fastrad.dataset import Card
 
     card = Card.read(place / "all.card.json")
     return card.mean, card.std

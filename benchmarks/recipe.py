@@ -23,9 +23,9 @@ import provenance
 import torch
 
 import fastrad
-from fastrad.storage import BetonFile, write_beton
-from fastrad.training import PretrainConfig, Recipe
-from fastrad.training.loop import pretrain
+from fastrad.dataset import BetonFile, write_beton
+from fastrad.train import PretrainConfig, Recipe
+from fastrad.train.pretrain import pretrain
 
 HERE = Path(__file__).parent
 METRICS = ("val_macro_auroc", "val_balanced_accuracy", "val_top1", "val_loss")

@@ -15,15 +15,15 @@ _HOME = {
     "Batch": "fastrad.loading",
     "FastradError": "fastrad.errors",
     "Loader": "fastrad.loading",
-    "Manifest": "fastrad.manifest",
+    "Manifest": "fastrad.archives.manifest",
 }
 
 __all__ = ["Batch", "FastradError", "Loader", "Manifest", "__version__"]
 
 if TYPE_CHECKING:
+    from fastrad.archives.manifest import Manifest
     from fastrad.errors import FastradError
     from fastrad.loading import Batch, Loader
-    from fastrad.manifest import Manifest
 
 
 def __getattr__(name: str) -> object:

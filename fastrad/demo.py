@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastrad.convert import ConvertOptions, convert
-from fastrad.progress import say
-from fastrad.sources import read_source
-from fastrad.sources.phantom import write_phantom
+from fastrad.archives import read_source
+from fastrad.convert.run import ConvertOptions, convert
+from fastrad.phantom import write_phantom
+from fastrad.system.progress import say
 
 
 @dataclass(frozen=True)
@@ -101,9 +101,9 @@ def _stage(name: str) -> Iterator[None]:
 
 
 def _pretrain(out: Path, kind: str, plan: DemoPlan) -> None:
-    from fastrad.training import PretrainConfig, Recipe
-    from fastrad.training.loop import pretrain
-    from fastrad.weights import load_weights
+    from fastrad.models.weights import load_weights
+    from fastrad.train import PretrainConfig, Recipe
+    from fastrad.train.pretrain import pretrain
 
     dataset, run = out / "datasets" / kind, out / "runs" / kind
     weights = pretrain(
@@ -123,7 +123,7 @@ def _pretrain(out: Path, kind: str, plan: DemoPlan) -> None:
 
 def _compare(out: Path, plan: DemoPlan) -> Path:
     from fastrad.study.compare import CompareConfig, compare
-    from fastrad.study.fine_tuning import Recipe
+    from fastrad.study.networks.tune import Recipe
 
     return compare(
         CompareConfig(

@@ -16,8 +16,8 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from fastrad.errors import FastradError
-from fastrad.training.config import differences
-from fastrad.training.run_folder import RunFolder
+from fastrad.train.config import differences
+from fastrad.train.run_folder import RunFolder
 
 TIMING = ("images_per_second", "seconds", "loader_wait")
 

@@ -18,9 +18,9 @@ import fastrad
 from fastrad.audit.duplicates import confirm_pairs, exact_groups, groups_of_pairs, near_pairs
 from fastrad.audit.samples import describe_samples
 from fastrad.audit.text import count_words, read_words
+from fastrad.dataset import BetonFile
 from fastrad.errors import InputError
-from fastrad.processes import available_cores
-from fastrad.storage import BetonFile
+from fastrad.system.processes import available_cores
 
 # Groups and samples listed in full; the counts beside them are of all.
 LISTED = 200

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fastrad.storage import BetonFile
+from fastrad.dataset import BetonFile
 
 THUMBNAIL = 112
 GROUPS_SHOWN = 24

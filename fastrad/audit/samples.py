@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from fastrad.dataset import BetonFile
 from fastrad.errors import MissingDependencyError
-from fastrad.processes import WorkerPool
-from fastrad.progress import track
-from fastrad.storage import BetonFile
+from fastrad.system.processes import WorkerPool
+from fastrad.system.progress import track
 
 CHUNK = 512
 # A stored ultrasound frame uses most gray levels; two levels or one value on all but a thousandth of it say nothing.

@@ -18,10 +18,10 @@ import pandas as pd
 from scipy.stats import fisher_exact
 
 from fastrad.audit.samples import opened
+from fastrad.dataset import BetonFile
 from fastrad.errors import MissingDependencyError
-from fastrad.processes import WorkerPool
-from fastrad.progress import track
-from fastrad.storage import BetonFile
+from fastrad.system.processes import WorkerPool
+from fastrad.system.progress import track
 
 LEAK_P_VALUE = 0.01
 # A word seen on fewer patients may be somebody's name: it is counted, never printed.

@@ -15,7 +15,7 @@ import click
 
 import fastrad
 from fastrad.errors import FastradError, OptionError
-from fastrad.processes import deliver_lost_interrupts
+from fastrad.system.processes import deliver_lost_interrupts
 
 # name -> one-line help; the command `name` is `fastrad.cli.<name>:command`.
 COMMANDS = {

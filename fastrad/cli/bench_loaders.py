@@ -25,11 +25,11 @@ def command(
     FILE is a .beton, or the card of WebDataset shards, for which no limits are measured. Workload A hands over the
     stored frames, B adds random resized crops and flips, C normalises to float32.
     """
+    from fastrad.dataset import BetonFile
+    from fastrad.dataset.opening import open_dataset
     from fastrad.loading.benchmark import measure_in_fresh_process
-    from fastrad.processes import available_cores
-    from fastrad.progress import track
-    from fastrad.storage import BetonFile
-    from fastrad.storage.dataset import open_dataset
+    from fastrad.system.processes import available_cores
+    from fastrad.system.progress import track
 
     dataset = open_dataset(file)
     limits: tuple[str, ...] = ()

@@ -30,8 +30,8 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure how fast a ResNet-18 trains on FILE; the variants take turns, so that noise meets them alike."""
-    from fastrad.devices import choose_device
-    from fastrad.training.bench import measure_training
+    from fastrad.system.devices import choose_device
+    from fastrad.train.bench import measure_training
 
     chosen = choose_device(device)
     result = measure_training(

@@ -111,10 +111,10 @@ def command(
 
     Patients are split into a held-out test set and folds; the arms differ in their initial weights only.
     """
-    from fastrad import recipe_file
     from fastrad.study.compare import CompareConfig, compare
-    from fastrad.study.dataset import open_dataset
-    from fastrad.study.fine_tuning import Recipe
+    from fastrad.study.networks.tune import Recipe
+    from fastrad.study.protocol.patients import open_dataset
+    from fastrad.train import recipe_file
 
     chosen = replace(Recipe(), size=int(open_dataset(thyroid, positive).card.parameters["size"]))
     if recipe is not None:

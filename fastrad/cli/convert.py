@@ -16,8 +16,8 @@ from typing import Any
 
 import click
 
+from fastrad.archives import LAYOUTS
 from fastrad.errors import OptionError
-from fastrad.sources import LAYOUTS
 
 _FOLDER = click.Path(path_type=Path)
 _PHANTOM_LAYOUTS = {"thyroid": "table", "radiology": "radimagenet", "natural": "folder"}
@@ -147,8 +147,8 @@ def thyroid(
     **options: Any,
 ) -> None:
     """Thyroid images in ROOT into OUT_DIR."""
-    from fastrad.sources.table import parse_columns, parse_labels
-    from fastrad.sources.table import template as sample_csv
+    from fastrad.archives.table import parse_columns, parse_labels
+    from fastrad.archives.table import template as sample_csv
 
     if template:
         print(sample_csv(), end="")
@@ -176,7 +176,7 @@ def thyroid(
 @_stored
 def phantom(out_dir: str, kind: str, images: int, seed: int, **options: Any) -> None:
     """Generated images: the archive goes to OUT_DIR/archive, the dataset files to OUT_DIR."""
-    from fastrad.sources.phantom import write_phantom
+    from fastrad.phantom import write_phantom
 
     if options["dry_run"]:
         raise OptionError("--dry-run: the images would have to be generated first; leave it out")
@@ -201,7 +201,7 @@ def shards(
     The archive is not needed: size, fit, labels, patients and rows are those of the shards. PNG become the beton that
     the archive would become; with --encode jpeg, JPEG are taken as they are.
     """
-    from fastrad.convert import ConvertOptions, read_shards
+    from fastrad.convert.run import ConvertOptions, read_shards
 
     found = read_shards(shard_dir)
     if quality is not None and (encode != "jpeg" or any(split.encoding == "jpeg" for split in found)):
@@ -211,9 +211,9 @@ def shards(
 
 
 def _convert(layout: str, root: Path, out_dir: str, source: dict[str, Any], options: dict[str, Any]) -> None:
-    from fastrad.convert import ConvertOptions
-    from fastrad.sources import read_source
-    from fastrad.storage.place import is_url
+    from fastrad.archives import read_source
+    from fastrad.convert.run import ConvertOptions
+    from fastrad.system.place import is_url
 
     dry_run, as_json = options.pop("dry_run"), options.pop("as_json")
     kept = {name: value for name, value in source.items() if name != "table"}
@@ -239,7 +239,7 @@ def _convert(layout: str, root: Path, out_dir: str, source: dict[str, Any], opti
 
 
 def _carry_out(source: Any, out_dir: str, options: Any, dry_run: bool, as_json: bool) -> None:
-    from fastrad.convert import convert, preview
+    from fastrad.convert.run import convert, preview
 
     if not str(out_dir).strip():
         raise OptionError("OUT_DIR is empty: name a folder")
@@ -277,7 +277,7 @@ def _bytes(text: str) -> int:
 
 
 def _print_preview(preview: Any, as_json: bool) -> None:
-    from fastrad.convert import in_units
+    from fastrad.convert.run import in_units
 
     files = [
         {
@@ -302,7 +302,7 @@ def _print_preview(preview: Any, as_json: bool) -> None:
 
 
 def _print_summary(summary: Any) -> None:
-    from fastrad.convert import in_units
+    from fastrad.convert.run import in_units
 
     for file in summary.files:
         card = file.card

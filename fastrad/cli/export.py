@@ -16,7 +16,7 @@ import click
 @click.option("--to", "target", required=True, type=click.Choice(["torchvision", "timm", "onnx"]), help="For whom.")
 def command(weights: Path, out: Path, target: str) -> None:
     """Write WEIGHTS for another program to OUT (.pth, .safetensors or .onnx), with a model card beside it."""
-    from fastrad.export import export
+    from fastrad.models.export import export
 
     error = export(weights, target, out)
     print(f"{out}: outputs equal the original's within {error:.1g} of the largest logit")

@@ -25,9 +25,9 @@ def command(file: str, sheet: Path | None, images: int, as_json: bool) -> None:
 
     FILE is a .beton file; the .card.json of WebDataset shards or one of their tars; or a folder with one dataset.
     """
-    from fastrad.files import refuse_to_replace
-    from fastrad.inspection import contact_sheet, describe
-    from fastrad.storage.dataset import datasets_in, open_dataset
+    from fastrad.dataset.inspect import contact_sheet, describe
+    from fastrad.dataset.opening import datasets_in, open_dataset
+    from fastrad.system.files import refuse_to_replace
 
     if sheet is not None:
         refuse_to_replace(sheet)

@@ -19,8 +19,8 @@ def command(weights: tuple[Path, ...], source: Path, out: Path, device: str | No
     the mean logit over them.
     """
     from fastrad.errors import InputError
-    from fastrad.files import refuse_to_replace, write_atomically
-    from fastrad.study.predict import predict
+    from fastrad.study.networks.predict import predict
+    from fastrad.system.files import refuse_to_replace, write_atomically
 
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}; make it first")

@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from fastrad.training.config import PretrainConfig, Recipe, load_recipe
+from fastrad.train.config import PretrainConfig, Recipe, load_recipe
 
 _FILE = click.Path(path_type=Path)
 _ENGINES = ("auto", "dali", "ffcv", "resident", "torch")  # as of the loader, which `--help` need not import
@@ -82,8 +82,8 @@ def command(
     assert val is not None
     assert out is not None
 
-    from fastrad.training.loop import pretrain
-    from fastrad.training.signals import Stopped
+    from fastrad.train.pretrain import pretrain
+    from fastrad.train.signals import Stopped
 
     config = PretrainConfig(
         train=train,

@@ -15,7 +15,7 @@ import click
 from fastrad.errors import FormatError
 
 if TYPE_CHECKING:
-    from fastrad.verification import Verification
+    from fastrad.verify import Verification
 
 _PATH = click.Path(path_type=Path)
 _SHOWN = 50
@@ -32,8 +32,8 @@ def command(file: str, source: Path | None, table: Path | None, workers: int | N
 
     FILE is a .beton file; the .card.json of WebDataset shards, or one of their tars; or a folder of datasets.
     """
-    from fastrad.storage.dataset import datasets_in
-    from fastrad.verification import read_source_again, verify
+    from fastrad.dataset.opening import datasets_in
+    from fastrad.verify import read_source_again, verify
 
     if table is not None and source is None:
         raise click.UsageError(f"--table {table}: no source is read; it goes with --source")

@@ -140,7 +140,7 @@ def _mixed_precision() -> Finding:
     torch = sys.modules.get("torch")
     if torch is None:
         return Finding("mixed precision", MISSING, "torch is not there to compute in it", f"{_PIP} torch torchvision")
-    from fastrad.training.precision import choose_precision
+    from fastrad.train.precision import choose_precision
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = choose_precision("amp", device)

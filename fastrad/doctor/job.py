@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastrad.dataset.beton.layout import ALLOCATION, DEFAULT_PAGE_SIZE, METADATA, METADATA_START
 from fastrad.doctor.machine import Machine
-from fastrad.storage.layout import ALLOCATION, DEFAULT_PAGE_SIZE, METADATA, METADATA_START
 
 RADIMAGENET_IMAGES = 1_350_000
 TRAINING_PATIENTS = 461  # of a fold, one image each: four fifths of the 576 of the study that fastrad repeats

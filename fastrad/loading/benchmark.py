@@ -167,7 +167,7 @@ def loader_epochs(path: Path, engine: str, workload: str, workers: int) -> Calla
     """
     import torch
 
-    from fastrad.augment import Augmentation
+    from fastrad.loading.augment import Augmentation
     from fastrad.loading.loader import Loader
 
     policy = Augmentation.none() if workload == "A" else Augmentation()
@@ -194,11 +194,11 @@ def roofline_epochs(path: Path, limit: str, workers: int) -> Callable[[], Iterat
     """Epochs of bare work on `workers` threads over the whole file in a random order, one number for the epoch."""
     import cv2
 
-    from fastrad.augment import Augmentation
-    from fastrad.loading import jpeg, resample
-    from fastrad.loading.randomness import draw
+    from fastrad.dataset import BetonFile
+    from fastrad.loading.augment import Augmentation
+    from fastrad.loading.kernels import jpeg, resample
+    from fastrad.loading.policy import draw
     from fastrad.loading.samples import BetonSamples
-    from fastrad.storage import BetonFile
 
     file = BetonFile(path)
     samples = BetonSamples(file, "never")

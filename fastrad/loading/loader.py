@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fastrad.augment import Augmentation, augment_batch
-from fastrad.devices import choose_device, send
+from fastrad.dataset import Card
 from fastrad.errors import InputError
-from fastrad.loading import ffcv
-from fastrad.loading.engine import Delivery, Engine, Step
+from fastrad.loading.augment import Augmentation, augment_batch
+from fastrad.loading.engines import direct as ffcv
+from fastrad.loading.engines.base import Delivery, Engine, Step
+from fastrad.loading.engines.resident import ResidentEngine, free_bytes, needed_bytes
+from fastrad.loading.engines.threads import ThreadedEngine
+from fastrad.loading.engines.torch import TorchEngine
 from fastrad.loading.plan import EpochPlan, sampler_weights, select
-from fastrad.loading.randomness import Parameters, whole_frame
-from fastrad.loading.resident import ResidentEngine, free_bytes, needed_bytes
+from fastrad.loading.policy import Parameters, whole_frame
 from fastrad.loading.samples import open_samples
-from fastrad.loading.threads import ThreadedEngine
-from fastrad.loading.torch import TorchEngine
-from fastrad.processes import available_cores
-from fastrad.storage import Card
+from fastrad.system.devices import choose_device, send
+from fastrad.system.processes import available_cores
 
 ENGINES = ("auto", "dali", "ffcv", "resident", "torch")
 _RESIDENT_SHARE = 0.6  # of the free memory: the rest is the model's
@@ -289,7 +289,7 @@ class Loader:
         if self.engine == "resident":
             return ResidentEngine(samples, delivery, self._plan.selection)
         if self.engine == "dali":
-            from fastrad.loading.dali import DaliEngine
+            from fastrad.loading.engines.dali import DaliEngine
 
             return DaliEngine(samples, delivery, max(1, min(self.batch_size, self.num_samples)))
         return ThreadedEngine(ffcv.filler(samples), samples.frame, delivery)

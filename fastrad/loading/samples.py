@@ -16,12 +16,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fastrad.dataset import BetonFile, Card
+from fastrad.dataset.opening import open_dataset
+from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import DamagedSampleError, InputError
-from fastrad.loading.engine import available_memory
-from fastrad.storage import BetonFile, Card
-from fastrad.storage.dataset import open_dataset
-from fastrad.storage.place import is_url
-from fastrad.storage.shards import ShardSet
+from fastrad.loading.engines.base import available_memory
+from fastrad.system.place import is_url
 
 _CACHE_SHARE = 0.8  # of the available memory: a larger file is read ahead of the permutation
 

@@ -1,1 +1,1 @@
-"""To be described by its first module."""
+"""The comparison of initialisations: protocol, networks, inference and report, led by `compare`."""

@@ -20,18 +20,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 import fastrad
-from fastrad.devices import choose_device
 from fastrad.errors import InputError, OptionError
-from fastrad.files import write_atomically
-from fastrad.study.arms import Arm, make_arms
-from fastrad.study.confident_errors import write_errors
-from fastrad.study.dataset import StudyDataset, open_dataset
-from fastrad.study.evaluation import evaluate
-from fastrad.study.external import check_external, external_file, external_name, read_attributes, score_external
-from fastrad.study.fine_tuning import Recipe
-from fastrad.study.report import write_report
-from fastrad.study.runs import Network, Protocol, check_finished, development_normalisation, gather, tune
-from fastrad.study.splits import TEST_FRACTION, make_splits, read_splits, training_subset
+from fastrad.study.inference.evaluation import evaluate
+from fastrad.study.networks.external import (
+    check_external,
+    external_file,
+    external_name,
+    read_attributes,
+    score_external,
+)
+from fastrad.study.networks.runs import Network, Protocol, check_finished, development_normalisation, gather, tune
+from fastrad.study.networks.tune import Recipe
+from fastrad.study.protocol.arms import Arm, make_arms
+from fastrad.study.protocol.patients import StudyDataset, open_dataset
+from fastrad.study.protocol.splits import TEST_FRACTION, make_splits, read_splits, training_subset
+from fastrad.study.report.confident_errors import write_errors
+from fastrad.study.report.page import write_report
+from fastrad.system.devices import choose_device
+from fastrad.system.files import write_atomically
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import pytest
 
 from fastrad.audit.duplicates import confirm_pairs, exact_groups, groups_of_pairs, near_pairs
 from fastrad.audit.samples import describe_image, describe_samples
-from fastrad.storage import BetonFile, write_beton
+from fastrad.dataset import BetonFile, write_beton
 
 
 def _textured(seed: int, side: int = 96) -> np.ndarray:

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from fastrad.audit import AuditOptions, audit
 from fastrad.audit.audit import spread_over_classes
+from fastrad.dataset import write_beton
 from fastrad.errors import FormatError, InputError
-from fastrad.storage import write_beton
 
 NO_TEXT = AuditOptions(text_images=0, workers=1)
 

@@ -12,8 +12,8 @@ import pytest
 
 from fastrad.audit import AuditOptions, audit
 from fastrad.audit.text import count_words
+from fastrad.dataset import write_beton
 from fastrad.imaging import fit, read_gray
-from fastrad.storage import write_beton
 
 PATIENTS = [f"p{i}" for i in range(60)]
 LABELS = ["benign"] * 30 + ["malignant"] * 30

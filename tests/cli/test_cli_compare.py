@@ -17,11 +17,11 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from fastrad.archives import read_source
 from fastrad.cli import main
-from fastrad.model import resnet, resnet18
-from fastrad.sources import read_source
-from fastrad.storage import Card, write_beton
-from fastrad.weights import save_weights
+from fastrad.dataset import Card, write_beton
+from fastrad.models.resnet import resnet, resnet18
+from fastrad.models.weights import save_weights
 
 
 def run(*words) -> int:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from fastrad.storage import write_beton
-from fastrad.weights import load_weights
+from fastrad.dataset import write_beton
+from fastrad.models.weights import load_weights
 
 CLASSES = ["dark", "light", "striped"]
 TIMING = ("seconds", "images_per_second", "loader_wait")

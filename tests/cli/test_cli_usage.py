@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastrad.cli import COMMANDS, main
-from fastrad.storage import write_beton
+from fastrad.dataset import write_beton
 
 
 def _run(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:

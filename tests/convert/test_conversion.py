@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastrad.convert import ConvertOptions, convert, preview
+from fastrad.archives import read_source
+from fastrad.archives.manifest import Manifest
+from fastrad.convert.run import ConvertOptions, convert, preview
+from fastrad.dataset import BetonFile, write_beton
 from fastrad.errors import InputError
-from fastrad.manifest import Manifest
-from fastrad.sources import read_source
-from fastrad.storage import BetonFile, write_beton
 
 WHOLE = ConvertOptions(workers=1)
 
@@ -215,7 +215,7 @@ def test_impossible_options_are_refused(wrong, message):
 @pytest.mark.slow
 def test_the_mini_archive_loses_nothing(mini_root: Path, tmp_path):
     """12,131 real images at size 64, against PIL; the ultrasound frames against an area average of our own."""
-    from fastrad.sources import read_source
+    from fastrad.archives import read_source
 
     manifest = read_source("radimagenet", mini_root)
     summary = convert(manifest, tmp_path / "out", ConvertOptions(size=64))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fastrad.convert import ConvertOptions, convert
+from fastrad.convert.run import ConvertOptions, convert
 from fastrad.errors import InputError
 
 pytest.importorskip("distributed", reason="dask.distributed is not installed")
@@ -92,6 +92,6 @@ def test_a_worker_killed_half_way_changes_no_byte(archive, tmp_path, small_shard
 
 
 def test_an_address_without_a_scheduler_is_one_clear_line(archive, tmp_path, monkeypatch):
-    monkeypatch.setattr("fastrad.conversion.cluster._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("fastrad.convert.cluster._CONNECT_SECONDS", 1)
     with pytest.raises(InputError, match="no Dask scheduler answers there"):
         convert(archive(2), Path(tmp_path) / "out", ConvertOptions(scheduler="tcp://127.0.0.1:9"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from fastrad.convert import ConvertOptions, convert
-from fastrad.pseudonym import hide_patient
-from fastrad.sources import read_source
-from fastrad.storage import BetonFile
+from fastrad.archives import read_source
+from fastrad.convert.run import ConvertOptions, convert
+from fastrad.dataset import BetonFile
+from fastrad.dataset.pseudonym import hide_patient
 
 
 def test_a_patient_whose_images_are_all_quarantined_is_not_listed(archive, tmp_path):

@@ -17,20 +17,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastrad.conversion.journal import Journal
-from fastrad.conversion.plan import plan_splits
-from fastrad.conversion.shard import convert_shard
-from fastrad.convert import ConvertOptions, convert
+from fastrad.convert.chunk import convert_shard
+from fastrad.convert.journal import Journal
+from fastrad.convert.plan import plan_splits
+from fastrad.convert.run import ConvertOptions, convert
+from fastrad.dataset import BetonFile
 from fastrad.errors import FastradError, InputError
-from fastrad.storage import BetonFile
 
 SCRIPT = """
 import sys
 from pathlib import Path
 import pandas
-from fastrad.conversion import plan
-from fastrad.convert import ConvertOptions, convert
-from fastrad.manifest import Manifest
+from fastrad.convert import plan
+from fastrad.convert.run import ConvertOptions, convert
+from fastrad.archives.manifest import Manifest
 
 plan.ROWS_A_SHARD = 41
 if __name__ == "__main__":
@@ -226,7 +226,7 @@ def test_ctrl_c_stops_within_two_seconds_and_says_how_to_go_on(archive, tmp_path
 
 def begin(manifest, out: Path, shards: tuple[int, ...] | list[int] = ()) -> None:
     """Leave an unfinished conversion behind, with the given shards done."""
-    from fastrad.pseudonym import default_key_path, pseudonym, read_or_make_key
+    from fastrad.dataset.pseudonym import default_key_path, pseudonym, read_or_make_key
 
     key, _ = read_or_make_key(default_key_path())
     (plan,) = plan_splits(manifest, ConvertOptions(), lambda patient: pseudonym(patient, key))

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from fastrad.convert import ConvertOptions, convert, preview, read_shards
+from fastrad.convert.run import ConvertOptions, convert, preview, read_shards
+from fastrad.dataset import BetonFile
 from fastrad.errors import FormatError, InputError
-from fastrad.storage import BetonFile
-from fastrad.verification import verify
+from fastrad.verify import verify
 
 SHARDS = {"format": "webdataset", "shard_bytes": 90_000, "workers": 1}
 

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from fastrad.convert import ConvertOptions, convert
+from fastrad.convert.run import ConvertOptions, convert
+from fastrad.dataset import Card
 from fastrad.errors import InputError
-from fastrad.storage import Card
 
 DALI = importlib.util.find_spec("nvidia") is not None and importlib.util.find_spec("nvidia.dali") is not None
 

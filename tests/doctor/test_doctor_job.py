@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastrad.dataset import write_beton
 from fastrad.doctor import Machine, estimate
 from fastrad.doctor import job as job_module
 from fastrad.doctor.job import file_bytes
 from fastrad.doctor.machine import Gpu
 from fastrad.loading import loader as loader_module
-from fastrad.storage import write_beton
 
 WORKSTATION = Machine(
     cores=2,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from mutations import speckle
 
-from fastrad.storage import write_beton
+from fastrad.dataset import write_beton
 
 PAGE = 4096
 

@@ -19,10 +19,11 @@ import pytest
 from isolated import Unforeseen, run_isolated
 from mutations import damaged
 
+from fastrad.dataset import BetonFile, Card
+from fastrad.dataset.beton import layout
+from fastrad.dataset.inspect import describe
 from fastrad.errors import DamagedSampleError, FastradError
-from fastrad.inspection import describe
-from fastrad.storage import BetonFile, Card, layout
-from fastrad.verification import verify
+from fastrad.verify import verify
 
 ENGINES = ("torch", "ffcv", "resident", *(["dali"] if find_spec("nvidia.dali") else []))
 

@@ -8,7 +8,7 @@ import pytest
 from mutations import damaged, damaged_text
 
 from fastrad.cli import main
-from fastrad.storage import Card
+from fastrad.dataset import Card
 
 
 def _fails_with_one_line(words: list[str], capsys: pytest.CaptureFixture[str], name: str) -> None:

@@ -12,7 +12,7 @@ from fastrad.errors import FastradError
 
 
 def _pretraining_recipe(path: str) -> str:
-    from fastrad.training.config import load_recipe
+    from fastrad.train.config import load_recipe
 
     try:
         return repr(load_recipe(path))
@@ -21,8 +21,8 @@ def _pretraining_recipe(path: str) -> str:
 
 
 def _study_recipe(path: str) -> str:
-    from fastrad import recipe_file
-    from fastrad.study.fine_tuning import Recipe
+    from fastrad.study.networks.tune import Recipe
+    from fastrad.train import recipe_file
 
     try:
         return repr(recipe_file.changed(Recipe(), recipe_file.read(Path(path)), path))
@@ -31,7 +31,7 @@ def _study_recipe(path: str) -> str:
 
 
 def _begin_run(path: str) -> str:
-    from fastrad.training.run_folder import RunFolder
+    from fastrad.train.run_folder import RunFolder
 
     try:
         return repr(RunFolder(Path(path)).begin({"epochs": 16, "recipe": "rn18-16", "size": 64}, resume=True))

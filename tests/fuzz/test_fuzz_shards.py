@@ -11,10 +11,10 @@ import pytest
 from isolated import Unforeseen, run_isolated
 from mutations import damaged, speckle
 
-from fastrad.convert import ConvertOptions, convert
+from fastrad.archives.manifest import Manifest
+from fastrad.convert.run import ConvertOptions, convert
 from fastrad.errors import FastradError
-from fastrad.manifest import Manifest
-from fastrad.verification import verify
+from fastrad.verify import verify
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _read(folder: str) -> dict[int, bytes] | str:
     """Pixels of every sample by its row, or the first error."""
-    from fastrad.storage.shards import ShardSet
+    from fastrad.dataset.tar.shards import ShardSet
 
     found = {}
     try:
@@ -107,7 +107,7 @@ def test_verify_finds_flipped_bytes_of_tar_and_index_everywhere(shards, tmp_path
 def test_a_flipped_byte_of_a_label_does_not_go_into_a_beton(shards, tmp_path, capsys):
     """A sample's own checksum covers its image alone; conversion compares whole tars first."""
     from fastrad.cli import main
-    from fastrad.storage.shards import ShardSet
+    from fastrad.dataset.tar.shards import ShardSet
 
     folder = tmp_path / "copy"
     shutil.copytree(shards, folder)

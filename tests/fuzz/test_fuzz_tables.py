@@ -15,14 +15,14 @@ from mutations import damaged_text, speckle
 from PIL import Image
 
 from fastrad.errors import FastradError
-from fastrad.sources.csv_file import read_csv
+from fastrad.system.csv_file import read_csv
 
 SPLITS_HEAD = "patient,set,fold\n"
 
 
 def _read(case: tuple[str, str]) -> list[tuple[str, str, str, str]] | str:
     """Path, label, patient and split of every row that has no reason against it, or the error."""
-    from fastrad.sources import read_source
+    from fastrad.archives import read_source
 
     layout, root = case
     try:
@@ -34,8 +34,8 @@ def _read(case: tuple[str, str]) -> list[tuple[str, str, str, str]] | str:
 
 
 def _read_splits(case: tuple[str, str]) -> dict[str, int] | str:
-    from fastrad.study.dataset import open_dataset
-    from fastrad.study.splits import read_splits
+    from fastrad.study.protocol.patients import open_dataset
+    from fastrad.study.protocol.splits import read_splits
 
     dataset, path = case
     try:
@@ -116,7 +116,7 @@ def test_damaged_splits_keep_every_patient_in_one_place_or_are_refused(small_stu
 @pytest.fixture
 def small_study(tmp_path: Path) -> tuple[Path, list[str]]:
     """A dataset of 24 patients, half of them malignant, and their pseudonyms."""
-    from fastrad.storage import write_beton
+    from fastrad.dataset import write_beton
 
     path = tmp_path / "all.beton"
     patients = [f"p{k:02d}" for k in range(24)]
@@ -134,7 +134,7 @@ CASE = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def _read_ddti(root: str) -> list[tuple[str, str, str]] | str:
-    from fastrad.sources import read_source
+    from fastrad.archives import read_source
 
     try:
         table = read_source("ddti", Path(root), crop="nodule").table

@@ -16,9 +16,9 @@ from mutations import damaged
 from safetensors.torch import save
 
 from fastrad.errors import FastradError
-from fastrad.model import resnet18
-from fastrad.training.checkpoint import MAGIC, read_checkpoint, write_checkpoint
-from fastrad.weights import load_weights, save_weights
+from fastrad.models.resnet import resnet18
+from fastrad.models.weights import load_weights, save_weights
+from fastrad.train.checkpoint import MAGIC, read_checkpoint, write_checkpoint
 
 
 def _load(path: str) -> str:

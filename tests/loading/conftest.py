@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from fastrad.convert import ConvertOptions, convert
-from fastrad.manifest import Manifest
-from fastrad.storage import write_beton
+from fastrad.archives.manifest import Manifest
+from fastrad.convert.run import ConvertOptions, convert
+from fastrad.dataset import write_beton
 
 FRAMES = 61  # divided by neither the batch sizes nor the numbers of ranks in the tests
 

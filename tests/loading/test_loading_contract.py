@@ -20,12 +20,12 @@ import numpy as np
 import pytest
 import torch
 
-from fastrad.augment import Augmentation, augment_batch
+from fastrad.dataset import BetonFile
+from fastrad.dataset.opening import open_dataset
 from fastrad.errors import DamagedSampleError, InputError
 from fastrad.loading import Batch, Loader
-from fastrad.loading.randomness import draw
-from fastrad.storage import BetonFile
-from fastrad.storage.dataset import open_dataset
+from fastrad.loading.augment import Augmentation, augment_batch
+from fastrad.loading.policy import draw
 
 FRAMES = 61
 
@@ -387,7 +387,7 @@ def test_state_of_another_loader_is_refused(raw_beton: Path, change: dict) -> No
 
 
 def test_state_of_another_file_is_refused(raw_beton: Path, tmp_path: Path, frames, labels) -> None:
-    from fastrad.storage import write_beton
+    from fastrad.dataset import write_beton
 
     write_beton(tmp_path / "other.beton", frames[::-1].copy(), labels)
     state = Loader(raw_beton, 8, engine="torch").state_dict()
@@ -521,8 +521,8 @@ def test_rotation_and_intensities_follow_the_engines_crops(engine: str, raw_beto
 
 
 def test_resident_says_what_it_needs_when_memory_is_short(raw_beton: Path) -> None:
-    from fastrad.loading.engine import Delivery
-    from fastrad.loading.resident import ResidentEngine, needed_bytes
+    from fastrad.loading.engines.base import Delivery
+    from fastrad.loading.engines.resident import ResidentEngine, needed_bytes
 
     assert needed_bytes(1_350_000, 224, 224) == pytest.approx(67.7e9, rel=0.001)
     samples = SimpleNamespace(path=raw_beton, frame=(10**7, 10**7))

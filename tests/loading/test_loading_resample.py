@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fastrad.loading import resample
+from fastrad.loading.kernels import resample
 
 
 def _expected(frame: np.ndarray, box: np.ndarray, flips: int, size: int) -> np.ndarray:

@@ -11,12 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from fastrad.dataset import BetonFile, write_beton
+from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import DamagedSampleError, InputError
-from fastrad.loading import Loader, jpeg
-from fastrad.loading.buffers import BufferPool, _whole
+from fastrad.loading import Loader
+from fastrad.loading.engines.buffers import BufferPool, _whole
+from fastrad.loading.kernels import jpeg
 from fastrad.loading.samples import BetonSamples, ShardSamples, open_samples
-from fastrad.storage import BetonFile, write_beton
-from fastrad.storage.shards import ShardSet
 
 
 def _jpeg_bytes(frame: np.ndarray) -> np.ndarray:

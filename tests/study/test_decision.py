@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, confusion_matrix
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from fastrad.study import decision, statistics
+from fastrad.study.inference import decision, statistics
 
 
 @pytest.fixture

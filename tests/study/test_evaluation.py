@@ -8,8 +8,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fastrad.errors import InputError
-from fastrad.study import decision
-from fastrad.study.evaluation import evaluate
+from fastrad.study.inference import decision
+from fastrad.study.inference.evaluation import evaluate
 
 ARMS = ("none", "imagenet", "radimagenet")
 

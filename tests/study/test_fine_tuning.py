@@ -7,12 +7,12 @@ import pytest
 import torch
 from scipy import stats
 
+from fastrad.dataset import write_beton
 from fastrad.errors import InputError
-from fastrad.model import Normalisation, resnet18
-from fastrad.storage import write_beton
-from fastrad.study.fine_tuning import Recipe, Task, fine_tune, score_images, whole_frames
-from fastrad.study.statistics import auroc, auroc_interval
-from fastrad.weights import load_weights
+from fastrad.models.resnet import Normalisation, resnet18
+from fastrad.models.weights import load_weights
+from fastrad.study.inference.statistics import auroc, auroc_interval
+from fastrad.study.networks.tune import Recipe, Task, fine_tune, score_images, whole_frames
 
 CPU = torch.device("cpu")
 RECIPE = Recipe(epochs=3, size=32, batch_size=16, learning_rate=1e-3)

@@ -14,10 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_fine_tuning import CPU, make_task
 
-from fastrad.storage import BetonFile
-from fastrad.study.fine_tuning import Recipe
-from fastrad.study.frozen_features import STRENGTHS, fit_head
-from fastrad.weights import load_weights, save_weights
+from fastrad.dataset import BetonFile
+from fastrad.models.weights import load_weights, save_weights
+from fastrad.study.networks.frozen import STRENGTHS, fit_head
+from fastrad.study.networks.tune import Recipe
 
 RECIPE = Recipe(size=32, flip_average=False)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fastrad.dataset import write_beton
 from fastrad.errors import InputError
-from fastrad.storage import write_beton
-from fastrad.study.dataset import StudyDataset, open_dataset
-from fastrad.study.external import read_attributes
-from fastrad.study.patient_names import translator
-from fastrad.study.splits import read_splits
+from fastrad.study.networks.external import read_attributes
+from fastrad.study.protocol.patient_names import translator
+from fastrad.study.protocol.patients import StudyDataset, open_dataset
+from fastrad.study.protocol.splits import read_splits
 
 KEY = bytes(range(32))
 IDS = [f"MRN{number:03d}" for number in range(24)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fastrad.dataset import write_beton
 from fastrad.errors import InputError
-from fastrad.storage import write_beton
-from fastrad.study.dataset import open_dataset
-from fastrad.study.splits import make_splits, read_splits
+from fastrad.study.protocol.patients import open_dataset
+from fastrad.study.protocol.splits import make_splits, read_splits
 
 
 def write_dataset(path, labels, patients, images=None, **card):

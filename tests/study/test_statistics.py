@@ -12,8 +12,8 @@ from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fastrad.errors import InputError
-from fastrad.study import statistics
-from fastrad.study.evaluation import FEWEST_FOR_A_TEST
+from fastrad.study.inference import statistics
+from fastrad.study.inference.evaluation import FEWEST_FOR_A_TEST
 
 
 def brute_force_delong(y, a, b):

@@ -1,0 +1,100 @@
+"""Stanford AIMI thyroid cine clips: dataset.hdf5 (image, annot_id, frame_num) and metadata.csv, one line a nodule.
+
+In: the folder that holds them. Out: a row a frame taken, in the file's order; label benign or malignant by the
+histopathological diagnosis. Only the two index columns of the 36 GB file are read here. `annot_id` is a nodule, not a
+patient; what stands before its underscore is the closest to a patient that the archive gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from fastrad.archives.base import assemble
+from fastrad.archives.frames import choose_frames
+from fastrad.archives.manifest import Manifest
+from fastrad.errors import InputError
+from fastrad.system.csv_file import read_csv
+
+IMAGES, METADATA = "dataset.hdf5", "metadata.csv"
+LABELS = {"0": "benign", "1": "malignant", "benign": "benign", "malignant": "malignant"}
+
+
+def read(root: Path, *, exclude: Sequence[Path | str] = (), frames: str = "all") -> Manifest:
+    """Read the cine clips.
+
+    Parameters
+    ----------
+    exclude : sequence of Path
+        Taken for every layout's sake: nothing is walked.
+    frames : str
+        Which frames of each clip, in the order of `frame_num`: first, middle, all or every:N.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged, or lacks a dataset or column.
+    """
+    nodules, numbers = _read_index(root / IMAGES)
+    choose_frames(frames, 1)
+    metadata = read_csv(root / METADATA, ["annot_id", "histopath_diagnosis"])
+    diagnoses = dict(zip(metadata["annot_id"], metadata["histopath_diagnosis"], strict=True))
+    taken = np.zeros(len(nodules), bool)
+    for nodule in np.unique(nodules):
+        clip = np.flatnonzero(nodules == nodule)
+        clip = clip[np.argsort(numbers[clip], kind="stable")]
+        taken[clip[choose_frames(frames, len(clip))]] = True
+    rows = np.flatnonzero(taken)
+    labels, reasons = [], []
+    for nodule in nodules[rows]:
+        diagnosis = diagnoses.get(nodule)
+        value = (diagnosis or "").lower().removesuffix(".0")
+        known = value in LABELS or not value
+        labels.append(LABELS.get(value, ""))
+        reasons.append("" if known else f"diagnosis {diagnosis!r} is none of 0 (benign), 1 (malignant)")
+    return assemble(
+        root,
+        "aimi",
+        path=[IMAGES] * len(rows),
+        frame=rows.tolist(),
+        label=labels,
+        patient=[nodule.partition("_")[0] for nodule in nodules[rows]],
+        reason=reasons,
+        notes=_notes(nodules, diagnoses, len(rows)),
+    )
+
+
+def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """`annot_id` (str) and `frame_num` of every frame."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            missing = [name for name in ("image", "annot_id", "frame_num") if name not in file]
+            if missing:
+                raise InputError(f"{path}: no dataset {', '.join(missing)}; it holds {', '.join(file) or 'nothing'}")
+            nodules = file["annot_id"].asstr()[...].ravel().astype(str)
+            numbers = file["frame_num"][...].ravel()
+            count = len(file["image"])
+    except InputError:
+        raise
+    except (OSError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as HDF5 ({error})") from None
+    if not len(nodules) == len(numbers) == count:
+        raise InputError(f"{path}: {count} images, but {len(nodules)} annot_id and {len(numbers)} frame_num")
+    return nodules, numbers
+
+
+def _notes(nodules: np.ndarray, diagnoses: dict[str, str], taken: int) -> list[str]:
+    clips = set(nodules.tolist())
+    notes = [
+        f"{taken} of {len(nodules)} frames are taken, from {len(clips)} clips",
+        "the archive has no patient ids: clips are kept together by the number before annot_id's underscore",
+    ]
+    unknown = sum(nodule not in diagnoses for nodule in clips)
+    if unknown:
+        notes.append(f"{unknown} clips have no line in {METADATA}: they are unlabelled")
+    return notes

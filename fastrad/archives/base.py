@@ -1,0 +1,199 @@
+"""From a layout's raw rows to a manifest: the checks that every layout shares.
+
+In: columns as the archive has them. Out: a `Manifest` whose unusable rows carry reasons and whose notes say what a
+reader should know. Patients are named by row, never by identity.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fastrad.archives.manifest import Manifest
+from fastrad.archives.walk import SYNTHETIC_MARKER, is_inside
+from fastrad.errors import InputError
+
+_EXAMPLES = 20
+
+
+def assemble(
+    root: Path,
+    layout: str,
+    *,
+    path: Sequence[str],
+    label: Sequence[str] | str = "",
+    patient: Sequence[str] | str = "",
+    split: Sequence[str] | str = "",
+    frame: Sequence[int] | int = 0,
+    box: Sequence[tuple[int, int, int, int] | None] | None = None,
+    reason: Sequence[str] | str = "",
+    notes: Sequence[str] = (),
+) -> Manifest:
+    """Check raw rows and make the manifest.
+
+    Reasons are given to rows whose path is empty or leaves `root`, or that repeat an earlier row (same image, frame,
+    box and label, in whatever split). Notes are made of images under several labels and of patients with several
+    labels. What the splits must fulfil comes after it, in `settle_splits`.
+
+    Raises
+    ------
+    InputError
+        If there are no rows.
+    """
+    if not len(path):
+        raise InputError(f"{root}: no images found for layout {layout}")
+    paths, reasons = check_paths(root, path, reason)
+    synthetic = (root / SYNTHETIC_MARKER).is_file()
+    manifest = Manifest.from_columns(
+        root, layout, path=paths, label=label, patient=patient, split=split, frame=frame, box=box, reason=reasons
+    )
+    table = manifest.table
+    found = [*notes, *_mark_repeats(table), *_patients_with_several_labels(table)]
+    return Manifest(root, layout, table, synthetic, tuple(found))
+
+
+def settle_splits(manifest: Manifest) -> Manifest:
+    """Check the splits that an archive comes with: a reason for rows whose label the train split lacks.
+
+    Raises
+    ------
+    InputError
+        If a patient lies in more than one split.
+    """
+    _place_rows_without_split(manifest)
+    notes = _mark_labels_outside_train(manifest.table)
+    _refuse_patients_in_two_splits(manifest.root, manifest.table)
+    return replace(manifest, notes=(*manifest.notes, *notes))
+
+
+def _place_rows_without_split(manifest: Manifest) -> None:
+    """List unusable rows that lie in no split with the first split, so that a card names them."""
+    table = manifest.table
+    stray = (table["split"] == "") & (table["reason"] != "")
+    splits = [split for split in manifest.split_names if split]
+    if splits and stray.any():
+        table.loc[stray, "split"] = splits[0]
+
+
+def check_paths(root: Path, paths: Sequence[str], reason: Sequence[str] | str) -> tuple[list[str], list[str]]:
+    """Paths in normal form, and a reason for each one that is empty or leads outside `root`."""
+    real_root = os.path.realpath(root)
+    reasons = [reason] * len(paths) if isinstance(reason, str) else list(reason)
+    # A table written on Windows has backslashes.
+    normal = [
+        posixpath.normpath(path.replace("\\", "/")) if "\\" in path or "//" in path or "./" in path else path
+        for path in paths
+    ]
+    folders: dict[str, str] = {}
+    for row, path in enumerate(normal):
+        if reasons[row]:
+            continue
+        folder = path.rpartition("/")[0]
+        if folder not in folders:
+            folders[folder] = _why_folder_is_refused(folder, real_root)
+        if folders[folder] or path in ("", "..") or path[0] == "/" or "\0" in path:
+            reasons[row] = folders[folder] or _why_path_is_refused(path)
+    return normal, reasons
+
+
+def _why_folder_is_refused(folder: str, real_root: str) -> str:
+    if folder.startswith("/") or folder[1:3] in (":", ":/"):
+        return "an absolute path; paths must be relative to ROOT"
+    if folder == ".." or folder.startswith("../"):
+        return "its path leads outside ROOT"
+    if "\0" not in folder and not is_inside(os.path.realpath(os.path.join(real_root, folder)), real_root):
+        return "lies in a linked folder outside ROOT"
+    return ""
+
+
+def _why_path_is_refused(path: str) -> str:
+    if not path:
+        return "no path is given"
+    if path[0] == "/":
+        return "an absolute path; paths must be relative to ROOT"
+    return "its path leads outside ROOT" if path == ".." else "its path holds a NUL character"
+
+
+def _mark_repeats(table: pd.DataFrame) -> list[str]:
+    """Give repeated rows a reason; return a note of images that occur under several labels."""
+    rows = np.flatnonzero((table["reason"] == "").to_numpy())
+    image = pd.factorize(table["path"].to_numpy(dtype=object)[rows])[0].astype(np.int64)
+    if table["frame"].any():
+        image = pd.factorize(image * (int(table["frame"].max()) + 1) + table["frame"].to_numpy()[rows])[0]
+    if table["box"].notna().any():
+        image = pd.factorize(pd.Series(list(zip(image, table["box"].to_numpy()[rows], strict=True))))[0]
+    label, labels = pd.factorize(table["label"].to_numpy(dtype=object)[rows])
+    labelled_image = image * np.int64(max(len(labels), 1)) + label
+    repeated = pd.Series(labelled_image).duplicated().to_numpy()
+    if repeated.any():
+        first: dict[int, int] = {}
+        wanted = set(labelled_image[repeated].tolist())
+        for row, key in zip(rows, labelled_image, strict=True):
+            if key in wanted:
+                first.setdefault(key, int(row))
+        split = table["split"].to_numpy()
+        for row, key in zip(rows[repeated], labelled_image[repeated], strict=True):
+            original = first[key]
+            where = f" of split {split[original]}" if split[original] != split[row] else ""
+            table.loc[row, "reason"] = f"repeats row {original}{where}"
+    named = ~repeated & (table["label"].to_numpy()[rows] != "")
+    several = pd.Series(image[named]).duplicated().to_numpy()
+    if not several.any():
+        return []
+    count = len(np.unique(image[named][several]))
+    example = image[named][several][0]
+    pair = rows[named][image[named] == example][:2]
+    return [f"{count} images are listed under several labels; all are kept (first: rows {pair[0]} and {pair[1]})"]
+
+
+def _mark_labels_outside_train(table: pd.DataFrame) -> list[str]:
+    usable = (table["reason"] == "") & (table["label"] != "")
+    in_train = table["split"] == "train"
+    if not (usable & in_train).any():
+        return []
+    known = set(table["label"][usable & in_train].unique())
+    outside = usable & ~in_train & ~table["label"].isin(known)
+    if not outside.any():
+        return []
+    labels = table["label"][outside]
+    table.loc[outside, "reason"] = [f"label {label!r} does not occur in the train split" for label in labels]
+    counts = ", ".join(f"{label!r} ({count} rows)" for label, count in sorted(labels.value_counts().items()))
+    return [f"labels that the train split lacks: {counts}"]
+
+
+def _refuse_patients_in_two_splits(root: Path, table: pd.DataFrame) -> None:
+    rows = table[(table["reason"] == "") & (table["label"] != "") & (table["patient"] != "")]
+    if rows["split"].nunique() < 2:
+        return
+    pairs = rows[["patient", "split"]].drop_duplicates()
+    repeated = pairs[pairs["patient"].duplicated(keep=False)]
+    if repeated.empty:
+        return
+    first = repeated[repeated["patient"] == repeated["patient"].iloc[0]]
+    where = " and ".join(f"row {row} ({split})" for row, split in first["split"].items())
+    raise InputError(
+        f"{root}: {repeated['patient'].nunique()} patients lie in more than one split, the first of them in {where}, "
+        "counting rows from 0; give all images of a patient one split, or convert with --ignore-splits"
+    )
+
+
+def _patients_with_several_labels(table: pd.DataFrame) -> list[str]:
+    rows = table[(table["reason"] == "") & (table["label"] != "") & (table["patient"] != "")]
+    pairs = rows[["patient", "label"]].drop_duplicates()
+    repeated = pairs[pairs["patient"].duplicated(keep=False)]
+    if repeated.empty:
+        return []
+    patients = repeated["patient"].unique()
+    shown = repeated[repeated["patient"].isin(patients[:_EXAMPLES])]
+    named = [
+        "rows " + " and ".join(f"{row} ({label})" for row, label in of_patient["label"].items())
+        for _, of_patient in shown.groupby("patient", sort=False)
+    ]
+    more = f"; and {len(patients) - _EXAMPLES} more" if len(patients) > _EXAMPLES else ""
+    return [f"{len(patients)} patients have images under different labels: {'; '.join(named)}{more}"]

@@ -1,0 +1,172 @@
+"""DDTI, the Digital Database of Thyroid Images: N.xml (a case) and N_k.jpg (its images) in one folder.
+
+In: that folder. Out: images in the order of case and image number; label benign (TI-RADS 2, 3) or malignant (4a, 4b,
+4c, 5), none where the case has no TI-RADS; patient is the case. With `crop="nodule"` each row's box is the bounding box
+of the image's outlines, which cover every nodule that the case's one TI-RADS may be about.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastrad.archives.base import assemble
+from fastrad.archives.forged import refuse_forged_categories
+from fastrad.archives.manifest import Manifest
+from fastrad.archives.walk import walk_images
+from fastrad.errors import InputError, OptionError
+
+LABELS = {
+    "": "",
+    "2": "benign",
+    "3": "benign",
+    "4a": "malignant",
+    "4b": "malignant",
+    "4c": "malignant",
+    "5": "malignant",
+}
+_IMAGE = re.compile(r"(\d+)_(\d+)\.jpe?g", re.IGNORECASE)
+_FARTHEST = 1e6  # pixels; also tells NaN and infinity
+_BURNED_IN = (
+    'in DDTI as published "TIRADS n" is burned into 73 labelled images, 29 of 61 benign and 44 of 288 malignant ones: '
+    "a network can read the label; store the nodules alone (--crop nodule), and look with `fastrad audit`"
+)
+_CLOSED = "freehand"  # the other region type, "arrow", points at something and encloses nothing
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass
+class _Case:
+    """What N.xml says: a reason if it can't be used, its label, and of each image the box or why there is none."""
+
+    label: str = ""
+    reason: str = ""
+    boxes: dict[str, Box] = field(default_factory=dict)
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+def read(root: Path, *, exclude: Sequence[Path | str] = (), crop: str = "", margin: float = 0.1) -> Manifest:
+    """Read DDTI.
+
+    Parameters
+    ----------
+    crop : {"", "nodule"}
+        Whether to set each row's box from the outlines; rows without a usable outline then get a reason.
+    margin : float
+        What is added on each side of the box, as a part of its longer side.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no DDTI case, or an option has no such value.
+    """
+    if crop not in ("", "nodule"):
+        raise InputError(f"crop {crop!r} is unknown for ddti; choose nodule or leave it out")
+    if not 0 <= margin <= 10:
+        raise OptionError(f"margin {margin} is not between 0 and 10 (a part of the outline's longer side)")
+    refuse_forged_categories(root)
+    files = {int(path.stem): path for path in root.glob("*.xml") if path.stem.isdecimal()}
+    if not files:
+        raise InputError(f"{root}: holds no DDTI case (1.xml, 2.xml, ... beside 1_1.jpg, ...)")
+    cases = {number: _read_case(path, margin) for number, path in sorted(files.items())}
+    found = walk_images(root, exclude)
+    rows: list[tuple[tuple[float, str], str, str, str, Box | None, str]] = []
+    for path, reason in zip(found.paths, found.reasons, strict=True):
+        name = _IMAGE.fullmatch(path)
+        case = cases.get(int(name[1])) if name else None
+        if name is None or case is None:
+            rows.append(((math.inf, path), path, "", "", None, reason or "belongs to no case (N_k.jpg beside N.xml)"))
+            continue
+        reason = reason or case.reason
+        box = None
+        if crop and not reason:
+            box = case.boxes.get(name[2])
+            if box is None:
+                reason = case.faults.get(name[2], "its case file has no outline for it")
+        rows.append(((int(name[1]), str(name[2]).zfill(9)), path, case.label, name[1], box, reason))
+    rows.sort(key=lambda row: row[0])
+    _, paths, labels, patients, boxes, reasons = zip(*rows, strict=True) if rows else ((),) * 6
+    return assemble(
+        root,
+        "ddti",
+        path=paths,
+        label=labels,
+        patient=patients,
+        box=boxes,
+        reason=reasons,
+        notes=[*_notes(cases, paths, found.notes), *([] if crop else [_BURNED_IN])],
+    )
+
+
+def _notes(cases: dict[int, _Case], paths: Sequence[str], walk_notes: Sequence[str]) -> list[str]:
+    """Remarks for the reader; images by their rows, because the names of files are those of patients."""
+    # The walk counts the case files among what are no images; that is no news here.
+    notes = [note for note in walk_notes if "no images by their names" not in note]
+    for what in ("empty", "broken"):
+        rows = []
+        for row, path in enumerate(paths):
+            name = _IMAGE.fullmatch(path)
+            case = cases.get(int(name[1])) if name else None
+            if name and case and what in case.faults.get(name[2], ""):
+                rows.append(str(row))
+        if rows:
+            notes.append(f"{len(rows)} {what} outlines: rows {', '.join(rows)}")
+    unlabelled = sum(not case.label and not case.reason for case in cases.values())
+    if unlabelled:
+        notes.append(f"{unlabelled} of {len(cases)} cases have no TI-RADS: their images are unlabelled")
+    return notes
+
+
+def _read_case(path: Path, margin: float) -> _Case:
+    try:
+        case = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
+        return _Case(reason=f"its case file {path.name} cannot be read ({error})")
+    category = (case.findtext("tirads") or "").strip().lower()
+    if category not in LABELS:
+        return _Case(reason=f"TI-RADS {category!r} is none of {', '.join(key for key in LABELS if key)}")
+    read = _Case(label=LABELS[category])
+    for mark in case.iter("mark"):
+        image = (mark.findtext("image") or "").strip()
+        outline = (mark.findtext("svg") or "").strip()
+        if not outline:
+            read.faults[image] = "its outline is empty"
+            continue
+        try:
+            points = [
+                (float(point["x"]), float(point["y"]))
+                for region in json.loads(outline)
+                if region["regionType"] == _CLOSED and len(region["points"]) >= 3
+                for point in region["points"]
+            ]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            read.faults[image] = "its outline is broken (its list of points is cut short)"
+            continue
+        if not all(abs(number) < _FARTHEST for point in points for number in point):
+            read.faults[image] = "its outline is broken (a point lies outside of any image)"
+        elif points:
+            read.boxes[image] = bounding_box(points, margin)
+        else:
+            read.faults[image] = "its outline encloses nothing"
+    return read
+
+
+def bounding_box(points: Sequence[tuple[float, float]], margin: float) -> Box:
+    """The box around points (x, y), in whole pixels, widened on each side by `margin` times its longer side.
+
+    It may reach over the image's right and bottom edges, where reading stops at the edge.
+    """
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    extra = margin * max(max(xs) - min(xs) + 1, max(ys) - min(ys) + 1)
+    return (
+        max(0, math.floor(min(xs) - extra)),
+        max(0, math.floor(min(ys) - extra)),
+        math.ceil(max(xs) + 1 + extra),
+        math.ceil(max(ys) + 1 + extra),
+    )

@@ -1,0 +1,108 @@
+"""RadImageNet: radiology_ai/<MOD>/<anatomy>/<pathology>/*.png (CT, MR), radiology_ai/US/<organ>/*.png, three CSVs.
+
+In: the folder that holds radiology_ai/, or that folder itself. Out: the train, val and test tables one after another,
+unsorted, as released; without any table the labels are MOD__anatomy__pathology and US__organ, in sorted path order.
+The release has no patient ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fastrad.archives.base import assemble
+from fastrad.archives.manifest import SPLITS, Manifest
+from fastrad.archives.walk import walk_images
+from fastrad.errors import InputError
+from fastrad.system.csv_file import read_csv
+
+IMAGES = "radiology_ai"
+MODALITIES = ("CT", "MR", "US")
+NO_PATIENTS = "the archive has no patient ids: a patient's images cannot be kept together"
+
+
+def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+    """Read RadImageNet; see the module for the layout.
+
+    Raises
+    ------
+    InputError
+        If the folder is not in this layout, or a CSV is empty or lacks `filename` or `label`.
+    """
+    images = root / IMAGES if (root / IMAGES).is_dir() else root
+    if not any((images / modality).is_dir() for modality in MODALITIES):
+        raise InputError(f"{root}: holds neither {IMAGES}/ nor CT/, MR/ or US/; give the folder that does")
+    base = images.parent if images.name == IMAGES else images
+    prefix = f"{IMAGES}/" if images.name == IMAGES else ""
+    tables = _find_tables(root, images)
+    if not tables:
+        return _read_folders(base, images, prefix, exclude)
+    parts = []
+    for split, path in tables.items():
+        part = read_csv(path, ["filename", "label"])
+        part["split"] = split
+        parts.append(part)
+    table = pd.concat(parts, ignore_index=True)
+    notes = [f"no {_table_name(split)}: that split is left out" for split in SPLITS if split not in tables]
+    return assemble(
+        base,
+        "radimagenet",
+        path=[_relative(name, prefix) for name in table["filename"].tolist()],
+        label=table["label"].tolist(),
+        split=table["split"].tolist(),
+        notes=[*notes, NO_PATIENTS],
+    )
+
+
+def _table_name(split: str) -> str:
+    return f"RadiologyAI_{split}.csv"
+
+
+def _relative(filename: str, prefix: str) -> str:
+    """A table's file name as a path below the manifest's root; names that no archive has stay as they are."""
+    if not filename or filename[0] == "/":
+        return filename
+    if "\\" in filename:  # written on Windows
+        filename = filename.replace("\\", "/")
+    return prefix + filename.removeprefix("./").removeprefix(f"{IMAGES}/")
+
+
+def _find_tables(root: Path, images: Path) -> dict[str, Path]:
+    """The CSV of each split: beside or inside ROOT's image folder, or one level above it."""
+    found = {}
+    for split in SPLITS:
+        for folder in dict.fromkeys((root, images, images.parent)):
+            if (folder / _table_name(split)).is_file():
+                found[split] = folder / _table_name(split)
+                break
+    return found
+
+
+def _read_folders(base: Path, images: Path, prefix: str, exclude: Sequence[Path | str]) -> Manifest:
+    found = walk_images(images, exclude)
+    labels, reasons = [], []
+    for path, reason in zip(found.paths, found.reasons, strict=True):
+        label, why = _label(path)
+        labels.append(label)
+        reasons.append(reason or why)
+    return assemble(
+        base,
+        "radimagenet",
+        path=[prefix + path for path in found.paths],
+        label=labels,
+        reason=reasons,
+        notes=[*found.notes, "no RadiologyAI CSV: labels are taken from the folders, there are no splits", NO_PATIENTS],
+    )
+
+
+def _label(path: str) -> tuple[str, str]:
+    """The label that a path stands for, and a reason where it stands for none."""
+    *folders, _ = path.split("/")
+    if not folders or folders[0] not in MODALITIES:
+        return "", "lies outside CT/, MR/ and US/"
+    depth = 2 if folders[0] == "US" else 3
+    if len(folders) < depth:
+        return "", f"lies in no {'organ' if depth == 2 else 'pathology'} folder"
+    return "__".join(folders[:depth]), ""

@@ -1,0 +1,216 @@
+"""An institution's own images: a folder and a CSV path,label,patient[,split][,frame].
+
+In: ROOT, the CSV (ROOT/labels.csv by default), what its columns are called and what its label values mean. Out: its
+rows in the CSV's order. Labels are opaque strings; a value that the mapping lacks excludes its row, with a count.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from fastrad.archives.base import assemble, check_paths
+from fastrad.archives.clips import DOPPLER, expand_clips, note_colour_doppler, note_whole_screens
+from fastrad.archives.folder import SPLIT_NAMES
+from fastrad.archives.forged import refuse_forged_categories
+from fastrad.archives.frames import choose_frames
+from fastrad.archives.manifest import NO_SPLIT, Manifest
+from fastrad.errors import InputError, OptionError
+from fastrad.system.csv_file import read_csv
+
+REQUIRED = ("path", "label", "patient")
+OPTIONAL = ("split", "frame")
+
+
+def read(
+    root: Path,
+    *,
+    exclude: Sequence[Path | str] = (),
+    table: Path | str | None = None,
+    columns: Mapping[str, str] | None = None,
+    labels: Mapping[str, Sequence[str]] | None = None,
+    frames: str = "first",
+    doppler: str = "",
+) -> Manifest:
+    """Read a CSV of images.
+
+    Parameters
+    ----------
+    exclude : sequence of Path
+        Taken for every layout's sake: a table lists its images, nothing is walked.
+    table : Path, optional
+        The CSV; ROOT/labels.csv by default. Its paths are relative to ROOT wherever it lies.
+    columns : mapping, optional
+        Our name (path, label, patient, split, frame) to the CSV's. An empty name for patient says that there is none.
+    labels : mapping, optional
+        Class to the values that mean it. Without it every value is its own class.
+    frames : str
+        Which frames of each DICOM file: first, middle, all or every:N. A `frame` column says it itself.
+    doppler : {"", "count", "exclude", "ignore"}
+        Colour Doppler images: counted in a note, or excluded with a reason. "count" and "exclude" look at every
+        image, "" at DICOM files only. Of a clip its first row is looked at.
+
+    Raises
+    ------
+    InputError
+        If the table is missing, empty, lacks a column, holds an unknown split or a frame that is no number, or puts
+        a patient into two splits; if an option has no such value.
+    """
+    choose_frames(frames, 1)
+    if doppler not in DOPPLER:
+        raise InputError(f"doppler {doppler!r} is unknown; choose count, exclude or ignore")
+    path = Path(table) if table is not None else root / "labels.csv"
+    if table is None and not path.is_file():
+        refuse_forged_categories(root)
+    refuse_forged_categories(root, path)
+    names = _column_names(columns or {})
+    required = [names[name] for name in REQUIRED if names[name]]
+    asked = [names[name] for name in OPTIONAL if name in (columns or {})]
+    optional = [names[name] for name in OPTIONAL if name not in (columns or {})]
+    raw = read_csv(path, [*required, *asked], optional=optional)
+    rows = pd.DataFrame({name: raw[column] for name, column in names.items() if column in raw})
+    notes: list[str] = []
+    reasons = [""] * len(rows)
+    if "patient" not in rows:
+        notes.append("the table has no patient ids: a patient's images cannot be kept together")
+    elif missing := int((rows["patient"] == "").sum()):
+        notes.append(f"{missing} rows have no patient")
+    label = rows["label"].tolist()
+    if labels:
+        label, reasons, more = _map_labels(label, labels)
+        notes += more
+    rows["split"] = _splits(path, rows["split"], reasons) if "split" in rows else ""
+    rows["label"] = label
+    rows["path"], rows["reason"] = check_paths(root, rows["path"].tolist(), reasons)
+    if "frame" in rows:
+        if frames != "first":
+            raise InputError(f"{path}: has a column {names['frame']}; leave out frames {frames}")
+        rows["frame"] = _frames(path, rows["frame"])
+    else:
+        rows["frame"] = 0
+        if frames != "first":
+            rows = expand_clips(root, rows, frames)
+    notes += note_colour_doppler(root, rows, doppler)
+    notes += note_whole_screens(root, rows)
+    return assemble(
+        root,
+        "table",
+        path=rows["path"].tolist(),
+        label=rows["label"].tolist(),
+        patient=rows["patient"].tolist() if "patient" in rows else "",
+        split=rows["split"].tolist(),
+        frame=rows["frame"].tolist(),
+        reason=rows["reason"].tolist(),
+        notes=notes,
+    )
+
+
+def template() -> str:
+    """The text of a sample CSV: what an institution's own table may look like."""
+    return (
+        "path,label,patient,split\n"
+        "images/0001.png,benign,P001,train\n"
+        "images/0002.png,malignant,P002,train\n"
+        "images/0003.dcm,benign,P003,val\n"
+        "images/0004.dcm,malignant,P004,test\n"
+    )
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`path=FILE,label=PATH_DX,patient=MRN` to a dict of our names to the CSV's.
+
+    Raises
+    ------
+    InputError
+        If a part has no `=` or names no column of ours.
+    """
+    columns = {}
+    for part in _fields(text):
+        name, equals, column = part.partition("=")
+        if not equals or name.strip() not in (*REQUIRED, *OPTIONAL):
+            raise OptionError(
+                f"--columns: {part!r} is not NAME=COLUMN with NAME one of {', '.join(REQUIRED + OPTIONAL)}"
+            )
+        if name.strip() in columns:
+            raise OptionError(f"--columns: {name.strip()} is given twice")
+        columns[name.strip()] = column.strip()
+    return columns
+
+
+def parse_labels(words: Sequence[str]) -> dict[str, list[str]]:
+    """`malignant=1,M,"Bethesda VI"` and `benign=0,B` to a dict of classes to values.
+
+    Raises
+    ------
+    InputError
+        If a word has no `=`, a class no value, or a value two classes.
+    """
+    labels: dict[str, list[str]] = {}
+    owner: dict[str, str] = {}
+    for word in words:
+        name, equals, values = word.partition("=")
+        name = name.strip()
+        listed = [value for value in _fields(values) if value]
+        if not equals or not name or not listed:
+            raise OptionError(f"--labels: {word!r} is not CLASS=VALUE,VALUE,...")
+        for value in listed:
+            if owner.setdefault(value, name) != name:
+                raise OptionError(f"--labels: value {value!r} is given to {owner[value]} and to {name}")
+        labels.setdefault(name, []).extend(listed)
+    return labels
+
+
+def _fields(text: str) -> list[str]:
+    return [field.strip() for field in next(csv.reader([text], skipinitialspace=True), [])]
+
+
+def _column_names(columns: Mapping[str, str]) -> dict[str, str]:
+    unknown = sorted(set(columns) - {*REQUIRED, *OPTIONAL})
+    if unknown:
+        raise InputError(f"columns: {unknown[0]!r} is none of {', '.join(REQUIRED + OPTIONAL)}")
+    names = {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
+    for name in ("path", "label"):
+        if not names[name]:
+            raise InputError(f"columns: {name} needs a column")
+    return names
+
+
+def _map_labels(values: Sequence[str], labels: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str], list[str]]:
+    """Classes, reasons and notes; a value that is in no class excludes its row."""
+    classes = {value: name for name, members in labels.items() for value in members}
+    mapped = [classes.get(value, "") for value in values]
+    reasons = ["" if value in classes or not value else f"label {value!r} is excluded" for value in values]
+    excluded = pd.Series([value for value, reason in zip(values, reasons, strict=True) if reason]).value_counts()
+    notes = []
+    if len(excluded):
+        counts = ", ".join(f"{value!r} ({count})" for value, count in sorted(excluded.items()))
+        notes.append(f"{excluded.sum()} rows are excluded by their labels: {counts}")
+    unused = sorted(set(classes) - set(values))
+    if unused:
+        notes.append(f"label values that no row has: {', '.join(map(repr, unused))}")
+    return mapped, reasons, notes
+
+
+def _splits(path: Path, values: pd.Series, reasons: list[str]) -> list[str] | str:
+    """Splits by our names; where some rows have one, a row without gets a reason."""
+    named = values.str.lower()
+    unknown = (named != "") & ~named.isin(list(SPLIT_NAMES))
+    if unknown.any():
+        row = int(unknown.to_numpy().argmax())
+        raise InputError(f"{path}: split {values.iloc[row]!r} in row {row} is none of train, val, test")
+    if (named == "").all():
+        return ""
+    for row in (named == "").to_numpy().nonzero()[0]:
+        reasons[row] = reasons[row] or NO_SPLIT
+    return [SPLIT_NAMES.get(value, "") for value in named]
+
+
+def _frames(path: Path, values: pd.Series) -> list[int]:
+    wrong = ~(values.str.fullmatch(r"\d{1,9}") | (values == ""))
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise InputError(f"{path}: frame {values.iloc[row]!r} in row {row} is no frame number (0, 1, ...)")
+    return [int(value or 0) for value in values]

@@ -1,0 +1,150 @@
+"""ThyroidXL: {train,test}/images/*.png and {train,test}_annotations.json, in the root or inside the split's folder.
+
+In: the folder that holds them. Out: the images in the order of the annotations, then those on disk that they do not
+name, unlabelled. Categories are 0 benign and 1 malignant; patients are `patient_id` padded with zeros to 8 digits, as
+in the file names. An image with nodules of both kinds has no one label; with `crop="nodule"` each nodule is a row.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastrad.archives.base import assemble
+from fastrad.archives.ddti import Box, bounding_box
+from fastrad.archives.manifest import Manifest
+from fastrad.archives.walk import walk_images
+from fastrad.errors import InputError
+
+SPLITS = ("train", "test")
+LABELS = {0: "benign", 1: "malignant"}
+_DIGITS = 8
+
+
+@dataclass(frozen=True)
+class _Row:
+    path: str
+    label: str
+    patient: str
+    split: str
+    box: Box | None
+    reason: str
+
+
+def read(root: Path, *, exclude: Sequence[Path | str] = (), crop: str = "", margin: float = 0.1) -> Manifest:
+    """Read ThyroidXL.
+
+    Parameters
+    ----------
+    crop : {"", "nodule"}
+        Whether to make a row of each annotated nodule, with its bounding box.
+    margin : float
+        What is added on each side of the box, as a part of its longer side.
+
+    Raises
+    ------
+    InputError
+        If the folder is not in this layout or an annotation file is not what it should be.
+    """
+    if crop not in ("", "nodule"):
+        raise InputError(f"crop {crop!r} is unknown for thyroidxl; choose nodule or leave it out")
+    splits = [split for split in SPLITS if (root / split / "images").is_dir()]
+    if not splits:
+        raise InputError(f"{root}: holds neither train/images/ nor test/images/")
+    rows: list[_Row] = []
+    notes: list[str] = []
+    for split in splits:
+        found = walk_images(root / split / "images", exclude)
+        known, unknown = _read_split(root, split, dict(zip(found.paths, found.reasons, strict=True)), crop, margin)
+        rows += known + unknown
+        if unknown:
+            notes.append(f"{len(unknown)} images of {split} have no annotation: they are unlabelled")
+    return assemble(
+        root,
+        "thyroidxl",
+        path=[row.path for row in rows],
+        label=[row.label for row in rows],
+        patient=[row.patient for row in rows],
+        split=[row.split for row in rows],
+        box=[row.box for row in rows],
+        reason=[row.reason for row in rows],
+        notes=notes,
+    )
+
+
+def _read_split(
+    root: Path, split: str, on_disk: dict[str, str], crop: str, margin: float
+) -> tuple[list[_Row], list[_Row]]:
+    """The rows of the annotated images, and those of the others."""
+    path = _annotations_path(root, split)
+    try:
+        content = json.loads(path.read_bytes())
+        nodules: dict[str, list[dict[str, Any]]] = {}
+        for annotation in content["annotations"]:
+            nodules.setdefault(str(annotation["image_id"]), []).append(annotation)
+        rows, seen = [], set()
+        for image in content["images"]:
+            name = _name_on_disk(str(image["file_name"]), on_disk)
+            seen.add(name)
+            row = _Row(
+                path=f"{split}/images/{name}",
+                label="",
+                patient=str(image["patient_id"]).zfill(_DIGITS),
+                split=split,
+                box=None,
+                reason=on_disk.get(name, ""),
+            )
+            rows += _label(row, nodules.get(str(image["id"]), []), crop, margin)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: not the annotations of ThyroidXL (images with id, file_name and patient_id, annotations with "
+            f"image_id and category_id; {type(error).__name__}: {error})"
+        ) from None
+    others = [
+        _Row(f"{split}/images/{name}", "", name.partition("_")[0].zfill(_DIGITS), split, None, reason)
+        for name, reason in on_disk.items()
+        if name not in seen
+    ]
+    return rows, others
+
+
+def _annotations_path(root: Path, split: str) -> Path:
+    name = f"{split}_annotations.json"
+    for path in (root / name, root / split / name):
+        if path.is_file():
+            return path
+    raise InputError(f"{root}: no {name}, neither here nor in {split}/")
+
+
+def _name_on_disk(name: str, on_disk: dict[str, str]) -> str:
+    """The file that an annotation's `file_name` means: as it stands, with .png, or with its number padded."""
+    name = name.replace("\\", "/").rpartition("/")[2]
+    number, underscore, rest = name.partition("_")
+    padded = number.zfill(_DIGITS) + underscore + rest
+    for candidate in (name, f"{name}.png", padded, f"{padded}.png"):
+        if candidate in on_disk:
+            return candidate
+    return name
+
+
+def _label(row: _Row, nodules: list[dict[str, Any]], crop: str, margin: float) -> list[_Row]:
+    """The row with its label; with `crop` a row a nodule."""
+    labels = [LABELS.get(nodule["category_id"], "") for nodule in nodules]
+    if row.reason:
+        return [row]
+    if "" in labels:
+        categories = ", ".join(sorted({str(nodule["category_id"]) for nodule in nodules}))
+        return [_Row(**{**row.__dict__, "reason": f"categories {categories}: not all are 0 (benign) or 1 (malignant)"})]
+    if not crop:
+        if len(set(labels)) > 1:
+            return [_Row(**{**row.__dict__, "reason": "holds benign and malignant nodules; crop=nodule parts them"})]
+        return [_Row(**{**row.__dict__, "label": labels[0] if labels else ""})]
+    cropped = []
+    for nodule, label in zip(nodules, labels, strict=True):
+        left, top, width, height = (float(value) for value in nodule["bbox"])
+        corners = [(left, top), (left + max(width - 1, 0), top + max(height - 1, 0))]
+        cropped.append(_Row(**{**row.__dict__, "label": label, "box": bounding_box(corners, margin)}))
+    return cropped or [row]

@@ -1,0 +1,241 @@
+"""An archive as the source of a conversion: the usable rows of a manifest, a split at a time.
+
+In: a `Manifest` and a function from patient ids to what is stored of them. Out: one `ArchiveSplit` a split, which
+knows its rows, hands out their images, and says what of it could not be stored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastrad.archives.manifest import Manifest
+from fastrad.convert.images import ImageOptions, SourceImages
+from fastrad.dataset.pseudonym import hide_patient
+from fastrad.errors import InputError
+
+_TELLING_ID = 4  # characters from which an id is looked for in other rows' paths too
+
+
+@dataclass(frozen=True)
+class ArchiveSplit:
+    """One split of a manifest.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    manifest_sha256 : str
+    split : str
+        "" where the source has none.
+    rows, labels, patients : numpy.ndarray
+        int64; the manifest rows to store, their class indices, and indices into `patient_names` (-1 unknown).
+    classes, patient_names : tuple of str
+    patient_ids : str
+        "pseudonym", "kept" or "none".
+    name_patient : callable or None
+        From a patient id to its pseudonym; None stores the ids.
+    options : mapping
+        What the source was read with; no absolute paths.
+    """
+
+    manifest: Manifest
+    manifest_sha256: str
+    split: str
+    rows: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
+    classes: tuple[str, ...]
+    patient_names: tuple[str, ...]
+    patient_ids: str
+    name_patient: Callable[[str], str] | None
+    options: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the files: "train", "val", "test" or "all"."""
+        return self.split or "all"
+
+    @property
+    def place(self) -> str:
+        """Where the archive is."""
+        return str(self.manifest.root)
+
+    @property
+    def layout(self) -> str:
+        """The source's layout."""
+        return self.manifest.layout
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the images are generated."""
+        return self.manifest.synthetic
+
+    @property
+    def notes(self) -> list[str]:
+        """The source's remarks."""
+        return list(self.manifest.notes)
+
+    @property
+    def statistics(self) -> None:
+        """Mean and standard deviation, where they are known before; here they are not."""
+        return None
+
+    def parameters(self) -> dict[str, Any]:
+        """What the card says of the source among its parameters."""
+        return {}
+
+    def images(self, positions: np.ndarray | slice, options: ImageOptions) -> SourceImages:
+        """The images at some positions in `rows`, for a worker."""
+        table, rows, patients = self.manifest.table, self.rows[positions], self.patients[positions]
+        return SourceImages(
+            root=self.place,
+            paths=table["path"].iloc[rows].tolist(),
+            frames=table["frame"].iloc[rows].tolist(),
+            boxes=table["box"].iloc[rows].tolist(),
+            options=options,
+            rows=rows,
+            labels=self.labels[positions],
+            patients=patients,
+            classes=self.classes,
+            patient_names=[self.patient_names[k] if k >= 0 else None for k in patients.tolist()],
+        )
+
+    def quarantine(self, found: list[tuple[int, str]]) -> list[dict[str, Any]]:
+        """What the source or the conversion (`found`: row, reason) could not use, in row order, without patient ids."""
+        table = self.manifest.table
+        refused = np.flatnonzero((table["reason"] != "").to_numpy() & (table["split"] == self.split).to_numpy())
+        reasons = dict(zip(refused.tolist(), table["reason"].iloc[refused].tolist(), strict=True))
+        reasons.update(found)
+        entries = []
+        hide_others = self._hide_others() if reasons and self.name_patient is not None else str
+        for row in sorted(reasons):
+            path, patient = table["path"].iloc[row], table["patient"].iloc[row]
+            reason = reasons[row]
+            if self.name_patient is not None and patient:
+                name = self.name_patient(patient)
+                path, reason = (hide_patient(text, patient, name) for text in (path, reason))
+            path, reason = hide_others(path), hide_others(reason)
+            entries.append({"row": row, "path": path, "reason": reason})
+        return entries
+
+    def _hide_others(self) -> Callable[[str], str]:
+        """Puts pseudonyms for words that are another row's patient; ids of under four characters are in any name."""
+        assert self.name_patient is not None
+        ids = (patient for patient in self.manifest.table["patient"].unique() if len(patient) >= _TELLING_ID)
+        names = {patient.casefold(): self.name_patient(patient) for patient in ids}
+        broken = [patient for patient in names if not patient.isalnum()]  # MRN-0017 is two words
+
+        def hide(text: str) -> str:
+            small = text.casefold()
+            for patient in broken:
+                if patient in small:
+                    text = hide_patient(text, patient, names[patient])
+            return re.sub(r"[^\W_]+", lambda word: names.get(word[0].casefold(), word[0]), text)
+
+        return hide
+
+    def unlabelled(self) -> dict[str, Any]:
+        """The card's `unlabelled`."""
+        table = self.manifest.table
+        rows = np.flatnonzero(self.manifest.unlabelled & (table["split"] == self.split).to_numpy())
+        patients = set(table["patient"].iloc[rows]) - {""}
+        return {"count": len(rows), "patients": len(patients), "rows": rows.tolist()}
+
+
+def split_archive(
+    manifest: Manifest, options: Mapping[str, Any], name_patient: Callable[[str], str] | None
+) -> list[ArchiveSplit]:
+    """Every split that occurs in the manifest, also where it has no usable row.
+
+    Parameters
+    ----------
+    options : mapping
+        What the source was read with, for the card.
+    name_patient : callable or None
+        From a patient id to its pseudonym; None stores the ids.
+
+    Raises
+    ------
+    InputError
+        If nothing is usable, a path leaves the root, or two patients get one pseudonym.
+    """
+    table, usable = manifest.table, manifest.usable
+    if not usable.any():
+        raise InputError(f"{manifest.root}: {_why_nothing(manifest)}")
+    _refuse_outside_paths(manifest, usable)
+    _refuse_rows_without_split(manifest, usable)
+    classes = manifest.classes
+    codes = {label: index for index, label in enumerate(classes)}
+    labels = table["label"].map(codes).fillna(-1).to_numpy(dtype=np.int64)
+    if (labels[usable] < 0).any():
+        row = int(np.flatnonzero(usable & (labels < 0))[0])
+        raise InputError(f"{manifest.root}: row {row} has a label that no row of the train split has")
+    sha256 = manifest.sha256()
+    splits = []
+    for split in manifest.split_names:
+        if split == "" and len(manifest.split_names) > 1:
+            continue
+        rows = np.flatnonzero(usable & (table["split"] == split).to_numpy())
+        patients, names = _patients(manifest, rows, name_patient)
+        kind = "none" if not names else "kept" if name_patient is None else "pseudonym"
+        splits.append(
+            ArchiveSplit(
+                manifest=manifest,
+                manifest_sha256=sha256,
+                split=split,
+                rows=rows,
+                labels=labels[rows],
+                patients=patients,
+                classes=classes,
+                patient_names=names,
+                patient_ids=kind,
+                name_patient=name_patient,
+                options=options,
+            )
+        )
+    return splits
+
+
+def _why_nothing(manifest: Manifest) -> str:
+    if len(manifest) == 0:
+        return "the archive has no images"
+    reasons = manifest.table["reason"][manifest.table["reason"] != ""]
+    if len(reasons):
+        return f"none of {len(manifest)} rows is usable; the first reason is: {reasons.iloc[0]}"
+    return f"none of {len(manifest)} images has a label"
+
+
+def _refuse_outside_paths(manifest: Manifest, usable: np.ndarray) -> None:
+    path = manifest.table["path"]
+    outside = usable & (path.str.startswith("/") | path.str.contains(r"(?:^|/)\.\.(?:/|$)", regex=True)).to_numpy()
+    if outside.any():
+        row = int(np.flatnonzero(outside)[0])
+        raise InputError(f"{manifest.root}: row {row} leaves this folder; only files inside it are read")
+
+
+def _refuse_rows_without_split(manifest: Manifest, usable: np.ndarray) -> None:
+    if "" in manifest.split_names and len(manifest.split_names) > 1:
+        stray = usable & (manifest.table["split"] == "").to_numpy()
+        if stray.any():
+            raise InputError(
+                f"{manifest.root}: {stray.sum()} rows have no split while others do (first row "
+                f"{np.flatnonzero(stray)[0]}); give each train, val or test, or none"
+            )
+
+
+def _patients(
+    manifest: Manifest, rows: np.ndarray, name_patient: Callable[[str], str] | None
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Indices in order of first appearance (-1 unknown), and the name of each patient."""
+    import pandas as pd
+
+    ids = manifest.table["patient"].iloc[rows]
+    codes, known = pd.factorize(ids.where(ids != "", None))
+    names = [str(patient) if name_patient is None else name_patient(str(patient)) for patient in known]
+    if len(set(names)) != len(names):
+        raise InputError(f"{manifest.root}: two patients get the same pseudonym; use another --pseudonym-key")
+    return codes.astype(np.int64), tuple(names)

@@ -1,0 +1,226 @@
+"""The images of a shard, read from the archive, fitted, and encoded as they are stored, without torch.
+
+In: paths with frames and boxes, and how images are stored. Out: (size, size) uint8 with the rectangle that holds image,
+and the bytes to store; or the reason why not.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from fastrad.convert.outputs.sinks import Encoded, Sample
+from fastrad.dataset.beton.writer import encode_jpeg, encode_png
+from fastrad.dataset.tar.shards import TarSamples
+from fastrad.errors import InputError
+from fastrad.imaging import ImageError, decode_gray, fit, read_gray
+
+cv2.setNumThreads(1)  # the processes are the parallelism
+
+Box = tuple[int, int, int, int]
+
+_READ_AT_ONCE = 1 << 24  # bytes
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# chunks that cannot name a patient: text, EXIF and private ones can
+_PIXEL_CHUNKS = {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"pHYs", b"sRGB", b"cHRM"}
+
+
+class UnusableImageError(Exception):
+    """An image cannot be converted; `str(error)` is the reason, without the path."""
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How an image is stored.
+
+    Attributes
+    ----------
+    size : int
+        Side of the stored square, pixels.
+    fit : str
+        "pad", "squash" or "crop".
+    encode : str
+        "raw", "jpeg" or "png".
+    quality : int
+        Of the JPEG, 1 to 100.
+    window : (float, float) or None
+        Stored values that become black and white.
+    pass_png : bool
+        Store the bytes of a source PNG as they are, where its pixels are what would be stored and it holds nothing but
+        pixels. It is decoded all the same: that proves it sound and gives mean and standard deviation; what is saved
+        is the encoding.
+    """
+
+    size: int = 224
+    fit: str = "pad"
+    encode: str = "raw"
+    quality: int = 90
+    window: tuple[float, float] | None = None
+    pass_png: bool = False
+
+    def encoded(self, image: np.ndarray) -> np.ndarray:
+        """The bytes to store of a fitted image, uint8, one axis."""
+        if self.encode == "raw":
+            return image.reshape(-1)
+        return encode_jpeg(image, self.quality) if self.encode == "jpeg" else encode_png(image)
+
+
+@dataclass(frozen=True)
+class SourceImages:
+    """A stretch of a manifest, as a worker needs it.
+
+    Attributes
+    ----------
+    root : str
+        Folder that `paths` are relative to.
+    paths : list of str
+    frames : list of int
+    boxes : list of (left, top, right, bottom) or None
+    options : ImageOptions
+    rows, labels, patients : numpy.ndarray
+        int64, one an image.
+    classes : tuple of str
+    patient_names : list of str or None
+        One an image, as they are stored.
+    """
+
+    root: str
+    paths: list[str]
+    frames: list[int]
+    boxes: list[Box | None]
+    options: ImageOptions
+    rows: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
+    classes: tuple[str, ...]
+    patient_names: list[str | None]
+
+    def sample(self, index: int) -> Sample:
+        """What is stored beside image `index`."""
+        label = int(self.labels[index])
+        name = self.patient_names[index]
+        return Sample(int(self.rows[index]), label, self.classes[label], int(self.patients[index]), name)
+
+    def path(self, index: int) -> str:
+        """Where image `index` is."""
+        return f"{self.root}/{self.paths[index]}"
+
+    def stamp(self, index: int) -> tuple[int, int]:
+        """Size and time of the last change (ns) of image `index`'s file; (-1, -1) where it is missing."""
+        try:
+            status = os.stat(self.path(index))
+        except OSError:
+            return -1, -1
+        return status.st_size, status.st_mtime_ns
+
+    def load(self, index: int) -> tuple[np.ndarray, Encoded]:
+        """Image `index`: fitted, (size, size) uint8, and encoded.
+
+        Raises
+        ------
+        UnusableImageError
+            If this image is missing, damaged or odd.
+        InputError
+            If the whole root is gone.
+        """
+        options, path = self.options, self.path(index)
+        frame, box, window = self.frames[index], self.boxes[index], options.window
+        try:
+            content = _still_image(path)
+            if content is None:
+                gray = read_gray(path, frame=frame, box=box, window=window, within=self.root)
+            else:
+                gray = decode_gray(content, name=path, frame=frame, box=box, window=window)
+            image, place = fit(gray, options.size, options.fit)
+            if content and options.pass_png and image is gray and self._is_what_is_stored(index, content):
+                data = np.frombuffer(content, np.uint8)
+            else:
+                data = options.encoded(image)
+        except ImageError as error:
+            if not os.path.isdir(self.root):  # a file server that went away, not a damaged file
+                raise InputError(
+                    f"{self.root}: the source folder is gone; mount it and give the same command again"
+                ) from None
+            raise UnusableImageError(error.reason) from None
+        except Exception as error:  # one odd file must not end a run of hours
+            raise UnusableImageError(f"cannot be converted ({type(error).__name__}: {error})") from error
+        return image, Encoded(data, options.encode, options.size, place)
+
+    def _is_what_is_stored(self, index: int, content: bytes) -> bool:
+        """Whether a file that is as large as what is stored is an 8-bit gray PNG of nothing but these pixels."""
+        if self.boxes[index] is not None or self.options.window is not None:
+            return False
+        if not content.startswith(_PNG_SIGNATURE) or content[24:26] != b"\x08\x00":  # depth 8, gray
+            return False
+        kinds, position = set(), len(_PNG_SIGNATURE)
+        while position + 8 <= len(content):
+            kinds.add(content[position + 4 : position + 8])
+            position += 12 + int.from_bytes(content[position : position + 4], "big")
+        return kinds <= _PIXEL_CHUNKS
+
+
+def _still_image(path: str) -> bytes | None:
+    """The bytes of a plain PNG or JPEG file, read with the fewest calls; None for whatever needs a closer look."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _READ_AT_ONCE:
+            return None
+        content = os.read(descriptor, status.st_size + 1)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+    return content if len(content) == status.st_size and content.startswith((_PNG_SIGNATURE, b"\xff\xd8")) else None
+
+
+@dataclass(frozen=True)
+class BetonImages:
+    """Where images lie in a beton: `offsets` and `sizes` in bytes, int64."""
+
+    path: str
+    offsets: np.ndarray
+    sizes: np.ndarray
+
+    def select(self, positions: np.ndarray) -> BetonImages:
+        """Some of the images."""
+        return BetonImages(self.path, self.offsets[positions], self.sizes[positions])
+
+    def image_bytes(self, index: int) -> np.ndarray:
+        """The stored bytes of one image."""
+        return np.fromfile(self.path, np.uint8, int(self.sizes[index]), offset=int(self.offsets[index]))
+
+
+def differing_images(images: SourceImages, stored: BetonImages | TarSamples, kind: str) -> list[tuple[int, str]]:
+    """Convert images again, compare them with the stored ones, of encoding `kind`: (row, reason) where they differ."""
+    found = []
+    for index, row in enumerate(images.rows.tolist()):
+        try:
+            encoded = images.load(index)[1]
+        except UnusableImageError as error:
+            found.append((row, f"its source cannot be read any more ({error})"))
+            continue
+        if not _same(stored.image_bytes(index), kind, encoded):
+            found.append((row, "its pixels differ from the source's"))
+    return found
+
+
+def _same(stored: np.ndarray, kind: str, encoded: Encoded) -> bool:
+    if np.array_equal(stored, encoded.data):
+        return True
+    if encoded.kind == "raw":
+        return False
+    # another version of the encoder may give other bytes for the same picture
+    now = cv2.imdecode(encoded.data, cv2.IMREAD_GRAYSCALE)
+    side = encoded.side, encoded.side
+    before = stored.reshape(side) if kind == "raw" else cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
+    if before is None or now is None or before.shape != now.shape:
+        return False
+    return bool(cv2.norm(before, now, cv2.NORM_INF) <= (2 if encoded.kind == "jpeg" else 0))

@@ -1,0 +1,197 @@
+"""The work folder of a conversion, `OUT/.NAME.work`: what is done, kept so that the same command goes on.
+
+In: a `SplitPlan` and the output folder. Out: the shards still to do, and the paths of what workers write. The folder
+holds `plan.json` (what the run agreed on), `data` (the file that grows), and a record a finished shard.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+
+from fastrad.convert.chunk import ShardRecord, ShardTask, commit_record, read_mark, read_summary
+from fastrad.convert.destination import Destination
+from fastrad.convert.plan import SplitPlan, fingerprint
+from fastrad.dataset.card import Card
+from fastrad.errors import FormatError, InputError
+from fastrad.system.files import sync_folder, write_atomically
+
+
+class Journal:
+    """The work folder of one split, opened and locked.
+
+    Parameters
+    ----------
+    plan : SplitPlan
+    work_dir : Path
+        Where the work folder goes.
+
+    Raises
+    ------
+    InputError
+        If another conversion is writing there, or the folder was begun with another source or other options (they
+        are named).
+    """
+
+    def __init__(self, plan: SplitPlan, work_dir: Path) -> None:
+        self.plan = plan
+        self.folder = work_folder(plan, work_dir)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = self._take_lock()
+        self.poison: dict[int, dict[int, str]] = {}
+        try:
+            self._agree()
+        except BaseException:
+            if not (self.folder / "plan.json").exists():  # nothing was begun: leave nothing
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self.close()
+            raise
+
+    def _agree(self) -> None:
+        """Note what this run is about, or refuse to go on with a run that was about something else."""
+        plan_file = self.folder / "plan.json"
+        agreed = {**self.plan.fingerprint(), "OpenCV": cv2.__version__}  # another one's JPEG are other bytes
+        if not plan_file.exists():
+            (self.folder / "shards").mkdir(exist_ok=True)
+            write_atomically(plan_file, json.dumps(agreed, indent=1).encode())
+            return
+        changed = differences(json.loads(plan_file.read_bytes()), agreed)
+        if changed:
+            raise InputError(
+                f"{self.folder}: an unfinished conversion lies there, but since then {changed}; "
+                f"give the earlier command to finish it, or delete {self.folder} to start anew"
+            )
+
+    def _take_lock(self) -> IO[bytes]:
+        lock = open(self.folder / "lock", "ab")  # noqa: SIM115 - held until close
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            raise InputError(f"{self.folder}: another fastrad convert is writing there; wait for it") from None
+        return lock
+
+    def close(self) -> None:
+        """Let go of the lock; the folder stays."""
+        self._lock.close()
+
+    def remove(self) -> None:
+        """Delete the folder, after its file is finished."""
+        shutil.rmtree(self.folder)
+        self.close()
+
+    @property
+    def data(self) -> Path:
+        """The file that becomes the dataset."""
+        return self.folder / "data"
+
+    def record(self, index: int) -> Path:
+        """The record of shard `index`, without its suffix."""
+        return self.folder / "shards" / f"{index:06d}"
+
+    def summary(self, index: int) -> ShardRecord | None:
+        """What shard `index` holds; None where it is not finished."""
+        return read_summary(str(self.record(index)))
+
+    def finished_summary(self, index: int) -> ShardRecord:
+        """What the finished shard `index` holds."""
+        summary = self.summary(index)
+        assert summary is not None
+        return summary
+
+    def mark(self, index: int) -> tuple[int, int] | None:
+        """How far the worker of shard `index` has got, and how much it has quarantined."""
+        return read_mark(str(self.record(index)))
+
+    def task(self, index: int, sync: bool = True) -> ShardTask:
+        """The work on shard `index`, ready to be sent to a worker."""
+        record = self.record(index)
+        for suffix in (".at", ".pending"):
+            record.with_suffix(suffix).unlink(missing_ok=True)
+        return self.plan.task(index, self._data_of(index), record, self.poison.get(index, {}), sync)
+
+    def _data_of(self, index: int) -> Path:
+        return self.data if self.plan.shard_pages(index) else self.record(index).with_suffix(".pages")
+
+    def commit(self, index: int) -> None:
+        """Wait for the disk and make the record of shard `index` valid, where the worker has not."""
+        if not self.record(index).with_suffix(".json").exists():
+            commit_record(str(self.record(index)), str(self._data_of(index)))
+
+    def discard(self, index: int) -> None:
+        """Forget that shard `index` is done."""
+        os.unlink(f"{self.record(index)}.json")
+        sync_folder(self.folder / "shards")  # before its pages are written again
+
+    def finished(self) -> list[int]:
+        """The shards with a record."""
+        return [index for index in range(self.plan.shards) if self.record(index).with_suffix(".json").exists()]
+
+
+def work_folder(plan: SplitPlan, work_dir: Path) -> Path:
+    """Where the work on a split lies."""
+    return work_dir / f".{plan.name}.work"
+
+
+def differences(begun: dict, now: dict) -> str:
+    """In words, what differs between two fingerprints; "" where nothing does."""
+    words = []
+    for name in {**begun, **now}:
+        if begun.get(name) != now.get(name):
+            hashed = any(isinstance(value, str) and len(value) == 64 for value in (begun.get(name), now.get(name)))
+            words.append(f"{name} changed" + ("" if hashed else f" from {begun.get(name)} to {now.get(name)}"))
+    follow = [word for word in words if not word.startswith(("page_size", "shard_rows"))]
+    return ", ".join(follow or words)
+
+
+def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
+    """The card of the plan's finished files; None where they are not finished.
+
+    Raises
+    ------
+    InputError
+        If what is there was made from another source or with other options (they are named), or was cut.
+    """
+    name = f"{plan.name}.card.json"
+    text = out.read(name)
+    if text is None:
+        if plan.format == "beton" and out.size(f"{plan.name}.beton") is not None:
+            raise InputError(f"{out.path(plan.name)}.beton: its card is missing; delete it, or choose another OUT_DIR")
+        return None
+    try:
+        card = Card.from_bytes(text, out.path(name))
+    except FormatError as error:
+        raise InputError(f"{error}; or delete it, or choose another OUT_DIR") from error
+    changed = differences(_fingerprint_of(card), plan.fingerprint(card.patients))
+    if changed:
+        raise InputError(
+            f"{out.path(name)}: is of a finished conversion, but since then {changed}; delete it with its files, or "
+            "choose another OUT_DIR"
+        )
+    for file, size in card.files():
+        found = out.size(file)
+        if found is None and card.format == "beton":
+            return None  # the card is put in place first
+        if found != size:
+            raise InputError(f"{out.path(file)}: was cut, altered or deleted; delete its card to convert again")
+    return card
+
+
+def remove_leftover(plan: SplitPlan, work_dir: Path) -> None:
+    """Delete the work folder that a conversion of finished files left, where it ended before it could."""
+    if work_folder(plan, work_dir).exists():
+        with suppress(InputError):  # somebody writes there
+            Journal(plan, work_dir).remove()
+
+
+def _fingerprint_of(card: Card) -> dict[str, Any]:
+    return fingerprint(
+        card.layout, card.manifest_sha256, card.classes, card.patients, card.patient_ids, card.parameters
+    )

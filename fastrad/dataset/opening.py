@@ -1,0 +1,75 @@
+"""Finds and opens converted datasets, whatever their format.
+
+In: the path of a `.beton` file, of a card, of a tar, or of a folder that holds some; for shards also a URL. Out: the
+dataset, opened; or where its card is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastrad.dataset.beton.file import BetonFile
+from fastrad.dataset.card import Card
+from fastrad.dataset.tar.shards import ShardSet, card_path, is_tar
+from fastrad.errors import InputError
+from fastrad.system.place import Place
+
+_NAMES = ("train", "val", "test", "all")
+
+
+def datasets_in(path: str) -> list[str]:
+    """What to open of `path`: itself, or where it is a folder, the cards of the datasets in it.
+
+    Raises
+    ------
+    InputError
+        If a folder holds none.
+    """
+    if is_tar(path) or path.endswith((".beton", ".card.json")):
+        return [path]
+    folder = Place(path)
+    if folder.local and not Path(path).is_dir():
+        return [path]
+    names = [f"{name}.card.json" for name in _NAMES]
+    if folder.local:
+        names += sorted({file.name for file in Path(path).glob("*.card.json")} - set(names))
+    found = [folder.path(name) for name in names if folder.size(name) is not None]
+    if not found:
+        raise InputError(f"{path}: holds no dataset that `fastrad convert` wrote (NAME.card.json)")
+    return found
+
+
+def read_card(path: Path | str) -> Card:
+    """The card of a dataset.
+
+    Raises
+    ------
+    InputError
+        If there is neither card nor dataset.
+    FormatError
+        If there is no card beside the dataset, or it does not match its own hash.
+    """
+    where = card_path(path)
+    folder, _, name = where.rpartition("/")
+    text = Place(folder or ".").read(name)
+    if text is None and not Path(path).exists():
+        raise InputError(f"{path}: there is no such file; `fastrad convert` makes one")
+    return Card.read(where) if text is None else Card.from_bytes(text, where)
+
+
+def open_dataset(path: Path | str) -> BetonFile | ShardSet:
+    """Open a dataset by the path of its file, its card or one of its tars.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    FormatError
+        If it is cut or altered.
+    """
+    if not is_tar(path) and not str(path).endswith(".card.json"):
+        return BetonFile(path)
+    card = read_card(path)
+    if card.format == "webdataset":
+        return ShardSet(path)
+    return BetonFile(Path(path).with_name(f"{card.name}.beton"))

@@ -1,0 +1,232 @@
+"""Reads converted WebDataset shards: any sample of them, by the index beside each tar. numpy and the standard library.
+
+In: `NAME.card.json` (a path or an fsspec URL) with the tars and indexes that it lists. Out: image bytes and what is
+stored beside each image. Opening compares the indexes with their hashes and the tars with their sizes; a sample is
+compared with its CRC32 when it is read; all of a tar only `fastrad verify` compares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from fastrad.dataset.card import Card
+from fastrad.errors import DamagedSampleError, FormatError, InputError
+from fastrad.system.place import Place
+
+_TAR = re.compile(r"-\d{6}\.tar$")
+
+# a sample: its manifest row, the number of its tar, and where its image and its `.json` lie in there
+WHERE = np.dtype(
+    [
+        ("row", "<i8"),
+        ("tar", "<i8"),
+        ("image", "<i8"),
+        ("image_size", "<i8"),
+        ("about", "<i8"),
+        ("about_size", "<i8"),
+    ]
+)
+
+
+class TarSamples:
+    """Samples in the tars of one folder; it can be sent to another process.
+
+    Parameters
+    ----------
+    place : str
+        The folder or URL.
+    names : sequence of str
+        The tars.
+    where : numpy.ndarray
+        `WHERE`, one a sample.
+    """
+
+    def __init__(self, place: str, names: tuple[str, ...], where: np.ndarray) -> None:
+        self.place, self.names, self.where = place, names, where
+        self._open: tuple[int, BinaryIO] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_open": None}
+
+    def __len__(self) -> int:
+        return len(self.where)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Manifest rows, int64."""
+        return self.where["row"]
+
+    def select(self, positions: np.ndarray | slice) -> TarSamples:
+        """Some of the samples."""
+        return TarSamples(self.place, self.names, self.where[positions])
+
+    def tar(self, index: int) -> str:
+        """The name of the tar that a sample is in."""
+        return self.names[self.where["tar"][index]]
+
+    def read(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+        """One sample: its image's bytes (uint8), and `row`, `label`, `patient`, `content` and `crc32`.
+
+        Raises
+        ------
+        DamagedSampleError
+            If they contradict each other or the index.
+        """
+        _, tar, image, image_size, about, about_size = self.where[index].tolist()
+        file = self._file(tar)
+        file.seek(image)
+        members = memoryview(file.read(about + about_size - image))
+        return self.parse(index, members[:image_size], members[about - image :])
+
+    def parse(
+        self, index: int, image: bytes | memoryview, about: bytes | memoryview
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """As `read`, of bytes that are at hand already."""
+        row = int(self.where["row"][index])
+        try:
+            facts = json.loads(bytes(about))
+            sound = facts["row"] == row and zlib.crc32(image) == facts["crc32"]
+            facts = {name: facts[name] for name in ("row", "label", "patient", "content", "crc32")}
+        except (ValueError, TypeError, KeyError):
+            raise self.damaged(index, "its .json is damaged") from None
+        if not sound:
+            raise self.damaged(index, "its checksum differs")
+        return np.frombuffer(image, np.uint8), facts
+
+    def image_bytes(self, index: int) -> np.ndarray:
+        """The stored image of one sample, compared with its checksum."""
+        return self.read(index)[0]
+
+    def damaged(self, index: int, reason: str) -> DamagedSampleError:
+        """The error that names a sample."""
+        return DamagedSampleError(f"{self.place}/{self.tar(index)}", int(self.where["row"][index]), reason)
+
+    def _file(self, tar: int) -> BinaryIO:
+        if self._open is None or self._open[0] != tar:
+            if self._open is not None:
+                self._open[1].close()
+            self._open = tar, Place(self.place).open(self.names[tar])
+        return self._open[1]
+
+
+class ShardSet:
+    """The WebDataset shards of one split, opened for reading.
+
+    Parameters
+    ----------
+    path : Path or str
+        Their card, `NAME.card.json`, or one of the tars; a path or a URL.
+
+    Attributes
+    ----------
+    path : str
+        Of the card.
+    place : Place
+        The folder.
+    card : Card
+    samples : TarSamples
+    encoding : str
+        "png" or "jpeg".
+    height, width : int
+        Of every stored image, in pixels.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    FormatError
+        If it is no card of shards, or a tar or an index is missing, cut or altered.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = card_path(path)
+        folder, _, name = self.path.rpartition("/")
+        self.place = Place(folder or ".")
+        text = self.place.read(name)
+        if text is None:
+            raise InputError(f"{self.path}: there is no such file; `fastrad convert --format webdataset` makes one")
+        self.card = Card.from_bytes(text, self.path)
+        if self.card.format != "webdataset":
+            raise FormatError(f"{self.path}: is not the card of WebDataset shards")
+        shards = self.card.hashes["shards"]
+        where = [self._read_index(number, shard) for number, shard in enumerate(shards)]
+        names = tuple(shard["name"] for shard in shards)
+        self.samples = TarSamples(str(self.place), names, np.concatenate(where))
+        if len(self.samples) != self.card.samples:
+            raise FormatError(f"{self.path}: the indexes list {len(self.samples)} samples; convert again")
+        self.encoding = self.card.parameters["encode"]
+        self.height = self.width = int(self.card.parameters["size"])
+
+    def _read_index(self, number: int, shard: dict[str, Any]) -> np.ndarray:
+        tar, index = shard["name"], shard["name"][: -len("tar")] + "idx"
+        size, text = self.place.size(tar), self.place.read(index)
+        if size is None or text is None:
+            raise FormatError(f"{self.place.path(tar if size is None else index)}: is missing; copy it again")
+        if size != shard["bytes"]:
+            raise FormatError(
+                f"{self.place.path(tar)}: has {size} bytes where its card says {shard['bytes']}: cut short or altered; "
+                "copy it again, or convert again"
+            )
+        if hashlib.sha256(text).hexdigest() != shard["index_sha256"]:
+            raise FormatError(f"{self.place.path(index)}: was altered; copy it again, or convert again")
+        return read_index(text, number)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Manifest rows, int64, shape (len(self),)."""
+        return self.samples.rows
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Length of each sample's image in bytes, int64, shape (len(self),)."""
+        return self.samples.where["image_size"]
+
+    def check(self, index: int) -> None:
+        """Compare one sample with its checksum; raises `DamagedSampleError`."""
+        self.samples.read(index)
+
+    def decode(self, index: int) -> np.ndarray:
+        """One stored image, uint8, shape (height, width).
+
+        Raises
+        ------
+        DamagedSampleError
+            If its checksum differs, or it cannot be decoded to that shape.
+        """
+        import cv2
+
+        image = cv2.imdecode(self.samples.image_bytes(index), cv2.IMREAD_GRAYSCALE)
+        if image is None or image.shape != (self.height, self.width):
+            raise self.samples.damaged(index, "its image cannot be decoded")
+        return image
+
+
+def card_path(path: Path | str) -> str:
+    """The card that a dataset file or tar belongs to; a card's own path stays."""
+    return re.sub(r"\.beton$", ".card.json", _TAR.sub(".card.json", str(path)))
+
+
+def is_tar(path: Path | str) -> bool:
+    """Whether this is the name of a converted tar."""
+    return _TAR.search(str(path)) is not None
+
+
+def read_index(text: bytes, tar: int) -> np.ndarray:
+    """`WHERE` of the samples in an index, of the tar with this number."""
+    lines = text.decode().splitlines()[1:]
+    where = np.empty(len(lines), dtype=WHERE)
+    for position, line in enumerate(lines):
+        words = line.split()  # suffix, offset, size and name of the image, of .cls, and of .json
+        row = int(words[3].partition(".")[0])
+        where[position] = (row, tar, int(words[1]), int(words[2]), int(words[9]), int(words[10]))
+    return where

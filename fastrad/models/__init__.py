@@ -1,0 +1,1 @@
+"""ResNets with a one-channel stem; their weights in and out, model card and export."""

@@ -1,0 +1,1 @@
+"""From predictions alone to numbers: AUROC, intervals, tests, thresholds, calibration."""

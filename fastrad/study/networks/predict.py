@@ -1,0 +1,233 @@
+"""Scores of patients that a study has not seen, from its finished networks.
+
+In: weights files of `fastrad compare` and a dataset file, or images in a folder. Out: a table with one line an image:
+`patient` or `path`, `row`, `score` (mean logit over the networks) and `probability`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit
+from torch import nn
+
+from fastrad.dataset import BetonFile, write_beton
+from fastrad.errors import InputError
+from fastrad.imaging import ImageError, fit, read_gray
+from fastrad.models.resnet import HEAD, Normalisation, resnet
+from fastrad.models.weights import load_weights
+from fastrad.study.networks.tune import score_images, whole_frames
+from fastrad.system.devices import choose_device
+from fastrad.system.progress import say
+
+IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm"))
+BATCH_SIZE = 128
+_AT_ONCE = 1024  # images of a folder that are held in memory
+
+
+@dataclass(frozen=True)
+class StudyNetwork:
+    """A finished network and what its images must look like.
+
+    Attributes
+    ----------
+    model : nn.Module
+        One logit, evaluation mode.
+    normalisation : Normalisation
+    size : int
+        Input side, pixels.
+    flip_average : bool
+    stored_size, fit_mode, window : int, str, tuple or None
+        How the study's dataset was converted: images from a folder are treated alike.
+    crop : str
+        What of an image was stored, "nodule" say; "" for all of it.
+    storage : dict
+        How pixels were stored: `encode`, and `quality` where that loses some.
+    arm : str
+    """
+
+    model: nn.Module
+    normalisation: Normalisation
+    size: int
+    flip_average: bool
+    stored_size: int
+    fit_mode: str
+    window: tuple[float, float] | None
+    crop: str
+    storage: dict[str, Any]
+    arm: str
+
+
+def load_network(path: Path) -> StudyNetwork:
+    """Load one network of a study.
+
+    Raises
+    ------
+    InputError
+        If the file is of another origin: it lacks what a study writes.
+    """
+    weights = load_weights(path)
+    metadata = weights.metadata
+    head = weights.state.get(HEAD[0])
+    if "flip_average" not in metadata or weights.normalisation is None or head is None or len(head) != 1:
+        raise InputError(f"{path}: is not a network of a study; give OUT/runs/ARM-*/weights.safetensors of compare")
+    model = resnet(weights.architecture, 1)
+    model.load_state_dict(weights.state)
+    parameters = metadata["parameters"]
+    window = parameters.get("window")
+    return StudyNetwork(
+        model.eval(),
+        weights.normalisation,
+        int(metadata["size"]),
+        bool(metadata["flip_average"]),
+        int(parameters["size"]),
+        str(parameters["fit"]),
+        None if window is None else tuple(window),
+        str(metadata.get("source_options", {}).get("crop") or ""),
+        _storage(parameters),
+        str(metadata["arm"]),
+    )
+
+
+def _storage(parameters: dict[str, Any]) -> dict[str, Any]:
+    if parameters.get("encode") == "jpeg":
+        return {"encode": "jpeg", "quality": int(parameters["quality"])}
+    return {"encode": "raw"}
+
+
+def score_dataset(networks: Sequence[StudyNetwork], dataset: Path, device: torch.device) -> NDArray[np.float64]:
+    """Logits (networks, images) of every image of a dataset file."""
+    return np.stack(
+        [
+            score_images(
+                network.model.to(device),
+                whole_frames(dataset, None, network.size, BATCH_SIZE, device),
+                network.normalisation,
+                device,
+                flip_average=network.flip_average,
+            )
+            for network in networks
+        ]
+    )
+
+
+def predict(weights: Sequence[Path], source: Path, device: str | None = None) -> pd.DataFrame:
+    """Score a dataset file, the folder of an `all.beton`, one image, or every image below a folder.
+
+    Returns
+    -------
+    table
+        `patient`, `row` and the class `label` (dataset), or `path` and `reason` (images; an unreadable one has no
+        score), and `score`, `probability`, `networks`.
+
+    Raises
+    ------
+    InputError
+        If weights or source cannot be used, or the networks expect images converted differently.
+    """
+    where = choose_device(device)
+    networks = [load_network(path) for path in weights]
+    arms = sorted({network.arm for network in networks})
+    if len(arms) > 1:
+        raise InputError(f"the networks are of several arms ({', '.join(arms)}); give those of one, runs/ARM-*")
+    if (source / "all.beton").is_file():
+        source = source / "all.beton"
+    if source.suffix == ".beton":
+        file = BetonFile(source)
+        say_if_converted_otherwise(file, networks[0])
+        known = file.card.patients
+        table = pd.DataFrame(
+            {
+                "patient": [
+                    known[index] if index >= 0 else f"image-{row}"
+                    for index, row in zip(file.patients, file.rows, strict=True)
+                ],
+                "row": np.asarray(file.rows),
+                "label": [file.card.classes[index] for index in file.labels],
+            }
+        )
+        return _with_scores(table, score_dataset(networks, source, where))
+    return _predict_images(networks, source, where)
+
+
+def say_if_converted_otherwise(file: BetonFile, network: StudyNetwork) -> None:
+    """A notice where a dataset's images were not made like those that a network learned from."""
+    parameters, window = file.card.parameters, file.card.parameters.get("window")
+    theirs = {
+        "fit": str(parameters.get("fit", network.fit_mode)),
+        "window": None if window is None else tuple(window),
+        "crop": str(file.card.source_options.get("crop") or ""),
+        **_storage(parameters),
+    }
+    ours = {"fit": network.fit_mode, "window": network.window, "crop": network.crop, **network.storage}
+    different = [
+        f"{name} {theirs.get(name) or 'none'}, not {ours.get(name) or 'none'}"
+        for name in dict.fromkeys([*ours, *theirs])
+        if ours.get(name) != theirs.get(name)
+    ]
+    if different:
+        say(f"notice: {file.path}: was converted otherwise than the study's images ({'; '.join(different)})")
+
+
+def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torch.device) -> pd.DataFrame:
+    first = networks[0]
+    if any(_conversion(network) != _conversion(first) for network in networks):
+        raise InputError("the networks come from datasets that were converted differently; give those of one study")
+    if not source.exists():
+        raise InputError(f"{source}: there is no such file or folder")
+    if first.crop:
+        raise InputError(
+            f"{source}: the study's images were cropped (--crop {first.crop}), these files are whole frames; convert "
+            "them alike and give the dataset file"
+        )
+    paths = [source] if source.is_file() else sorted(source.rglob("*"))
+    paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
+    if not paths:
+        raise InputError(f"{source}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}) and is no .beton file")
+    root = source if source.is_dir() else source.parent
+    parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
+    found = [_score_files(networks, part, source if source.is_dir() else None, device) for part in parts]
+    reasons = [reason for _, of_part in found for reason in of_part]
+    table = pd.DataFrame({"path": [path.relative_to(root).as_posix() for path in paths], "reason": reasons})
+    return _with_scores(table, np.concatenate([scores for scores, _ in found], axis=1))
+
+
+def _score_files(
+    networks: Sequence[StudyNetwork], paths: Sequence[Path], within: Path | None, device: torch.device
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Logits (networks, files), NaN where a file cannot be read or is a link out of `within`, and why not."""
+    first = networks[0]
+    images, reasons = [], []
+    for path in paths:
+        try:
+            images.append(
+                fit(read_gray(path, window=first.window, within=within), first.stored_size, first.fit_mode)[0]
+            )
+            reasons.append("")
+        except ImageError as error:
+            reasons.append(str(error))
+    scores = np.full((len(networks), len(paths)), np.nan)
+    if images:
+        # Through a dataset file like the study's, so that every pixel goes the same way.
+        with tempfile.TemporaryDirectory() as folder:
+            dataset = Path(folder) / "images.beton"
+            write_beton(dataset, np.stack(images), np.zeros(len(images), dtype=np.int64), **first.storage)
+            scores[:, [not reason for reason in reasons]] = score_dataset(networks, dataset, device)
+    return scores, reasons
+
+
+def _conversion(network: StudyNetwork) -> tuple:
+    return network.stored_size, network.fit_mode, network.window, network.storage
+
+
+def _with_scores(table: pd.DataFrame, scores: NDArray[np.float64]) -> pd.DataFrame:
+    mean = scores.mean(axis=0)
+    return table.assign(score=mean, probability=expit(mean), networks=len(scores))

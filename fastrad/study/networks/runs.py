@@ -1,0 +1,234 @@
+"""The networks of a study: which are to be tuned, which are there already, and what each leaves.
+
+In: dataset, arms, splits, recipe. Out: one folder a network under `runs/` with weights, predictions, history and the
+settings that its numbers depend on; a folder that exists is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from fastrad.dataset import BetonFile
+from fastrad.errors import FormatError, InputError
+from fastrad.models.resnet import Normalisation
+from fastrad.models.weights import save_weights
+from fastrad.study.inference.evaluation import PREDICTION_COLUMNS
+from fastrad.study.networks.frozen import fit_head
+from fastrad.study.networks.tune import Recipe, Run, Task, fine_tune
+from fastrad.study.predictions import read_predictions
+from fastrad.study.protocol.arms import Arm
+from fastrad.study.protocol.patients import StudyDataset
+from fastrad.study.protocol.splits import Splits, training_subset
+from fastrad.system.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Network:
+    """One run of the plan; `patients` limits the training patients (learning curve), None takes all of the fold."""
+
+    arm: Arm
+    seed: int
+    fold: int
+    patients: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        limited = "" if self.patients is None else f"patients{self.patients}-"  # in front: ARM-* finds whole ones alone
+        return f"{limited}{self.arm.name}-seed{self.seed}-fold{self.fold}"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all networks share."""
+
+    dataset: StudyDataset
+    splits: Splits
+    recipe: Recipe
+    normalisation: Normalisation
+
+
+def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalisation:
+    """Mean and standard deviation of pixel / 255 over the development images; the test images have no say."""
+    file = BetonFile(dataset.path)
+    values = np.arange(256) / 255
+    histogram = np.zeros(256, dtype=np.int64)
+    for image in np.flatnonzero(~splits.test()[dataset.patient_of]):
+        histogram += np.bincount(file.decode(int(image)).ravel(), minlength=256)
+    mean = float((histogram * values).sum() / histogram.sum())
+    spread = float(np.sqrt((histogram * (values - mean) ** 2).sum() / histogram.sum()))
+    return Normalisation.gray(mean, max(spread, 1 / 255))
+
+
+def tune(networks: Sequence[Network], protocol: Protocol, folder: Path, device: torch.device) -> None:
+    """Tune every network that has no folder in `folder` yet, with a line of progress each.
+
+    Raises
+    ------
+    InputError
+        If a folder is there but was made with other settings.
+    """
+    finished = check_finished(networks, protocol, folder)
+    if any(finished):
+        print(f"{sum(finished)} of {len(networks)} runs are finished already and kept", file=sys.stderr)
+    for number, (network, done) in enumerate(zip(networks, finished, strict=True), start=1):
+        if done:
+            continue
+        task = _task(network, protocol)
+        run = _run(network, task, protocol, device)
+        _keep(folder / network.name, network, _settings(network, protocol), run, task, protocol)
+        best = run.history[run.best_epoch - 1]
+        limited = "" if network.patients is None else f", {network.patients} training patients"
+        print(
+            f"[{number}/{len(networks)}] {network.arm.label}, seed {network.seed}, fold {network.fold}{limited}: "
+            f"validation AUROC {best.val_auroc:.3f} "
+            f"{'with penalty' if network.arm.frozen else 'in epoch'} {run.best_epoch} of {len(run.history)}, "
+            f"{run.seconds:.1f} s, {run.images / run.seconds:.0f} training images/s",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def check_finished(networks: Sequence[Network], protocol: Protocol, folder: Path) -> list[bool]:
+    """Which networks are finished in `folder` already.
+
+    Raises
+    ------
+    InputError
+        If one was made with other settings.
+    """
+    return [_is_finished(folder / network.name, _settings(network, protocol)) for network in networks]
+
+
+def _run(network: Network, task: Task, protocol: Protocol, device: torch.device) -> Run:
+    weights, recipe = network.arm.weights, protocol.recipe
+    if network.arm.frozen and weights is not None:
+        return fit_head(task, weights, recipe, seed=network.seed, fold=network.fold, device=device)
+    return fine_tune(task, weights, recipe, seed=network.seed, fold=network.fold, device=device)
+
+
+def gather(networks: Sequence[Network], folder: Path) -> pd.DataFrame:
+    """The predictions of finished networks, one after another."""
+    parts = [read_predictions(folder / network.name / "predictions.csv") for network in networks]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _task(network: Network, protocol: Protocol) -> Task:
+    dataset, splits = protocol.dataset, protocol.splits
+
+    def images(patients: NDArray[np.bool_]) -> NDArray[np.int64]:
+        return np.flatnonzero(patients[dataset.patient_of])
+
+    return Task(
+        dataset.path,
+        dataset.card.classes.index(dataset.positive),
+        protocol.normalisation,
+        dataset.labels,
+        dataset.patient_of,
+        images(training_subset(splits, network.fold, network.patients, network.seed)),
+        images(splits.validation(network.fold)),
+        images(splits.test()),
+    )
+
+
+def _settings(network: Network, protocol: Protocol) -> dict:
+    """Everything that a run's numbers depend on."""
+    return {
+        "arm": network.arm.name,
+        "frozen": network.arm.frozen,
+        "seed": network.seed,
+        "fold": network.fold,
+        "training_patients": network.patients,
+        "weights_sha256": network.arm.sha256,
+        "dataset_sha256": protocol.dataset.card.sha256(),
+        "positive": protocol.dataset.positive,
+        "splits_sha256": hashlib.sha256(protocol.splits.to_csv().encode()).hexdigest(),
+        **asdict(protocol.recipe),
+    }
+
+
+def _is_finished(folder: Path, wanted: dict) -> bool:
+    if not folder.is_dir():
+        return False
+    try:
+        found = dict(json.loads((folder / "run.json").read_text())["settings"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not what was written
+        raise FormatError(
+            f"{folder}: its run.json was cut short or altered; delete this folder and give the same command again"
+        ) from None
+    for name, value in wanted.items():
+        if found.get(name) != value and name == "splits_sha256":
+            raise InputError(
+                f"{folder}: was made with other splits; give the study another --out, or the former --seed, --folds, "
+                "--test-fraction or --splits"
+            )
+        if found.get(name) != value:
+            raise InputError(
+                f"{folder}: was made with {name} {found.get(name)}, now {value}; "
+                "give the study another --out, or repeat the former options"
+            )
+    return True
+
+
+def _keep(folder: Path, network: Network, settings: dict, run: Run, task: Task, protocol: Protocol) -> None:
+    """Write a run's folder under a temporary name and rename it."""
+    dataset, normalisation = protocol.dataset, protocol.normalisation
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    tables = [
+        pd.DataFrame(
+            {
+                "arm": network.arm.name,
+                "seed": network.seed,
+                "fold": network.fold,
+                "set": name,
+                "patient": [dataset.patients[index] for index in dataset.patient_of[positions]],
+                "row": dataset.rows[positions],
+                "label": dataset.labels[positions],
+                "score": scores,
+            }
+        )[list(PREDICTION_COLUMNS)]
+        for name, positions, scores in (
+            ("val", task.validation, run.validation_scores),
+            ("test", task.test, run.test_scores),
+        )
+    ]
+    metadata = {
+        "normalisation": {"mean": list(normalisation.mean), "std": list(normalisation.std)},
+        "size": protocol.recipe.size,
+        "positive": dataset.positive,
+        "dataset": dataset.card.sha256(),
+        "seen": [*dataset.card.identities(), *sorted(network.arm.weights.seen if network.arm.weights else ())],
+        "parameters": dataset.card.parameters,
+        "synthetic": dataset.card.synthetic,
+        "source_options": dataset.card.source_options,
+        "arm": network.arm.name,
+        "flip_average": protocol.recipe.flip_average,
+    }
+    save_weights(partial / "weights.safetensors", run.state, metadata)
+    write_atomically(partial / "predictions.csv", pd.concat(tables).to_csv(index=False).encode())
+    history = pd.DataFrame([asdict(line) for line in run.history])
+    write_atomically(partial / "history.csv", history.to_csv(index=False).encode())
+    record = {
+        "settings": settings,
+        "arm_label": network.arm.label,
+        "best_epoch": run.best_epoch,
+        "epochs": len(run.history),
+        "seconds": round(run.seconds, 2),
+        "training_images": run.images,
+        "synthetic": dataset.card.synthetic,
+    }
+    write_atomically(partial / "run.json", (json.dumps(record, indent=1) + "\n").encode())
+    partial.rename(folder)

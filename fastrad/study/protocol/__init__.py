@@ -1,0 +1,1 @@
+"""Who is compared with what: patients, splits and arms."""

@@ -1,0 +1,172 @@
+"""The images of a study: which patient each belongs to, and whether that patient is malignant.
+
+In: a converted file (`all.beton`, or the folder that holds it). Out: a `StudyDataset` whose unit is the patient.
+Files with identical pixels are found here, so that the splits can keep them on one side.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrad.dataset import BetonFile, Card
+from fastrad.errors import InputError
+
+MALIGNANT = "malignant"
+
+
+@dataclass(frozen=True)
+class StudyDataset:
+    """A converted file seen as patients.
+
+    Attributes
+    ----------
+    path : Path
+        The `.beton` file.
+    card : Card
+    positive : str
+        The class that counts as malignant; every other class is benign.
+    labels : int64 array, shape (images,)
+        1 where the image's class is `positive`.
+    rows : int64 array, shape (images,)
+        Manifest rows.
+    patient_of : int64 array, shape (images,)
+        Index into `patients`.
+    patients : tuple of str
+        Pseudonyms, or "image-ROW" where the archive does not know patients and each image counts as one.
+    patient_labels : int64 array, shape (patients,)
+        1 where any of the patient's images is positive.
+    groups : int64 array, shape (patients,)
+        Patients that share a pixel-identical image have one group number; they must not be separated.
+    notices : tuple of str
+        What the reader of the study must know, a line each.
+    """
+
+    path: Path
+    card: Card
+    positive: str
+    labels: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    patient_of: NDArray[np.int64]
+    patients: tuple[str, ...]
+    patient_labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    notices: tuple[str, ...]
+
+
+def open_dataset(path: Path | str, positive: str | None = None) -> StudyDataset:
+    """Open a converted file for a study.
+
+    Parameters
+    ----------
+    path : Path
+        A `.beton` file, or a folder with `all.beton`.
+    positive : str, optional
+        The class that counts as malignant; by default the one named "malignant".
+
+    Raises
+    ------
+    InputError
+        If the folder has no `all.beton`, the file has a single class, or the positive class is not told.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if not (path / "all.beton").is_file():
+            raise InputError(
+                f"{path}: holds no all.beton; give a .beton file, or convert the archive with --ignore-splits "
+                "(compare makes its own, by patient)"
+            )
+        path = path / "all.beton"
+    file = BetonFile(path)
+    positive = _positive_class(path, list(file.card.classes), positive)
+    labels = (np.asarray(file.labels) == file.card.classes.index(positive)).astype(np.int64)
+    rows = np.asarray(file.rows, dtype=np.int64)
+    stored = np.asarray(file.patients, dtype=np.int64)
+    names = np.array(
+        [file.card.patients[index] if index >= 0 else f"image-{row}" for index, row in zip(stored, rows, strict=True)],
+        dtype=str,
+    )
+    patients, patient_of = np.unique(names, return_inverse=True)
+    patient_labels = np.zeros(len(patients), dtype=np.int64)
+    np.maximum.at(patient_labels, patient_of, labels)
+    groups, duplicates = _duplicate_groups(file, patient_of, len(patients))
+    notices = []
+    if len(file.card.classes) > 2:
+        others = ", ".join(name for name in file.card.classes if name != positive)
+        notices.append(f"the classes {others} count as benign together")
+    unknown = int((stored < 0).sum())
+    if unknown:
+        notices.append(
+            f"{unknown} of {len(rows)} images belong to no known patient: each counts as a patient of its own, so "
+            "images of one patient may lie on both sides of a split and the intervals may be too narrow"
+        )
+    mixed = np.zeros(len(patients), dtype=bool)
+    np.logical_or.at(mixed, patient_of, labels == 0)
+    mixed &= patient_labels == 1
+    if mixed.any():
+        notices.append(f"{int(mixed.sum())} patients have benign and malignant images: they count as malignant")
+    notices += duplicates
+    return StudyDataset(
+        path,
+        file.card,
+        positive,
+        labels,
+        rows,
+        patient_of.astype(np.int64),
+        tuple(str(name) for name in patients),
+        patient_labels,
+        groups,
+        tuple(notices),
+    )
+
+
+def _positive_class(path: Path, classes: list[str], positive: str | None) -> str:
+    listed = ", ".join(classes)
+    if len(classes) < 2:
+        raise InputError(f"{path}: has a single class ({listed}); compare needs benign and malignant")
+    if positive is None:
+        if MALIGNANT not in classes:
+            raise InputError(
+                f"{path}: none of its classes ({listed}) is named malignant; say which one is with --positive"
+            )
+        if len(classes) > 2:
+            raise InputError(
+                f"{path}: has the classes {listed}; give --positive {MALIGNANT} if all others are to count as benign, "
+                "or convert the file with two labels"
+            )
+        return MALIGNANT
+    if positive not in classes:
+        raise InputError(f"{path}: has no class {positive!r} for --positive; it has {listed}")
+    return positive
+
+
+def _duplicate_groups(
+    file: BetonFile, patient_of: NDArray[np.int64], patients: int
+) -> tuple[NDArray[np.int64], list[str]]:
+    """Join patients that share identical stored images; the CRC32 finds candidates, the bytes decide."""
+    checksums = np.asarray(file.crc32)
+    _, inverse, counts = np.unique(checksums, return_inverse=True, return_counts=True)
+    same: dict[bytes, list[int]] = defaultdict(list)
+    for image in np.flatnonzero(counts[inverse] > 1):
+        same[hashlib.sha256(file.image_bytes(int(image)).tobytes()).digest()].append(int(image))
+    groups = np.arange(patients)
+    crossing = identical = 0
+    for images in same.values():
+        if len(images) < 2:
+            continue
+        identical += 1
+        members = np.unique(patient_of[images])
+        crossing += len(members) > 1
+        groups[np.isin(groups, groups[members])] = groups[members].min()
+    notices = []
+    if crossing:
+        notices.append(
+            f"{identical} groups of images have identical pixels, {crossing} of them across patients: those patients "
+            "stay on one side of every split"
+        )
+    return groups.astype(np.int64), notices

@@ -1,0 +1,1 @@
+"""From numbers to table, figures and page."""

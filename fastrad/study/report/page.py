@@ -1,0 +1,123 @@
+"""The report of a finished study.
+
+In: the study's folder with `study.json` and `predictions.csv` (and `learning_curve.csv`, `errors/` where they are).
+Out: `table.md`, `table.csv`, `table.json`, `table.tex`, `figures/` as SVG and PNG, `roc.png`, and `report.html`: one
+page with everything in it, which opens from a disk without a network.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from fastrad.errors import FormatError, InputError
+from fastrad.models.resnet import architecture_label
+from fastrad.study.inference.evaluation import evaluate, learning_curve
+from fastrad.study.networks.external import subgroups
+from fastrad.study.predictions import AGAIN, read_predictions
+from fastrad.study.report import figures, tables
+from fastrad.study.report.reporting_items import reporting_items
+from fastrad.system.files import write_atomically
+
+
+def write_report(folder: Path) -> Path:
+    """Evaluate the predictions in a study's folder and write tables, figures and the page.
+
+    Returns
+    -------
+    Path
+        `report.html`.
+
+    Raises
+    ------
+    InputError
+        If the folder holds no finished study.
+    FormatError
+        If its record or its predictions were cut short or altered.
+    """
+    for name in ("study.json", "predictions.csv"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: has no {name}; `fastrad compare ... --out {folder}` makes a study")
+    try:
+        study = json.loads((folder / "study.json").read_text())
+    except ValueError:
+        raise FormatError(f"{folder / 'study.json'}: cut short or altered; {AGAIN}") from None
+    predictions = read_predictions(folder / "predictions.csv")
+    result = evaluate(predictions)
+    validated = predictions[predictions["set"] == "val"]
+    external = [
+        evaluate(pd.concat([validated, read_predictions(folder / "external" / each["file"])]), "external")
+        for each in study["external"]
+    ]
+    unknown = sorted(set(predictions["arm"]) ^ {arm["name"] for arm in study["arms"]})
+    if unknown:
+        raise FormatError(f"{folder}: study.json and predictions.csv differ in the arm {unknown[0]}; {AGAIN}")
+    attributes = folder / "subgroups.csv"
+    groups = (
+        subgroups(result, pd.read_csv(attributes, dtype=str, keep_default_na=False, index_col="patient"))
+        if attributes.is_file()
+        else []
+    )
+    values = tables.table(study, result, external, groups)
+    for name, text in (
+        ("table.json", tables.to_json(values)),
+        ("table.csv", tables.to_csv(values)),
+        ("table.md", tables.to_markdown(values)),
+        ("table.tex", tables.to_latex(values)),
+    ):
+        write_atomically(folder / name, text.encode())
+    curve_table = folder / "learning_curve.csv"
+    curve = learning_curve(read_predictions(curve_table)) if curve_table.is_file() else None
+    drawings = {
+        name: figures.save(figure, folder / "figures", name)
+        for name, figure in figures.draw_all(study, result, curve).items()
+    }
+    write_atomically(folder / "roc.png", (folder / "figures" / "roc.png").read_bytes())
+    write_atomically(folder / "report.html", _page(folder, study, values, drawings).encode())
+    return folder / "report.html"
+
+
+def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> str:
+    from jinja2 import Environment, PackageLoader, select_autoescape
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=PackageLoader("fastrad.study.report"),
+        autoescape=select_autoescape(),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["p"] = tables.format_p
+    environment.filters["network"] = architecture_label
+    environment.filters["subgroup"] = tables.subgroup_text
+    environment.globals["range_text"] = _range_text
+    colours = {arm["name"]: figures.COLOURS[index % len(figures.COLOURS)] for index, arm in enumerate(study["arms"])}
+    return environment.get_template("report.html").render(
+        study=study,
+        table=values,
+        figures={name: Markup(text) for name, text in drawings.items()},
+        errors=_errors(folder),
+        colours=colours,
+        items=reporting_items(study),
+        interval_note=tables.INTERVAL_NOTE,
+        synthetic_note=tables.SYNTHETIC_NOTE,
+    )
+
+
+def _range_text(low: float | None, high: float | None, form: str = ".3f") -> str:
+    return "undefined" if low is None or high is None else f"{low:{form}} to {high:{form}}"
+
+
+def _errors(folder: Path) -> list[dict]:
+    listing = folder / "errors" / "errors.json"
+    if not listing.is_file():
+        return []
+    entries = json.loads(listing.read_text())
+    for entry in entries:
+        for kind in ("", "-cam"):
+            content = (folder / "errors" / f"{entry['picture']}{kind}.png").read_bytes()
+            entry[f"src{kind.replace('-', '_')}"] = f"data:image/png;base64,{base64.b64encode(content).decode()}"
+    return entries

@@ -1,0 +1,1 @@
+"""What every room needs of the machine: cores, memory, files, processes, progress, devices. Knows no other room."""

@@ -1,0 +1,258 @@
+"""How fast training is, and what it is made of: against a constant batch, and against the recipe that people write.
+
+In: a dataset file. Out: images/s of each variant (median, minimum and maximum of interleaved rounds) and the parts of
+a step. The plain recipe trains torchvision's three-channel ResNet-18 in float32 and NCHW from a DataLoader over PNG
+files (the same images, written to a temporary folder).
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import fastrad
+from fastrad.dataset import BetonFile
+from fastrad.errors import OptionError
+from fastrad.loading import Loader
+from fastrad.models.resnet import IMAGENET, Normalisation, resnet18
+from fastrad.train.compiled import compile_for
+from fastrad.train.optimiser import set_lr, sgd
+from fastrad.train.precision import Precision, choose_precision
+
+_PLAIN_IMAGES = 1000  # written as PNG for the plain recipe
+
+Step = Callable[[], int]  # trains on one batch and returns its number of images
+
+
+def measure_training(
+    path: Path,
+    *,
+    size: int,
+    batch_size: int,
+    device: torch.device,
+    engine: str = "auto",
+    rounds: int = 5,
+    steps: int = 4,
+    compiled: bool = False,
+) -> dict[str, Any]:
+    """Measure training on one device: in mixed precision on a GPU, in float32 on a CPU, and once the other way.
+
+    Parameters
+    ----------
+    path : Path
+        A training file.
+    size : int
+        Pixels a side.
+    batch_size : int
+    device : torch.device
+    engine : str
+        The loader's.
+    rounds, steps : int
+        Every round runs each variant for so many steps, one variant after another. A turn begins with one untimed
+        step: loaders' workers of the variant before fill their queues in it, instead of in somebody else's time.
+    compiled : bool
+        Measure the network under `torch.compile` too; the compilation, a minute or more, is not timed.
+
+    Returns
+    -------
+    dict
+        `variants` (name -> median, minimum and maximum images/s), `images_per_second` (name -> each round's), `parts`
+        (milliseconds of one step on a constant batch), `real_to_constant` and `real_to_plain` (medians of the ratios
+        within a round, whose turns share the machine's state), and the circumstances.
+    """
+    loader = Loader(path, batch_size, engine=engine, size=size, device=device)
+    normalisation = Normalisation.gray(loader.card.mean, loader.card.std)
+    classes = max(2, len(loader.card.classes))
+    real = _endless(loader)
+    kept = [next(real) for _ in range(8)]
+    constant = itertools.repeat(kept[0])
+    amp, full = choose_precision("amp", device, size), Precision("float32")
+    used, other = (amp, full) if device.type == "cuda" else (full, amp)
+    with tempfile.TemporaryDirectory() as folder:
+        variants: dict[str, Step] = {
+            "constant batch": _gray_step(constant, normalisation, classes, device, used),
+            f"real loading ({loader.engine})": _gray_step(real, normalisation, classes, device, used),
+            "replayed batches": _gray_step(itertools.cycle(kept), normalisation, classes, device, used),
+            "constant batch, NCHW": _gray_step(
+                constant, normalisation, classes, device, used, memory=torch.contiguous_format
+            ),
+            "constant batch, three channels": _gray_step(constant, IMAGENET, classes, device, used),
+            "plain recipe": _plain_step(path, Path(folder), size, batch_size, classes, device),
+        }
+        if compiled:
+            variants["constant batch, compiled"] = _gray_step(
+                constant, normalisation, classes, device, used, compiled_for=(size, batch_size)
+            )
+        if other.name != used.name:
+            variants[f"constant batch, {other.name}"] = _gray_step(constant, normalisation, classes, device, other)
+        speeds = _interleaved(variants, rounds, steps, device)
+    table = {
+        name: {
+            "median": round(statistics.median(found), 1),
+            "minimum": round(min(found), 1),
+            "maximum": round(max(found), 1),
+        }
+        for name, found in speeds.items()
+    }
+    measured = speeds[f"real loading ({loader.engine})"]
+    return {
+        "variants": table,
+        "images_per_second": {name: [round(speed, 1) for speed in found] for name, found in speeds.items()},
+        "parts": _parts(kept[0], normalisation, classes, device),
+        "real_to_constant": _median_ratio(measured, speeds["constant batch"]),
+        "real_to_plain": _median_ratio(measured, speeds["plain recipe"]),
+        "size": size,
+        "batch_size": batch_size,
+        "rounds": rounds,
+        "steps": steps,
+        "precision": used.name,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "versions": {"fastrad": fastrad.__version__, "torch": torch.__version__},
+    }
+
+
+def _median_ratio(speeds: list[float], others: list[float]) -> float:
+    return round(statistics.median(one / other for one, other in zip(speeds, others, strict=True)), 3)
+
+
+def _endless(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        for batch in loader:
+            if len(batch.labels) == loader.batch_size or len(loader) == 1:
+                yield batch.images, batch.labels
+
+
+def _gray_step(
+    batches: Iterator[tuple[Tensor, Tensor]],
+    normalisation: Normalisation,
+    classes: int,
+    device: torch.device,
+    precision: Precision,
+    *,
+    memory: torch.memory_format = torch.channels_last,
+    compiled_for: tuple[int, int] | None = None,
+) -> Step:
+    channels = len(normalisation.mean)
+    model = resnet18(classes, channels).to(device, memory_format=memory).train()  # type: ignore[call-overload]
+    network = model
+    if compiled_for is not None:
+        size, batch_size = compiled_for
+        compiled, why_not = compile_for(model, [size], batch_size, device, precision)
+        if compiled is None:
+            raise OptionError(f"{why_not}; leave --compile out")
+        network = compiled
+    optimiser = sgd(model, momentum=0.9, weight_decay=5e-5)
+    set_lr(optimiser, 0.01)
+
+    def step() -> int:
+        images, labels = next(batches)
+        inputs = normalisation.apply(images.expand(-1, channels, -1, -1)).contiguous(memory_format=memory)
+        _learn(network, optimiser, inputs, labels, precision, device)
+        return len(labels)
+
+    return step
+
+
+def _plain_step(path: Path, folder: Path, size: int, batch_size: int, classes: int, device: torch.device) -> Step:
+    import cv2
+    from torch.utils.data import DataLoader
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+    from torchvision.models import resnet18 as torchvision_resnet18
+
+    stored = BetonFile(path)
+    for index in range(min(_PLAIN_IMAGES, len(stored))):
+        place = folder / f"{int(stored.labels[index]):04d}"
+        place.mkdir(exist_ok=True)
+        cv2.imwrite(str(place / f"{index}.png"), stored.decode(index))
+    steps = [
+        transforms.RandomResizedCrop(size),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+        transforms.Normalize(IMAGENET.mean, IMAGENET.std),
+    ]
+    data = ImageFolder(folder, transforms.Compose(steps))
+    batches = DataLoader(data, batch_size, shuffle=True, num_workers=2, drop_last=len(data) > batch_size)
+    endless = itertools.chain.from_iterable(itertools.repeat(batches))
+    model = torchvision_resnet18(num_classes=classes).to(device).train()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-5)
+
+    def step() -> int:
+        images, labels = (tensor.to(device) for tensor in next(endless))
+        _learn(model, optimiser, images, labels, Precision("float32"), device)
+        return len(labels)
+
+    return step
+
+
+def _learn(
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    inputs: Tensor,
+    labels: Tensor,
+    precision: Precision,
+    device: torch.device,
+) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    with precision.autocast(device):
+        logits = model(inputs)
+    functional.cross_entropy(logits.float(), labels, label_smoothing=0.1).backward()
+    optimiser.step()
+
+
+def _interleaved(variants: dict[str, Step], rounds: int, steps: int, device: torch.device) -> dict[str, list[float]]:
+    speeds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(rounds):
+        for name, step in variants.items():
+            step()
+            _wait(device)
+            began = time.perf_counter()
+            images = sum(step() for _ in range(steps))
+            _wait(device)
+            speeds[name].append(images / (time.perf_counter() - began))
+    return speeds
+
+
+def _parts(
+    batch: tuple[Tensor, Tensor], normalisation: Normalisation, classes: int, device: torch.device, repeats: int = 5
+) -> dict[str, float]:
+    """Median milliseconds of the parts of one step, each waited for."""
+    images, labels = batch
+    model = resnet18(classes).to(device).train()
+    optimiser = sgd(model, momentum=0.9, weight_decay=5e-5)
+    found: dict[str, list[float]] = {"normalise": [], "forward": [], "backward": [], "optimiser": []}
+    for number in range(repeats + 1):
+        marks = [_now(device)]
+        inputs = normalisation.apply(images)
+        marks.append(_now(device))
+        loss = functional.cross_entropy(model(inputs), labels, label_smoothing=0.1)
+        marks.append(_now(device))
+        loss.backward()
+        marks.append(_now(device))
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        marks.append(_now(device))
+        if number:
+            for name, (start, end) in zip(found, itertools.pairwise(marks), strict=True):
+                found[name].append(1000 * (end - start))
+    return {name: round(statistics.median(times), 2) for name, times in found.items()}
+
+
+def _now(device: torch.device) -> float:
+    _wait(device)
+    return time.perf_counter()
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

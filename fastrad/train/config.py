@@ -1,0 +1,204 @@
+"""What a pretraining run is told: the recipe, which decides the numbers, and the rest, which doesn't.
+
+In: a recipe file (TOML) and the command line's words. Out: frozen dataclasses, and the record of them that a run folder
+keeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from fastrad.errors import OptionError
+from fastrad.train import recipe_file
+
+SAMPLINGS = ("natural", "balanced")
+SIZE_STEP = 16  # training sizes are multiples of it, so that there are few
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights besides data and seed.
+
+    Attributes
+    ----------
+    epochs : int
+    batch_size : int
+        Samples a step, over all ranks.
+    size : int
+        Pixels a side in validation; 0 takes the dataset's stored size.
+    first_size, last_size : int
+        Pixels a side in training: from the one to the other in equal steps over the first four fifths of the epochs,
+        in multiples of 16; 0 takes `size`.
+    lr : float
+        Peak learning rate for 256 samples a step; the rate used is lr * batch_size / 256.
+    warmup : float
+        Share of all steps in which the rate rises linearly; after it, it falls to zero along a cosine.
+    momentum : float
+        Of SGD, Nesterov's form.
+    weight_decay : float
+        On weights of convolutions and of the head, not on normalisation and biases.
+    label_smoothing : float
+    clip_norm : float
+        The gradient's largest norm over all parameters; 0 leaves it as it is.
+    ema : float
+        Decay of a moving average of the weights, which is then validated and kept; 0 for none.
+    sampling : str
+        "natural": every sample once an epoch; "balanced": as many, drawn so that each class comes equally often.
+    flip_average : bool
+        Validate on the mean of the logits of an image and its mirror image.
+    """
+
+    epochs: int = 16
+    batch_size: int = 64
+    size: int = 0
+    first_size: int = 0
+    last_size: int = 0
+    lr: float = 0.2
+    warmup: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-5
+    label_smoothing: float = 0.1
+    clip_norm: float = 0.0
+    ema: float = 0.0
+    sampling: str = "natural"
+    flip_average: bool = False
+
+    def __post_init__(self) -> None:
+        for name, low, high in (
+            ("epochs", 1, 10_000),
+            ("batch_size", 2, 1_000_000),
+            ("size", 0, 4096),
+            ("first_size", 0, 4096),
+            ("last_size", 0, 4096),
+            ("lr", 0, 1000),
+            ("warmup", 0, 1),
+            ("momentum", 0, 1),
+            ("weight_decay", 0, 1),
+            ("label_smoothing", 0, 0.99),
+            ("clip_norm", 0, 1e6),
+            ("ema", 0, 0.999999),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise OptionError(f"recipe: {name} is {value}, it must lie in [{low}, {high}]")
+        if self.sampling not in SAMPLINGS:
+            raise OptionError(f"recipe: sampling is {self.sampling!r}, it must be one of {', '.join(SAMPLINGS)}")
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate of the run."""
+        return self.lr * self.batch_size / 256
+
+    def training_size(self, epoch: int) -> int:
+        """Pixels a side in the training of one epoch (from 0)."""
+        first, last = self.first_size or self.size, self.last_size or self.size
+        if first == last:
+            return last
+        share = min(1.0, epoch / max(1, round(0.8 * self.epochs) - 1))
+        return max(1, round((first + share * (last - first)) / SIZE_STEP)) * SIZE_STEP
+
+    def changed(self, values: dict[str, Any], origin: str) -> Recipe:
+        """The recipe with some values replaced.
+
+        Raises
+        ------
+        InputError
+            If a name or a value's type is not a recipe's; `origin` says where it stands.
+        """
+        return recipe_file.changed(self, values, origin)
+
+    def to_toml(self) -> str:
+        """The recipe as a file that `--recipe` reads."""
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items())
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def recipe_names() -> list[str]:
+    """The recipes that come with fastrad."""
+    folder = resources.files("fastrad.train") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """Read a recipe by its name, or from a `.toml` file.
+
+    Raises
+    ------
+    InputError
+        If there is none, or it holds anything else than a recipe's values.
+    """
+    if name.endswith(".toml"):
+        values = recipe_file.read(Path(name))
+    elif name in recipe_names():
+        text = (resources.files("fastrad.train") / "recipes" / f"{name}.toml").read_text()
+        values = recipe_file.parse(text, f"recipe {name}")
+    else:
+        raise OptionError(f"recipe {name!r} is unknown; there are {', '.join(recipe_names())}, or give a .toml file")
+    return Recipe().changed(values, f"recipe {name}")
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """A pretraining run.
+
+    Attributes
+    ----------
+    train, val : Path
+        Dataset files with the same classes.
+    out : Path
+        The run folder.
+    recipe : Recipe
+    seed : int
+        Of the first weights, the order and the augmentation.
+    precision : str
+        "float32"; or autocast with "amp" (the best that the device has), "bfloat16" or "float16".
+    compile : bool
+        Compile the training step with `torch.compile`.
+    device : str or None
+        "cpu", "cuda", "cuda:1", ...; None takes a GPU where there is one.
+    engine : str
+        The loader's.
+    workers : int or None
+        The loader's threads a rank; None leaves it to the loader.
+    resume : bool
+        Go on from the newest sound checkpoint of `out`.
+    checkpoint_minutes : float
+        A checkpoint is written at each epoch's end and, inside an epoch, after this many minutes.
+    """
+
+    train: Path
+    val: Path
+    out: Path
+    recipe: Recipe = field(default_factory=Recipe)
+    seed: int = 0
+    precision: str = "float32"
+    compile: bool = False
+    device: str | None = None
+    engine: str = "auto"
+    workers: int | None = None
+    resume: bool = False
+    checkpoint_minutes: float = 10.0
+
+
+def settings_of(recipe: Recipe, seed: int, precision: str, train_sha256: str, val_sha256: str) -> dict[str, object]:
+    """What must be the same for a run to be the same run: the record kept as `settings` in `config.json`."""
+    return {**asdict(recipe), "seed": seed, "precision": precision, "train": train_sha256, "val": val_sha256}
+
+
+def differences(stored: dict[str, object], asked: dict[str, object]) -> list[str]:
+    """Where two records of settings differ, a phrase each, in a fixed order."""
+    names = [*(item.name for item in fields(Recipe)), "seed", "precision", "train", "val"]
+    phrases = {"train": "another training file", "val": "another validation file"}
+    return [
+        phrases.get(name, f"{name} {stored.get(name)} there, {asked.get(name)} asked")
+        for name in names
+        if stored.get(name) != asked.get(name)
+    ]

@@ -1,0 +1,287 @@
+"""The pretraining loop.
+
+In: a `PretrainConfig`. Out: a run folder with the best weights by validation macro AUROC, a line of metrics an epoch, a
+learning curve, and checkpoints from which an interrupted run goes on as if nothing had happened.
+
+Inside an epoch the host waits for the device only where the losses are read: every `HEARTBEAT` steps, or at each step
+on a CPU, where it costs nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from fastrad.errors import FastradError
+from fastrad.loading import Batch
+from fastrad.models.resnet import resnet18
+from fastrad.train import metrics
+from fastrad.train.compiled import compile_for
+from fastrad.train.config import PretrainConfig
+from fastrad.train.ema import AveragedWeights
+from fastrad.train.optimiser import learning_rate, set_lr, sgd
+from fastrad.train.products import finish, publish, record, resume, save
+from fastrad.train.ranks import joined
+from fastrad.train.run import Run, prepare, stopped
+from fastrad.train.signals import StopSignals
+from fastrad.train.state import State
+
+
+class NonFiniteLossError(FastradError):
+    """The loss is no longer a number; the message has the step, the learning rate and the rows of the batch."""
+
+
+@dataclass(frozen=True)
+class _Networks:
+    """The model as it is trained: over the ranks, and compiled for full batches where that was asked for."""
+
+    plain: nn.Module
+    compiled: nn.Module | None
+    full_batch: int
+
+    def of(self, samples: int) -> nn.Module:
+        return self.compiled if self.compiled is not None and samples == self.full_batch else self.plain
+
+
+def pretrain(config: PretrainConfig) -> Path:
+    """Train a ResNet-18 from scratch and keep the best weights by validation macro AUROC.
+
+    Returns
+    -------
+    Path
+        `weights.safetensors` in the run folder; at once where the same run is finished there.
+
+    Raises
+    ------
+    InputError
+        If the two files don't belong together, or the run folder holds something else.
+    FormatError
+        If a dataset file is damaged.
+    DamagedSampleError
+        If a sample doesn't match its checksum.
+    NonFiniteLossError
+        If the loss is no longer a number.
+    Stopped
+        After a stopping signal, with a checkpoint written.
+    """
+    with joined(config.device) as ranks, StopSignals() as signals:
+        run = prepare(config, ranks, signals)
+        if run.folder.begin(run.settings, config.resume):
+            run.say(f"{config.out}: this run is finished already; nothing was done")
+            return run.folder.weights
+        ranks.wait()  # the first rank may only write when all have looked
+        if run.precision.notice:
+            run.say(run.precision.notice)
+        if ranks.first:
+            run.folder.write_config(record(run))
+        state = _first_state(run)
+        if config.resume:
+            resume(run, state)
+        networks = _networks(run, state)
+        while state.epoch < run.recipe.epochs:
+            _train_epoch(run, state, networks)
+            _finish_epoch(run, state, *_validate(run, state))
+        if state.best_epoch < 0:
+            raise NonFiniteLossError(
+                f"{config.out}: no epoch gave finite outputs on {config.val}: there are no weights to keep; lower --lr"
+            )
+        if ranks.first:
+            finish(run, state)
+        ranks.wait()
+        return run.folder.weights
+
+
+def _first_state(run: Run) -> State:
+    torch.manual_seed(run.config.seed)
+    model = resnet18(len(run.train.card.classes)).to(run.ranks.device)
+    torch.backends.cudnn.benchmark = True
+    optimiser = sgd(model, momentum=run.recipe.momentum, weight_decay=run.recipe.weight_decay)
+    averaged = AveragedWeights(model, run.recipe.ema) if run.recipe.ema else None
+    return State(model, optimiser, run.precision.scaler(run.ranks.device), averaged)
+
+
+def _networks(run: Run, state: State) -> _Networks:
+    network = state.model
+    if run.ranks.world_size > 1:
+        network = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
+    compiled, full_batch = None, run.train.batch_size
+    if run.config.compile:
+        sizes = sorted({run.recipe.training_size(epoch) for epoch in range(run.recipe.epochs)})
+        compiled, notice = compile_for(network, sizes, full_batch, run.ranks.device, run.precision)
+        if notice:
+            run.say(notice)
+    return _Networks(network, compiled, full_batch)
+
+
+def _train_epoch(run: Run, state: State, networks: _Networks) -> None:
+    """Train what is left of the epoch: nothing where the run was stopped in the validation behind it."""
+    if state.step == run.steps:
+        return
+    if state.step == 0:
+        run.train.epoch = state.epoch
+    recipe, all_steps = run.recipe, run.recipe.epochs * run.steps
+    run.train.size = recipe.training_size(state.epoch)
+    pending: list[tuple[int, float, Tensor, Tensor]] = []
+    before, began = state.seconds, time.monotonic()
+    saved, trained = began, 0
+    left = run.train.num_samples - state.step * recipe.batch_size
+    with run.shown(f"epoch {state.epoch + 1}/{recipe.epochs}", left) as bar:
+        batches = iter(run.train)
+        while state.step < run.steps:
+            asked = time.monotonic()
+            batch = next(batches)
+            state.waited += time.monotonic() - asked
+            done = state.epoch * run.steps + state.step
+            lr = learning_rate(done, all_steps, peak=recipe.peak_lr, warmup=recipe.warmup)
+            set_lr(state.optimiser, lr)
+            loss = _train_step(run, state, networks, batch)
+            pending.append((done, lr, loss, batch.rows))
+            trained += run.samples_of(state.step)
+            state.step += 1
+            if state.step % run.heartbeat and state.step < run.steps:
+                continue
+            due = run.ranks.first and time.monotonic() - saved > 60 * run.config.checkpoint_minutes
+            loss_sum, due_anywhere, stop = run.ranks.sums(_read_losses(pending), due, run.signals.received)
+            pending.clear()
+            state.loss_sum += loss_sum
+            state.seconds = before + time.monotonic() - began
+            if bar is not None:
+                wait = f"{state.waited / state.seconds:.0%}"
+                bar.advance(trained, loss=f"{loss_sum / trained:.3f}", lr=f"{lr:.3g}", wait=wait)
+            trained = 0
+            if stop or (due_anywhere and state.step < run.steps):
+                save(run, state)
+                saved = time.monotonic()
+            if stop:
+                raise stopped(run, state.epoch, state.step)
+        ended = next(batches, None)  # an engine that is broken off before its end starts anew in the next epoch
+        assert ended is None
+
+
+def _train_step(run: Run, state: State, networks: _Networks, batch: Batch) -> Tensor:
+    """One step of the optimiser; the batch's summed loss, still on the device.
+
+    Each sample has the same weight in every step: the gradient of a ragged batch is smaller by what it lacks.
+    """
+    recipe, ranks, count = run.recipe, run.ranks, len(batch.labels)
+    ragged = ranks.world_size > 1 and run.samples_of(state.step) < recipe.batch_size
+    # Ranks whose last batches differ can't meet in DistributedDataParallel, which talks to the others in a forward pass
+    # too: they use the model itself, and their gradients are summed below.
+    network = state.model if ragged else networks.of(count)
+    network.train(count > 1)  # one sample has no variance: it is normalised by the running statistics
+    state.optimiser.zero_grad(set_to_none=True)
+    if count:
+        with run.precision.autocast(ranks.device):
+            logits = network(run.normalisation.apply(batch.images))
+        loss = functional.cross_entropy(
+            logits.float(), batch.labels, label_smoothing=recipe.label_smoothing, reduction="sum"
+        )
+        share = 1 if ragged else ranks.world_size  # DistributedDataParallel divides by the ranks
+        state.scaler.scale(loss * (share / recipe.batch_size)).backward()
+        loss = loss.detach()
+    else:
+        loss = torch.zeros((), device=ranks.device)
+        state.scaler.scale(loss)  # after --resume the scaler has its scale only from here
+    if ragged:
+        ranks.add_([_gradient(parameter) for parameter in state.model.parameters()])
+    if recipe.clip_norm:
+        state.scaler.unscale_(state.optimiser)
+        nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
+    state.scaler.step(state.optimiser)
+    state.scaler.update()
+    ranks.average_([buffer for buffer in state.model.buffers() if buffer.is_floating_point()])
+    if state.averaged is not None:
+        state.averaged.update(state.model, state.epoch * run.steps + state.step)
+    return loss
+
+
+def _gradient(parameter: nn.Parameter) -> Tensor:
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    return parameter.grad
+
+
+def _read_losses(pending: list[tuple[int, float, Tensor, Tensor]]) -> float:
+    """Bring the losses of the last steps to the host, add them up, and stop at the first that is not finite."""
+    values = torch.stack([loss for _, _, loss, _ in pending]).tolist()
+    for value, (step, lr, _, rows) in zip(values, pending, strict=True):
+        if not math.isfinite(value):
+            raise NonFiniteLossError(
+                f"the loss is {value} at step {step} (learning rate {lr:.4g}; manifest rows "
+                f"{', '.join(map(str, rows.tolist()))}); lower --lr, or look at these rows with `fastrad inspect`"
+            )
+    return math.fsum(values)
+
+
+def _validate(run: Run, state: State) -> tuple[metrics.Metrics, Tensor]:
+    """Metrics and confusion counts over the whole validation file, the same on every rank."""
+    if state.averaged is not None and run.statistics is not None:
+        run.statistics.epoch, run.statistics.size = 0, run.recipe.training_size(state.epoch)
+        state.averaged.recompute_statistics(
+            (run.normalisation.apply(batch.images) for batch in run.statistics if len(batch.labels) > 1),
+            run.ranks.average_,
+        )
+    model = state.evaluated.eval()
+    logits, labels = [], []
+    run.val.epoch = 0
+    with torch.inference_mode(), run.shown("validation", run.val.num_samples) as bar:
+        for step, batch in enumerate(run.val, 1):
+            images = run.normalisation.apply(batch.images)
+            with run.precision.autocast(run.ranks.device):
+                outputs = model(images).float()
+                if run.recipe.flip_average:
+                    outputs = (outputs + model(images.flip(3)).float()) / 2
+            logits.append(outputs)
+            labels.append(batch.labels)
+            if bar is not None:
+                bar.advance(min(run.recipe.batch_size, run.val.num_samples - (step - 1) * run.recipe.batch_size))
+            if step % run.heartbeat == 0 and run.ranks.sums(run.signals.received)[0]:
+                save(run, state)
+                raise stopped(run, state.epoch, state.step)
+        everything = run.ranks.gather(torch.cat(logits)), run.ranks.gather(torch.cat(labels))
+        return metrics.evaluate(*everything), metrics.confusion(*everything)
+
+
+def _finish_epoch(run: Run, state: State, found: metrics.Metrics, confusion: Tensor) -> None:
+    """Record the epoch; the checkpoint comes before the best weights, which can be made from it again."""
+    auroc = found.macro_auroc
+    state.rows.append(
+        {
+            "epoch": state.epoch + 1,
+            "train_loss": state.loss_sum / run.train.num_samples,
+            "val_loss": found.loss,
+            "val_macro_auroc": auroc,
+            "val_micro_auroc": found.micro_auroc,
+            "val_top1": found.top1,
+            "val_top5": found.top5,
+            "val_balanced_accuracy": found.balanced_accuracy,
+            "val_classes_absent": found.classes_absent,
+            "lr": state.optimiser.param_groups[0]["lr"],
+            "size": run.recipe.training_size(state.epoch),
+            "images_per_second": round(run.train.num_samples / max(state.seconds, 1e-9), 1),
+            "seconds": round(state.seconds, 2),
+            "loader_wait": round(state.waited / max(state.seconds, 1e-9), 4),
+        }
+    )
+    best_loss = state.rows[state.best_epoch]["val_loss"]  # on an easy archive many epochs reach the same AUROC
+    if auroc > state.best_auroc or (auroc == state.best_auroc and found.loss < best_loss):
+        state.best_epoch, state.best_auroc = state.epoch, auroc
+        state.class_auroc, state.confusion = list(found.class_auroc), confusion.tolist()
+    state.epoch, state.step = state.epoch + 1, 0
+    state.loss_sum = state.seconds = state.waited = 0.0
+    save(run, state)
+    if run.ranks.first:
+        publish(run, state)
+    run.say(
+        f"epoch {state.epoch}/{run.recipe.epochs}: macro AUROC {auroc:.4f}, micro {found.micro_auroc:.4f}, "
+        f"top-1 {found.top1:.4f}, balanced accuracy {found.balanced_accuracy:.4f}, val loss {found.loss:.4f}"
+        + ("" if math.isfinite(found.loss) else " (outputs on the validation file are not finite)")
+        + (f" ({found.classes_absent} classes absent from validation)" if found.classes_absent else "")
+    )

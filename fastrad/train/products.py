@@ -1,0 +1,131 @@
+"""What a run leaves behind: checkpoints, and the files of its folder.
+
+In: the run and its state. Out: `config.json`, `metrics.csv`, `weights.safetensors`, `learning_curve.png`,
+`summary.json` and checkpoints; and the way back from these.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+
+import fastrad
+from fastrad.models.card import model_card
+from fastrad.models.weights import load_weights, save_weights
+from fastrad.system.files import write_atomically
+from fastrad.train.checkpoint import newest_checkpoint, write_checkpoint
+from fastrad.train.curves import draw_curves
+from fastrad.train.picture import draw_classes
+from fastrad.train.run import Run
+from fastrad.train.state import State
+from fastrad.train.tensorboard import write_events
+
+
+def record(run: Run) -> dict[str, Any]:
+    """The content of config.json: the settings, which decide the numbers, and the circumstances."""
+    return {
+        "settings": run.settings,
+        "train": str(run.config.train),
+        "val": str(run.config.val),
+        "classes": run.train.card.classes,
+        "synthetic": run.train.card.synthetic,
+        "peak_lr": run.recipe.peak_lr,
+        "device": run.ranks.device.type,
+        "ranks": run.ranks.world_size,
+        "engine": run.train.engine,
+        "workers": run.train.workers,
+        "threads": torch.get_num_threads(),
+        "versions": {"fastrad": fastrad.__version__, "torch": torch.__version__},
+    }
+
+
+def publish(run: Run, state: State) -> None:
+    """Bring the run folder's products up to the state: also after a kill between checkpoint and products."""
+    run.folder.write_metrics(state.rows)
+    write_events(run.folder.path, state.rows)
+    draw_curves(run.folder.curves, state.rows, synthetic=run.train.card.synthetic)
+    if state.best_epoch >= 0 and state.best_epoch == state.epoch - 1:
+        save_weights(run.folder.weights, state.evaluated.state_dict(), _weights_metadata(run, state))
+
+
+def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
+    card = run.train.card
+    return {
+        "architecture": "resnet18, one channel",
+        "normalisation": {"mean": list(run.normalisation.mean), "std": list(run.normalisation.std)},
+        "size": run.recipe.size,
+        "classes": card.classes,
+        "card_sha256": card.sha256(),
+        "seen": [*card.identities(), *run.val.card.identities()],  # the second chose the epoch
+        "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples},
+        "synthetic": card.synthetic,
+        "metrics": state.rows[state.best_epoch],
+        "recipe": asdict(run.recipe),
+        "seed": run.config.seed,
+        "precision": run.precision.name,
+        "fastrad": fastrad.__version__,
+    }
+
+
+def finish(run: Run, state: State) -> None:
+    """Write the picture of the classes, the model card, and last the summary, which marks the run as finished."""
+    card, best = run.train.card, state.rows[state.best_epoch]
+    kind = "synthetic images, " if card.synthetic else ""
+    title = f"{kind}epoch {best['epoch']}: macro AUROC {best['val_macro_auroc']:.4f}, top-1 {best['val_top1']:.4f}"
+    draw_classes(run.folder.classes, card.classes, state.class_auroc, np.asarray(state.confusion), title=title)
+    note = "One channel: N x 1 x H x W, float32."
+    write_atomically(run.folder.model_card, model_card(_weights_metadata(run, state), note).encode())
+    run.folder.write_summary(
+        {
+            "best": _json_numbers(best),
+            "last": _json_numbers(state.rows[-1]),
+            "class_auroc": _json_numbers(dict(zip(card.classes, state.class_auroc, strict=True))),
+            "confusion": state.confusion,
+            "synthetic": card.synthetic,
+        }
+    )
+
+
+def _epoch_of_weights(run: Run) -> int | None:
+    """The epoch, from 1, whose weights lie in the run folder."""
+    return load_weights(run.folder.weights).metadata["metrics"]["epoch"] if run.folder.weights.is_file() else None
+
+
+def _json_numbers(values: dict[str, Any]) -> dict[str, Any]:
+    """The same, with null for what is not finite: JSON has no word for it."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
+
+
+def save(run: Run, state: State) -> None:
+    """Write a checkpoint; every rank waits for it, since a launcher ends the others once the first has gone."""
+    if run.ranks.first:
+        content = {"settings": run.settings, "loader": run.train.state_dict(), **state.content()}
+        write_checkpoint(run.folder.checkpoints, state.epoch * run.steps + state.step, content)
+    run.ranks.wait()
+
+
+def resume(run: Run, state: State) -> None:
+    """Go back to the newest sound checkpoint, where there is one, and say so."""
+    content, refused = newest_checkpoint(run.folder.checkpoints, run.settings)
+    for line in refused:
+        run.say(line)
+    if content is None:
+        run.say(f"{run.folder.path}: no checkpoint yet, training starts from the beginning")
+        return
+    state.load(content)
+    if state.step:
+        run.train.load_state_dict(content["loader"])
+    at_best = state.step == 0 and state.best_epoch == state.epoch - 1  # then `publish` writes its weights again
+    if state.best_epoch >= 0 and not at_best and _epoch_of_weights(run) != state.best_epoch + 1:
+        run.say(
+            f"{run.folder.weights}: the weights of epoch {state.best_epoch + 1}, the best so far, were replaced in an "
+            "epoch whose checkpoint is lost; the best of those that follow is kept"
+        )
+        state.best_epoch, state.best_auroc = -1, -math.inf
+    run.say(f"going on after epoch {state.epoch}" + (f", step {state.step} of {run.steps}" if state.step else ""))
+    if run.ranks.first and state.rows and state.step == 0:
+        publish(run, state)

@@ -1,0 +1,145 @@
+"""What a run is, from the first step to the last: data, recipe, folder, ranks; checked before anything is written.
+
+In: a `PretrainConfig`. Out: a `Run`.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fastrad.dataset import Card
+from fastrad.errors import InputError
+from fastrad.loading import Loader
+from fastrad.models.resnet import Normalisation
+from fastrad.system.progress import Progress, track
+from fastrad.train.config import PretrainConfig, Recipe, settings_of
+from fastrad.train.precision import Precision, choose_precision
+from fastrad.train.ranks import Ranks
+from fastrad.train.run_folder import RunFolder
+from fastrad.train.signals import Stopped, StopSignals
+
+HEARTBEAT = 50  # steps between two looks at a GPU
+STATISTICS_BATCHES = 100  # for the batch statistics of averaged weights
+
+
+@dataclass(frozen=True)
+class Run:
+    """What stays the same from the first step to the last."""
+
+    config: PretrainConfig
+    recipe: Recipe
+    settings: dict[str, object]
+    folder: RunFolder
+    ranks: Ranks
+    precision: Precision
+    normalisation: Normalisation
+    train: Loader
+    val: Loader
+    statistics: Loader | None  # training images for the batch statistics of averaged weights
+    signals: StopSignals
+
+    @property
+    def steps(self) -> int:
+        """Steps of one epoch."""
+        return len(self.train)
+
+    @property
+    def heartbeat(self) -> int:
+        """Steps between two looks at the device."""
+        return HEARTBEAT if self.ranks.device.type == "cuda" else 1
+
+    def samples_of(self, step: int) -> int:
+        """Samples of one step over all ranks: the last step of an epoch may be ragged."""
+        return min(self.recipe.batch_size, self.train.num_samples - step * self.recipe.batch_size)
+
+    def say(self, line: str) -> None:
+        """Tell the user, once for all ranks."""
+        if self.ranks.first:
+            print(line, file=sys.stderr, flush=True)
+
+    def shown(self, description: str, total: int) -> AbstractContextManager[Progress | None]:
+        """A progress bar on the first rank."""
+        return track(description, total) if self.ranks.first else nullcontext()
+
+
+def prepare(config: PretrainConfig, ranks: Ranks, signals: StopSignals) -> Run:
+    """Check what can be checked before anything is written."""
+    card, val_card = _matching_cards(config.train, config.val)
+    recipe = replace(config.recipe, size=config.recipe.size or int(card.parameters["size"]))
+    if recipe.batch_size % ranks.world_size or recipe.batch_size < 2 * ranks.world_size:
+        raise InputError(
+            f"batch size {recipe.batch_size} is that of all {ranks.world_size} ranks together and leaves them unequal "
+            f"or with one image each; give a multiple of {ranks.world_size} from {2 * ranks.world_size} on"
+        )
+    smallest = min(recipe.training_size(epoch) for epoch in range(recipe.epochs))
+    precision = choose_precision(config.precision, ranks.device, smallest)
+    train = _loader(config, recipe, ranks, config.train, training=True, sampling=recipe.sampling)
+    val = _loader(config, recipe, ranks, config.val, training=False)
+    statistics = None
+    if recipe.ema:
+        first = np.random.default_rng(config.seed).permutation(card.samples)[: STATISTICS_BATCHES * recipe.batch_size]
+        statistics = _loader(config, recipe, ranks, config.train, training=True, indices=first)
+    settings = settings_of(recipe, config.seed, precision.name, card.sha256(), val_card.sha256())
+    folder, normalisation = RunFolder(config.out), Normalisation.gray(card.mean, card.std)
+    return Run(config, recipe, settings, folder, ranks, precision, normalisation, train, val, statistics, signals)
+
+
+def _loader(
+    config: PretrainConfig,
+    recipe: Recipe,
+    ranks: Ranks,
+    path: Path,
+    *,
+    training: bool,
+    sampling: str = "natural",
+    indices: np.ndarray | None = None,
+) -> Loader:
+    return Loader(
+        path,
+        recipe.batch_size // ranks.world_size,
+        engine=config.engine,
+        size=recipe.size,
+        train=training,
+        device=ranks.device,
+        seed=config.seed,
+        indices=indices,
+        workers=config.workers,
+        rank=ranks.rank,
+        world_size=ranks.world_size,
+        sampler="balanced" if sampling == "balanced" else None,
+    )
+
+
+def _matching_cards(train: Path, val: Path) -> tuple[Card, Card]:
+    ours, theirs = Card.read(train), Card.read(val)
+    for path, card in ((train, ours), (val, theirs)):
+        if not card.samples:
+            raise InputError(f"{path}: holds no samples; nothing can be trained or validated on it")
+        present = [name for name, count in card.class_counts.items() if count]
+        if len(present) < 2:
+            raise InputError(f"{path}: holds samples of one class ({present[0]}); pretraining needs at least two")
+    if ours.sha256() == theirs.sha256():
+        raise InputError(f"{val}: is the training file itself; give a file of other images for --val")
+    if ours.classes != theirs.classes:
+        odd = sorted(set(theirs.classes) ^ set(ours.classes))
+        found = f"{odd[0]!r} is in one of them only" if odd else "they come in another order"
+        raise InputError(
+            f"{val}: its {len(theirs.classes)} classes are not the {len(ours.classes)} of {train} ({found}); "
+            "convert both splits from one archive in one go"
+        )
+    return ours, theirs
+
+
+def stopped(run: Run, epoch: int, step: int) -> Stopped:
+    """The end that a signal asked for, after a checkpoint."""
+    return Stopped(
+        run.signals.received or signal.SIGTERM,
+        f"stopped by a signal in epoch {epoch + 1} after step {step} of {run.steps}; a checkpoint is in "
+        f"{run.folder.checkpoints}: go on with --resume",
+    )

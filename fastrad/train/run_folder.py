@@ -1,0 +1,101 @@
+"""The folder of a pretraining run: what lies in it, and whether a run may start or go on there.
+
+In: settings, metrics, weights. Out: `config.json`, `metrics.csv`, `weights.safetensors`, `learning_curve.png`,
+`checkpoints/`, `tensorboard/` where that is installed, and, when the run is finished, `classes.png`, `MODEL_CARD.md`
+and `summary.json`. Every file is written under a temporary name and renamed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from fastrad.errors import FormatError, InputError
+from fastrad.system.files import write_atomically
+from fastrad.train.config import differences
+
+
+class RunFolder:
+    """A run's folder; see `begin`.
+
+    Parameters
+    ----------
+    path : Path
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.weights = path / "weights.safetensors"
+        self.metrics = path / "metrics.csv"
+        self.config = path / "config.json"
+        self.summary = path / "summary.json"
+        self.curves = path / "learning_curve.png"
+        self.classes = path / "classes.png"
+        self.model_card = path / "MODEL_CARD.md"
+        self.checkpoints = path / "checkpoints"
+
+    def begin(self, settings: dict[str, object], resume: bool) -> bool:
+        """Say whether the very same run is finished here already.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else, another run, or an unfinished one that is not to be resumed.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path}: is a file; give a folder for the run")
+        if not self.config.is_file():
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise InputError(f"{self.path}: is not empty and holds no run (no config.json); give another folder")
+            return False
+        different = differences(self.read_config()["settings"], settings)
+        if different:
+            raise InputError(
+                f"{self.path}: holds a run with other settings ({'; '.join(different)}); "
+                "give another folder, or the same settings"
+            )
+        if self.summary.is_file():
+            if not self.weights.is_file():
+                raise InputError(f"{self.path}: a finished run whose {self.weights.name} is gone; give another folder")
+            return True
+        if not resume:
+            raise InputError(f"{self.path}: holds an unfinished run; add --resume to go on, or give another folder")
+        return False
+
+    def read_config(self) -> dict[str, Any]:
+        """The content of `config.json`.
+
+        Raises
+        ------
+        FormatError
+            If it cannot be read.
+        """
+        try:
+            content = json.loads(self.config.read_text())
+            content["settings"]["epochs"]
+        except (ValueError, KeyError, TypeError):  # not JSON, not UTF-8, or not what was written
+            raise FormatError(f"{self.config}: altered or cut short; give another folder for the run") from None
+        return content
+
+    def write_config(self, record: dict[str, Any]) -> None:
+        """Make the folder, and write what was asked and with what."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._write_json(self.config, record)
+
+    def write_metrics(self, rows: list[dict[str, Any]]) -> None:
+        """Write one line an epoch, all of them anew: after a resumption no line is there twice."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.metrics, text.getvalue().encode())
+
+    def write_summary(self, content: dict[str, Any]) -> None:
+        """Write the result, which marks the run as finished."""
+        self._write_json(self.summary, content)
+
+    def _write_json(self, path: Path, content: dict[str, Any]) -> None:
+        write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())

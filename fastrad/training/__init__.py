@@ -1,5 +1,0 @@
-"""Pretrains a ResNet-18 on a converted archive; the loop knows nothing of what the images show."""
-
-from fastrad.training.config import PretrainConfig, Recipe
-
-__all__ = ["PretrainConfig", "Recipe"]

@@ -1,0 +1,94 @@
+"""Verifies dataset files: every byte against the card, every sample against its checksum, and the pixels against the
+source where it is at hand.
+
+    findings.py   what is found
+    beton.py      a `.beton` file
+    shards.py     WebDataset shards, or one of their tars
+    source.py     what is stored against the archive
+
+In: the path of a dataset, and perhaps the archive that it was made from. Out: a `Verification` that lists what is
+wrong, with the manifest row of each damaged sample. Nothing in a file is trusted before its hash was compared.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastrad.archives import read_source
+from fastrad.archives.manifest import Manifest
+from fastrad.dataset.opening import read_card
+from fastrad.errors import FormatError, InputError
+from fastrad.system.processes import available_cores
+from fastrad.verify.beton import verify_beton
+from fastrad.verify.findings import Problem, Verification
+from fastrad.verify.tar import verify_shards
+
+__all__ = ["Problem", "Verification", "read_source_again", "verify"]
+
+
+def verify(path: Path | str, manifest: Manifest | None = None, workers: int | None = None) -> Verification:
+    """Read a whole dataset and compare it with its card, and with its source.
+
+    Parameters
+    ----------
+    path : Path or str
+        A `.beton` file; the `.card.json` of WebDataset shards, or one of their tars, also by URL.
+    manifest : Manifest, optional
+        The source, read anew; then every image is converted again and compared.
+    workers : int, optional
+        Threads, and processes for the source; one a core by default.
+
+    Returns
+    -------
+    Verification
+        Its `problems` are empty where the dataset is sound.
+
+    Raises
+    ------
+    InputError
+        If there is no such file.
+    """
+    try:
+        card = read_card(path)
+    except FormatError as error:
+        return Verification(str(path), problems=(Problem("card", None, str(error)),))
+    workers = workers or available_cores()
+    if card.format == "webdataset":
+        return verify_shards(str(path), card, manifest, workers)
+    path = Path(path)
+    if path.name.endswith(".card.json"):
+        path = path.with_name(f"{card.name}.beton")
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    return verify_beton(path, card, manifest, workers)
+
+
+def read_source_again(path: Path | str, root: Path, table: Path | None = None) -> Manifest:
+    """Read the archive that a dataset was made from, with the options that its card keeps.
+
+    Parameters
+    ----------
+    path : Path or str
+        As in `verify`.
+    root : Path
+        The archive's folder, wherever it lies now.
+    table : Path, optional
+        The archive's CSV, where it is not at its usual place.
+
+    Returns
+    -------
+    Manifest
+        To be given to `verify`.
+
+    Raises
+    ------
+    InputError
+        If the archive is not there or not in the layout that the card names.
+    FormatError
+        If the card is missing or was altered.
+    """
+    card = read_card(path)
+    options = dict(card.source_options)
+    if table is not None:
+        options["table"] = table
+    return read_source(card.layout, root, exclude=[Path(path).parent], **options)

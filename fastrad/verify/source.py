@@ -1,0 +1,118 @@
+"""Compares what a dataset stores with the archive that it was made from: rows, labels, patients, and the pixels again.
+
+In: a card, what is stored, and the archive's `Manifest`, read anew. Out: what differs, by manifest row.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastrad.archives.manifest import Manifest
+from fastrad.convert.archive import ArchiveSplit
+from fastrad.convert.images import BetonImages, differing_images
+from fastrad.convert.plan import ConvertOptions, SplitPlan, plan_splits
+from fastrad.convert.pool import LocalWorkers
+from fastrad.dataset import Card
+from fastrad.dataset.tar.shards import TarSamples
+from fastrad.system.progress import track
+from fastrad.verify.findings import Problem
+
+_COMPARED_AT_ONCE = 512
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What a dataset says of its samples.
+
+    Attributes
+    ----------
+    rows, labels, patients : numpy.ndarray
+        int64; manifest rows, class indices, and indices into the card's patients (-1 unknown).
+    images : BetonImages or TarSamples
+        The stored images, in the same order.
+    whole : bool
+        Whether these are all samples of the card.
+    """
+
+    rows: np.ndarray
+    labels: np.ndarray
+    patients: np.ndarray
+    images: BetonImages | TarSamples
+    whole: bool
+
+
+def compare_with_source(card: Card, stored: Stored, manifest: Manifest, workers: int) -> tuple[int, list[Problem]]:
+    """How many images were converted again and compared, and what differs."""
+    if manifest.sha256() != card.manifest_sha256:
+        reason = (
+            f"the table of {manifest.root} is not the one that was converted (its hash differs): files or labels were "
+            "added, removed or changed, or other options are needed"
+        )
+        return 0, [Problem("source", None, reason)]
+    plan = _plan_again(card, manifest)
+    split = plan.source
+    assert isinstance(split, ArchiveSplit)
+    rows, quarantined = stored.rows, [entry["row"] for entry in card.quarantined]
+    kept = ~np.isin(split.rows, quarantined)
+    # the card lists, in the plan's order, only patients of whom an image is stored
+    used = np.unique(split.patients[kept & (split.patients >= 0)])
+    numbers = np.full(len(split.patient_names) + 1, -1, dtype=np.int64)
+    numbers[used] = np.arange(len(used))
+    positions = np.minimum(np.searchsorted(split.rows, rows), len(split.rows) - 1)
+    known = split.rows[positions] == rows
+    wrong = {
+        "is no row to be stored of the source": ~known,
+        "its label differs from the source's": known & (split.labels[positions] != stored.labels),
+        "its patient differs from the source's": known & (numbers[split.patients[positions]] != stored.patients),
+    }
+    problems = [Problem("source", int(row), reason) for reason, mask in wrong.items() for row in rows[mask]]
+    if stored.whole:
+        missing = np.setdiff1d(split.rows[kept], rows)
+        problems += [Problem("source", int(row), "is neither stored nor quarantined") for row in missing]
+    compared = np.flatnonzero(known)
+    pool = LocalWorkers(workers)
+    try:
+        with track("compare with the source", len(compared)) as progress:
+            parts = [
+                compared[first : first + _COMPARED_AT_ONCE] for first in range(0, len(compared), _COMPARED_AT_ONCE)
+            ]
+            futures = [
+                pool.submit(
+                    differing_images,
+                    split.images(positions[part], plan.image),
+                    stored.images.select(part),
+                    card.parameters["encode"],
+                )
+                for part in parts
+            ]
+            for part, future in zip(parts, futures, strict=True):
+                try:
+                    problems += [Problem("source", row, reason) for row, reason in future.result()]
+                except (OSError, BrokenProcessPool) as error:  # pointers that lead out of the file, say
+                    problems.append(Problem("source", None, f"{len(part)} images could not be compared ({error})"))
+                progress.advance(len(part), differing=len(problems))
+    finally:
+        pool.close()
+    return len(compared), problems
+
+
+def _plan_again(card: Card, manifest: Manifest) -> SplitPlan:
+    """The plan of the card's split; pixels that were JPEG on their way are made JPEG again."""
+    parameters: dict[str, Any] = card.parameters
+    last = parameters
+    if "from_shards" in parameters and parameters["encode"] == "raw" and parameters["from_shards"]["encode"] == "jpeg":
+        last = parameters["from_shards"]
+    options = ConvertOptions(
+        size=parameters["size"],
+        fit=parameters["fit"],
+        format=card.format,
+        encode=last["encode"],
+        quality=last["quality"] or 90,
+        pass_png=parameters.get("pass_png", False),
+        window=tuple(parameters["window"]) if parameters["window"] else None,
+    )
+    return next(plan for plan in plan_splits(manifest, options, None) if plan.source.split == card.split)
