@@ -50,6 +50,7 @@ setup(
         "numpy>=2.1",
         "opencv-python-headless>=4.10",
         "pandas>=2.2",
+        "psutil>=6.0",
         "pydicom>=3.0",
         "python-gdcm>=3.0.24",
         "rich>=13.9",

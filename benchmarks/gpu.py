@@ -33,7 +33,7 @@ import numpy as np
 import torch
 from provenance import commit
 
-ENGINES = ("resident", "ffcv", "dali")
+ENGINES = ("resident", "direct", "dali")
 
 
 def training(path: Path, engine: str, words: dict[str, Any]) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def training(path: Path, engine: str, words: dict[str, Any]) -> dict[str, Any]:
 def loading(path: Path, engine: str, words: dict[str, Any]) -> dict[str, Any]:
     """Images/s of the loader alone, each batch waited for."""
     from fastrad.loading import Loader
-    from fastrad.loading.benchmark import measure
+    from fastrad.loading.bench import measure
 
     device = torch.device(words["device"])
     loader = Loader(path, words["batch_size"], engine=engine, size=words["size"], device=device, dtype=torch.float16)

@@ -104,7 +104,7 @@ def _workers(work: Work) -> dict[str, Any]:
 
 def _fastrad(work: Work, engine: str, name: str) -> Epoch:
     from fastrad.loading import Loader
-    from fastrad.loading.augment import Augmentation
+    from fastrad.loading.policy import Augmentation
 
     policy = Augmentation.none() if work.scale is None else Augmentation(scale=work.scale, ratio=work.ratio)
     loader = Loader(
@@ -346,8 +346,8 @@ def _spdl(work: Work) -> Epoch:
 
 
 CONTENDERS = {
-    "fastrad ffcv, raw": Contender("beton-raw", "fastrad", _ours("ffcv")),
-    "fastrad ffcv, JPEG": Contender("beton-jpeg", "fastrad", _ours("ffcv")),
+    "fastrad direct, raw": Contender("beton-raw", "fastrad", _ours("direct")),
+    "fastrad direct, JPEG": Contender("beton-jpeg", "fastrad", _ours("direct")),
     "fastrad resident": Contender("beton-raw", "fastrad", _ours("resident")),
     "fastrad dali, JPEG": Contender("beton-jpeg", "fastrad", _ours("dali")),
     "fastrad dali, JPEG shards": Contender("shards", "fastrad", _ours("dali", "all.card.json")),

@@ -41,7 +41,7 @@ from loader_data import SIDE, bytes_per_image, files_of, prepare
 from loader_report import plot, table
 from provenance import commit, processor
 
-from fastrad.loading.benchmark import measure, roofline_epochs
+from fastrad.loading.bench import measure, roofline_epochs
 
 LIMITS = {  # name -> (storage, workload)
     "copy": ("beton-raw", "A"),

@@ -48,7 +48,11 @@ BENCHMARKS = {
 
 def read(results: Path) -> dict[str, Any]:
     """The results that are there, by benchmark."""
-    return {name: json.loads(path.read_text()) for name in BENCHMARKS if (path := results / f"{name}.json").is_file()}
+    return {
+        name: json.loads(loader_report.present_names(path.read_text()))
+        for name in BENCHMARKS
+        if (path := results / f"{name}.json").is_file()
+    }
 
 
 def page(found: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--engine", default="ffcv")
+    parser.add_argument("--engine", default="direct")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "train.json")
     words = parser.parse_args()

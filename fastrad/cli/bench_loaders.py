@@ -9,11 +9,19 @@ from pathlib import Path
 
 import click
 
+from fastrad.loading.engines import engine_choices, engine_name
+
 
 @click.command("loaders")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--workload", type=click.Choice(["A", "B", "C"]), default="B", show_default=True)
-@click.option("--engine", "engines", multiple=True, help="Measure this engine; may be given again. [default: ffcv]")
+@click.option(
+    "--engine",
+    "engines",
+    type=click.Choice([name for name in engine_choices() if name != "auto"]),
+    multiple=True,
+    help="Measure this engine; may be given again. [default: direct]",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads. [default: the CPUs this process may use]")
 @click.option("--seconds", type=click.FloatRange(min=0), default=10.0, show_default=True, help="For each at least.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON.")
@@ -27,7 +35,7 @@ def command(
     """
     from fastrad.dataset import BetonFile
     from fastrad.dataset.opening import open_dataset
-    from fastrad.loading.benchmark import measure_in_fresh_process
+    from fastrad.loading.bench import measure_in_fresh_process
     from fastrad.system.processes import available_cores
     from fastrad.system.progress import track
 
@@ -35,7 +43,7 @@ def command(
     limits: tuple[str, ...] = ()
     if isinstance(dataset, BetonFile):
         limits = ("decode",) if dataset.encoding == "jpeg" else ("copy",) if workload == "A" else ("copy", "resize")
-    names = [*limits, *(engines or ("ffcv",))]
+    names = [*limits, *map(engine_name, engines or ("direct",))]
     threads = workers or available_cores()
     results = {}
     with track("measuring", len(names), "runs") as progress:

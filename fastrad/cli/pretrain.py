@@ -15,10 +15,10 @@ from typing import Any
 
 import click
 
+from fastrad.loading.engines import engine_choices
 from fastrad.train.config import PretrainConfig, Recipe, load_recipe
 
 _FILE = click.Path(path_type=Path)
-_ENGINES = ("auto", "dali", "ffcv", "resident", "torch")  # as of the loader, which `--help` need not import
 
 
 @click.command("pretrain")
@@ -43,7 +43,7 @@ _ENGINES = ("auto", "dali", "ffcv", "resident", "torch")  # as of the loader, wh
 @click.option("--amp-dtype", type=click.Choice(["bfloat16", "float16"]), help="Which of the two; implies --amp.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the training step (torch.compile).")
 @click.option("--device", help="cpu, cuda or cuda:N. [a GPU where there is one]")
-@click.option("--engine", type=click.Choice(_ENGINES), default="auto", show_default=True, help="The loader's.")
+@click.option("--engine", type=click.Choice(engine_choices()), default="auto", show_default=True, help="The loader's.")
 @click.option("--workers", type=click.IntRange(1), help="Loader threads of each rank. [the CPUs]")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the run folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

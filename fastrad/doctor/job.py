@@ -12,12 +12,11 @@ import numpy as np
 
 from fastrad.dataset.beton.layout import ALLOCATION, DEFAULT_PAGE_SIZE, METADATA, METADATA_START
 from fastrad.doctor.machine import Machine
+from fastrad.loading.engines import RESIDENT_SHARE
 
 RADIMAGENET_IMAGES = 1_350_000
 TRAINING_PATIENTS = 461  # of a fold, one image each: four fifths of the 576 of the study that fastrad repeats
 ARMS, FOLDS, SEEDS, STUDY_EPOCHS = 3, 5, 3, 30
-# The loader's own rule for engine="auto": images that take no more of the GPU's free memory than this are kept there.
-RESIDENT_SHARE = 0.6
 # An epoch's working memory beside the pages themselves: torch with FFCV is 0.7 GB a process, buffers about as much.
 _PROCESS_BYTES = 1_500_000_000
 # Conversion holds numpy, OpenCV and a few pages in each process.
@@ -198,8 +197,8 @@ def _engine(machine: Machine, resident: bool, disk: int, comfortable: int, bytes
             f"the images of the {gigabytes} file fit into {machine.gpus[0].free_memory / 1e9:.0f} GB of GPU memory",
         )
     if machine.free_memory * _FREE_SHARE_FOR_CACHE >= comfortable:
-        return "ffcv", f"the {gigabytes} file stays in memory after the first epoch"
-    return "ffcv", (
+        return "direct", f"the {gigabytes} file stays in memory after the first epoch"
+    return "direct", (
         f"the {gigabytes} file is larger than the free memory, so every epoch reads it from the disk, "
         f"which has to give {bytes_per_second / 1e6:,.1f} MB/s to keep up"
     )

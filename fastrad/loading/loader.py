@@ -1,7 +1,7 @@
 """The loader: one constructor for every engine, one order, one randomness, batches that the caller owns.
 
-In: a dataset file. Out: `Batch` after `Batch` on the device. Which samples come when is decided here (`order`), what
-happens to them too (`randomness`); an engine only moves and resamples pixels.
+Which samples come when is decided here (`order`), what happens to them too (`policy`); an engine only moves and
+resamples pixels.
 """
 
 from __future__ import annotations
@@ -17,22 +17,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fastrad.dataset import Card
+from fastrad.dataset import BetonFile, Card
+from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import InputError
-from fastrad.loading.augment import Augmentation, augment_batch
-from fastrad.loading.engines import direct as ffcv
-from fastrad.loading.engines.base import Delivery, Engine, Step
-from fastrad.loading.engines.resident import ResidentEngine, free_bytes, needed_bytes
-from fastrad.loading.engines.threads import ThreadedEngine
-from fastrad.loading.engines.torch import TorchEngine
+from fastrad.loading.augment import augment_batch
+from fastrad.loading.engines import engine_class, engine_name
+from fastrad.loading.engines.auto import choose_engine
+from fastrad.loading.engines.base import Delivery, Step
 from fastrad.loading.plan import EpochPlan, sampler_weights, select
-from fastrad.loading.policy import Parameters, whole_frame
+from fastrad.loading.policy import Augmentation, Parameters, whole_frame
 from fastrad.loading.samples import open_samples
 from fastrad.system.devices import choose_device, send
 from fastrad.system.processes import available_cores
 
-ENGINES = ("auto", "dali", "ffcv", "resident", "torch")
-_RESIDENT_SHARE = 0.6  # of the free memory: the rest is the model's
 _log = logging.getLogger("fastrad.loading")
 
 
@@ -62,12 +59,12 @@ class Loader:
 
     Parameters
     ----------
-    path : Path or str
-        The dataset file with its card beside it; for shards their card, or one of the tars.
+    dataset : Path, str, or an opened dataset
+        The dataset file with its card beside it; for shards their card, or one of the tars. Or one that is open.
     batch_size : int
         Of one rank.
     engine : str
-        "ffcv" reads the samples where they lie, "resident" holds them in the device's memory, "dali" leaves decoding,
+        "direct" reads the samples where they lie, "resident" holds them in the device's memory, "dali" leaves decoding,
         crops and flips to NVIDIA DALI, "torch" is the plain reference; "auto" picks and says what and why.
     size : int
         Images come as size x size pixels.
@@ -119,7 +116,7 @@ class Loader:
 
     def __init__(
         self,
-        path: Path | str,
+        dataset: Path | str | BetonFile | ShardSet,
         batch_size: int,
         *,
         engine: str = "auto",
@@ -139,14 +136,14 @@ class Loader:
     ) -> None:
         _require(batch_size >= 1, f"batch_size is {batch_size}, it must be at least 1")
         _require(0 <= seed < 2**64, f"seed is {seed}, it must lie in [0, 2**64)")
-        _require(engine in ENGINES, f"engine {engine!r} is none of {', '.join(ENGINES)}")
+        engine = engine_name(engine)
         _require(on_damage in ("raise", "skip"), f"on_damage {on_damage!r} is neither 'raise' nor 'skip'")
         _require(verify in ("first", "always", "never"), f"verify {verify!r} is none of 'first', 'always', 'never'")
         floats = (torch.float32, torch.float16, torch.bfloat16)
         _require(dtype in (torch.uint8, *floats), f"dtype {dtype} is none of uint8, float32, float16, bfloat16")
         _require(workers is None or workers >= 1, f"workers is {workers}, it must be at least 1")
         self.rank, self.world_size = _rank(rank, world_size)
-        self._samples = open_samples(path, verify)
+        self._samples = open_samples(dataset, verify)
         self.card: Card = self._samples.card
         self.batch_size, self.train, self.seed, self.dtype = batch_size, train, seed, dtype
         if device is not None:
@@ -160,14 +157,13 @@ class Loader:
         self._plan = self._make_plan(indices, sampler)
         self.skipped = 0
         self._epoch, self._step, self._begun = 0, 0, False
-        self.engine, self.engine_reason = self._pick(engine)
-        on_gpu = self.device.type == "cuda"
-        # what a crop box and flips cannot say, and what a GPU does better, is done to the stored frames on the device
-        self._copies = self.augment.has_rotation or (self.engine == "resident" and on_gpu)
-        normalises = on_gpu and self.dtype != torch.uint8 and self.engine != "dali"
-        self._finishes = self._copies or self.augment.has_intensity or normalises
-        self._engine = self._make_engine()
-        _log.info("%s: engine %s (%s)", path, self.engine, self.engine_reason)
+        self.engine, self.engine_reason = (
+            choose_engine(self._samples, self._plan.selection, self.device)
+            if engine == "auto"
+            else (engine, "asked for")
+        )
+        self._start_engine()
+        _log.info("%s: engine %s (%s)", self._samples.path, self.engine, self.engine_reason)
 
     def __len__(self) -> int:
         """Steps of an epoch, the same for every rank."""
@@ -256,7 +252,7 @@ class Loader:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._samples = open_samples(state.pop("_path"), state["verify"])
         self.__dict__.update(state)
-        self._engine = self._make_engine()
+        self._start_engine()
 
     def _make_plan(self, indices: Any, sampler: Any) -> EpochPlan:
         samples = self._samples
@@ -275,24 +271,20 @@ class Loader:
             world_size=self.world_size,
         )
 
-    def _make_engine(self) -> Engine:
-        samples = self._samples
+    def _start_engine(self) -> None:
+        """Make the engine, and note what of policy and dtype it leaves to `_finish`."""
+        made_by = engine_class(self.engine)
+        self._left_over = made_by.capabilities.left_over(self.augment, self.device, self.dtype)
         delivery = Delivery(
             device=self.device,
             workers=self.workers,
-            dtype=torch.uint8 if self._finishes else self.dtype,
+            dtype=torch.uint8 if any(self._left_over) else self.dtype,
             table=_normalisation_table(self.card, self.dtype),
             skip_damaged=self.on_damage == "skip",
+            selection=self._plan.selection,
+            batch_size=max(1, min(self.batch_size, self.num_samples)),
         )
-        if self.engine == "torch":
-            return TorchEngine(samples, delivery)
-        if self.engine == "resident":
-            return ResidentEngine(samples, delivery, self._plan.selection)
-        if self.engine == "dali":
-            from fastrad.loading.engines.dali import DaliEngine
-
-            return DaliEngine(samples, delivery, max(1, min(self.batch_size, self.num_samples)))
-        return ThreadedEngine(ffcv.filler(samples), samples.frame, delivery)
+        self._engine = made_by(self._samples, delivery)
 
     def _run(self, epoch: int, first: int, size: int) -> Iterator[Batch]:
         waiting: deque[Step] = deque()
@@ -301,7 +293,7 @@ class Loader:
         def steps() -> Iterator[Step]:
             for step in self._plan.steps(epoch, first):
                 waiting.append(step)
-                yield Step(step.positions, None) if self._copies or whole else step
+                yield Step(step.positions, None) if self._left_over.geometry or whole else step
 
         delivered = self._engine.run(steps(), size)
         try:
@@ -311,7 +303,7 @@ class Loader:
                 if kept is not None and not kept.all():
                     self.skipped += int((~kept).sum())
                     positions, parameters = positions[kept], parameters[kept]
-                if self._finishes:
+                if any(self._left_over):
                     images = self._finish(images, parameters, size)
                 columns = np.stack([self._samples.labels(positions), self._samples.rows[positions]])
                 labels, rows = send(columns, self.device)
@@ -323,22 +315,11 @@ class Loader:
 
     def _finish(self, images: torch.Tensor, parameters: Parameters, size: int) -> torch.Tensor:
         """Do on the device what the engine left to it: the geometry, the intensities, the normalisation."""
-        if not self._copies:  # the engine has cropped and flipped
+        if not self._left_over.geometry:  # the engine has cropped and flipped
             done = whole_frame(len(parameters), size, size)
             geometry = ("top", "left", "height", "width", "flip_horizontal", "flip_vertical")
             parameters = replace(parameters, **{name: getattr(done, name) for name in geometry})
         return augment_batch(images, parameters, size, self.card.mean, self.card.std or 1.0, self.dtype)
-
-    def _pick(self, engine: str) -> tuple[str, str]:
-        if engine != "auto":
-            return engine, "asked for"
-        if self.device.type != "cuda":
-            return "ffcv", "the batches stay on the CPU, and the page cache holds the file as well as a copy would"
-        needed = needed_bytes(len(np.unique(self._plan.selection)), *self._samples.frame)
-        free = free_bytes(self.device)
-        if needed <= _RESIDENT_SHARE * free:
-            return "resident", f"{needed:,} bytes of images fit into {free:,} bytes free on {self.device}"
-        return "ffcv", f"{needed:,} bytes of images leave too little of {free:,} bytes free on {self.device}"
 
 
 def _require(condition: bool, message: str) -> None:

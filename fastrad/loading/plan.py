@@ -15,9 +15,8 @@ import numpy as np
 
 from fastrad.errors import InputError
 from fastrad.loading import order
-from fastrad.loading.augment import Augmentation
 from fastrad.loading.engines.base import Step
-from fastrad.loading.policy import draw, whole_frame
+from fastrad.loading.policy import Augmentation, draw, whole_frame
 
 # parameters are drawn for so many samples at once: numpy takes 0.35 ms for 256, 0.5 ms for 1024, 0.9 ms for 4096, and
 # meanwhile the batches wait for it

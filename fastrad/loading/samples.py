@@ -20,14 +20,14 @@ from fastrad.dataset import BetonFile, Card
 from fastrad.dataset.opening import open_dataset
 from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import DamagedSampleError, InputError
-from fastrad.loading.engines.base import available_memory
+from fastrad.system.memory import available_memory
 from fastrad.system.place import is_url
 
 _CACHE_SHARE = 0.8  # of the available memory: a larger file is read ahead of the permutation
 
 
-def open_samples(path: Path | str, verify: str) -> Samples:
-    """Open a `.beton` file, or shards by their card or one of their tars.
+def open_samples(dataset: Path | str | BetonFile | ShardSet, verify: str) -> Samples:
+    """The samples of an opened dataset; or open a `.beton` file, or shards by their card or one of their tars.
 
     Parameters
     ----------
@@ -41,9 +41,11 @@ def open_samples(path: Path | str, verify: str) -> Samples:
     FormatError
         If it is not a dataset file, or was cut or altered.
     """
-    if is_url(path):
-        raise InputError(f"{path}: the loader reads local files only; copy the dataset to this machine")
-    file = open_dataset(path)
+    if isinstance(dataset, Path | str):
+        if is_url(dataset):
+            raise InputError(f"{dataset}: the loader reads local files only; copy the dataset to this machine")
+        dataset = open_dataset(dataset)
+    file = dataset
     return BetonSamples(file, verify) if isinstance(file, BetonFile) else ShardSamples(file, verify)
 
 

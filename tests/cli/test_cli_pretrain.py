@@ -110,10 +110,3 @@ def test_wrong_usage_is_2_and_bad_input_is_1_with_one_line(data, tmp_path):
     assert len(absent.stderr.strip().splitlines()) == 1
     assert "nowhere" in absent.stderr
     assert not (tmp_path / "run").exists()
-
-
-def test_the_engines_offered_are_the_loaders():
-    from fastrad.cli.pretrain import _ENGINES
-    from fastrad.loading import ENGINES
-
-    assert _ENGINES == ENGINES

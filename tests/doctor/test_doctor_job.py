@@ -9,10 +9,8 @@ import pytest
 
 from fastrad.dataset import write_beton
 from fastrad.doctor import Machine, estimate
-from fastrad.doctor import job as job_module
 from fastrad.doctor.job import file_bytes
 from fastrad.doctor.machine import Gpu
-from fastrad.loading import loader as loader_module
 
 WORKSTATION = Machine(
     cores=2,
@@ -72,11 +70,7 @@ def test_images_that_fit_the_gpu_stay_there_and_loading_does_not_limit() -> None
     assert job.engine == "resident"
     assert job.steps[1].images_per_second == pytest.approx(20_000)
     # 93.0 GB of images are more than 0.6 of what is free
-    assert estimate(Machine(**{**vars(WORKSTATION), "gpus": (h200,)}), 1_350_000, 262, epochs=1).engine == "ffcv"
-
-
-def test_rule_for_keeping_images_on_the_gpu_is_the_loaders() -> None:
-    assert job_module.RESIDENT_SHARE == loader_module._RESIDENT_SHARE
+    assert estimate(Machine(**{**vars(WORKSTATION), "gpus": (h200,)}), 1_350_000, 262, epochs=1).engine == "direct"
 
 
 def test_file_that_fits_memory_is_said_to_stay_there() -> None:

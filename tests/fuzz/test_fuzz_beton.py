@@ -23,9 +23,10 @@ from fastrad.dataset import BetonFile, Card
 from fastrad.dataset.beton import layout
 from fastrad.dataset.inspect import describe
 from fastrad.errors import DamagedSampleError, FastradError
+from fastrad.loading import engines
 from fastrad.verify import verify
 
-ENGINES = ("torch", "ffcv", "resident", *(["dali"] if find_spec("nvidia.dali") else []))
+ENGINES = [name for name in engines.ENGINES if name != "dali" or find_spec("nvidia.dali")]
 
 
 def _load(case: tuple[str, str, bool]) -> dict[int, bytes] | str:
@@ -292,7 +293,7 @@ def test_a_file_that_is_cut_while_a_loader_is_open_raises_and_does_not_crash(sma
 def _cut_while_open(path: str) -> str:
     from fastrad import Loader
 
-    loader = Loader(path, 2, engine="ffcv", size=24, workers=2)
+    loader = Loader(path, 2, engine="direct", size=24, workers=2)
     with open(path, "r+b") as file:
         file.truncate(layout.METADATA_START + 100)
     try:

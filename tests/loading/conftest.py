@@ -11,6 +11,7 @@ import pytest
 from fastrad.archives.manifest import Manifest
 from fastrad.convert.run import ConvertOptions, convert
 from fastrad.dataset import write_beton
+from fastrad.loading.engines import ENGINES
 
 FRAMES = 61  # divided by neither the batch sizes nor the numbers of ranks in the tests
 
@@ -74,7 +75,7 @@ def raw_beton(tmp_path_factory, frames, labels, rows) -> Path:
     return path
 
 
-@pytest.fixture(params=["torch", "ffcv", "resident", "dali"])
+@pytest.fixture(params=sorted(ENGINES))
 def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn: the contract is one."""
     if request.param == "dali":

@@ -12,8 +12,8 @@ import torch
 from scipy import ndimage, stats
 
 from fastrad.errors import InputError
-from fastrad.loading.augment import Augmentation, augment_batch
-from fastrad.loading.policy import Parameters, draw, whole_frame
+from fastrad.loading.augment import augment_batch
+from fastrad.loading.policy import Augmentation, Parameters, draw, whole_frame
 
 MEAN, STD = 0.3, 0.2
 

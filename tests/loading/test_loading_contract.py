@@ -24,8 +24,8 @@ from fastrad.dataset import BetonFile
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import DamagedSampleError, InputError
 from fastrad.loading import Batch, Loader
-from fastrad.loading.augment import Augmentation, augment_batch
-from fastrad.loading.policy import draw
+from fastrad.loading.augment import augment_batch
+from fastrad.loading.policy import Augmentation, draw
 
 FRAMES = 61
 
@@ -526,15 +526,15 @@ def test_resident_says_what_it_needs_when_memory_is_short(raw_beton: Path) -> No
 
     assert needed_bytes(1_350_000, 224, 224) == pytest.approx(67.7e9, rel=0.001)
     samples = SimpleNamespace(path=raw_beton, frame=(10**7, 10**7))
-    delivery = Delivery(torch.device("cpu"), 1, torch.uint8, torch.arange(256), False)
+    delivery = Delivery(torch.device("cpu"), 1, torch.uint8, torch.arange(256), False, np.arange(1), 1)
     with pytest.raises(InputError, match=r"needs 100,000,000,000,\d+ bytes on cpu, [\d,]+ are free"):
-        ResidentEngine(samples, delivery, np.arange(1))
+        ResidentEngine(samples, delivery)
 
 
 def test_auto_says_what_it_picked_and_why(raw_beton: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="fastrad.loading"):
         loader = Loader(raw_beton, 8)
-    assert loader.engine == "ffcv"
+    assert loader.engine == "direct"
     assert loader.engine_reason in caplog.text
 
 

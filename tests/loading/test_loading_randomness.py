@@ -11,8 +11,7 @@ import torch
 from scipy import stats
 from torchvision.transforms import RandomResizedCrop
 
-from fastrad.loading.augment import Augmentation
-from fastrad.loading.policy import Parameters, draw, philox4x32
+from fastrad.loading.policy import Augmentation, Parameters, draw, philox4x32
 
 EVERYTHING = Augmentation(
     flip_vertical=True, max_rotation=20, brightness=0.2, contrast=0.3, gamma=0.4, speckle=0.1, noise=0.05, erase=0.5

@@ -1,24 +1,69 @@
-"""The seam between the loader and its engines: what an engine is given, and what it hands back.
+"""The seam between the loader and its engines: what an engine is given, what it can do, and what it hands back.
 
-In: a dataset file, how to deliver (`Delivery`), and one `Step` after another. Out: `Images`, one a step, in order. The
-loader decides which samples, which crops and which labels; an engine moves pixels.
+The loader decides which samples, which crops and which labels; an engine moves pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 import torch
 
-from fastrad.loading.policy import Parameters
+from fastrad.loading.policy import Augmentation, Parameters
+from fastrad.loading.samples import Samples
+
+ON_CPU = frozenset({"cpu"})
+EVERYWHERE = frozenset({"cpu", "cuda"})
+
+
+class LeftOver(NamedTuple):
+    """What the loader does to an engine's images on their device: all of it begins with uint8 images.
+
+    `geometry`: the engine hands over stored frames. `intensities`: gray values are to be changed. `normalisation`: the
+    floats are to be made.
+    """
+
+    geometry: bool
+    intensities: bool
+    normalisation: bool
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine does by itself.
+
+    Attributes
+    ----------
+    geometry : frozenset of str
+        The types of device whose images it crops, resizes and flips itself ("cpu", "cuda").
+    normalisation : frozenset of str
+        The types of device whose images it normalises itself where floats are asked for.
+    rotation : bool
+        It also turns images by `Parameters.angle`.
+    intensities : bool
+        It also changes gray values: `Parameters.brightness` to `erase`.
+    """
+
+    geometry: frozenset[str] = EVERYWHERE
+    normalisation: frozenset[str] = ON_CPU
+    rotation: bool = False
+    intensities: bool = False
+
+    def left_over(self, policy: Augmentation, device: torch.device, dtype: torch.dtype) -> LeftOver:
+        """What of a policy, and of a floating dtype, is left to the loader."""
+        geometry = device.type not in self.geometry or (policy.has_rotation and not self.rotation)
+        intensities = policy.has_intensity and (geometry or not self.intensities)
+        floats = dtype != torch.uint8
+        normalisation = floats and (geometry or intensities or device.type not in self.normalisation)
+        return LeftOver(geometry, intensities, normalisation)
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """How an engine hands over its images.
+    """What an engine is told, and how it hands over its images.
 
     Attributes
     ----------
@@ -32,6 +77,10 @@ class Delivery:
         The 256 normalised gray levels in `dtype`, on the CPU.
     skip_damaged : bool
         Leave a damaged sample out, where False raises.
+    selection : np.ndarray
+        int64 positions, all that will be asked for.
+    batch_size : int
+        The largest number of samples in a step.
     """
 
     device: torch.device
@@ -39,6 +88,8 @@ class Delivery:
     dtype: torch.dtype
     table: torch.Tensor
     skip_damaged: bool
+    selection: np.ndarray
+    batch_size: int
 
 
 class Step(NamedTuple):
@@ -62,14 +113,13 @@ class Images(NamedTuple):
 class Engine(Protocol):
     """What the loader asks of an engine."""
 
+    capabilities: ClassVar[Capabilities]
+
+    def __init__(self, samples: Samples, delivery: Delivery) -> None:
+        """Prepare to deliver a dataset's samples."""
+
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
         """Deliver one `Images` a step; closing the iterator stops every thread it started."""
-
-
-def available_memory() -> int:
-    """Bytes of host memory that can be had without swapping, the page cache's among them."""
-    with open("/proc/meminfo") as lines:
-        return next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")) * 1024
 
 
 def as_images(pixels: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Engine `dali`: NVIDIA DALI decodes, crops, resizes, flips and normalises; on the GPU where the batches go there.
 
-In: steps. Out: images, taken over from DALI without a copy. DALI gets the stored bytes in our order and our crop boxes
+Its images are taken over without a copy. DALI gets the stored bytes in our order and our crop boxes
 and flips as arguments, so that its batches are the other engines' batches. The same graph runs on the CPU.
 """
 
@@ -13,13 +13,14 @@ import os
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
 from fastrad.errors import DamagedSampleError, MissingDependencyError
-from fastrad.loading.engines.base import Delivery, Images, Step
+from fastrad.loading.engines.base import EVERYWHERE, Capabilities, Delivery, Images, Step
 from fastrad.loading.kernels import jpeg
 from fastrad.loading.samples import Samples
 
@@ -28,7 +29,11 @@ _AHEAD = 2  # batches that DALI works on while one is waited for
 # one be collected that nobody holds any more (a pipeline and its engine hold each other)
 _pipelines: weakref.WeakSet[Any] = weakref.WeakSet()
 _of_the_parent: list[Any] = []
-os.register_at_fork(after_in_child=lambda: _of_the_parent.extend(_pipelines))
+
+
+@cache
+def _keep_pipelines_over_a_fork() -> None:
+    os.register_at_fork(after_in_child=lambda: _of_the_parent.extend(_pipelines))
 
 
 class _Fed(NamedTuple):
@@ -47,8 +52,6 @@ class DaliEngine:
         The file; it is read in this process and its checksums are compared here.
     delivery : Delivery
         How the images are handed over.
-    batch_size : int
-        The largest batch.
 
     Raises
     ------
@@ -56,14 +59,17 @@ class DaliEngine:
         If DALI is not installed.
     """
 
-    def __init__(self, samples: Samples, delivery: Delivery, batch_size: int) -> None:
+    capabilities = Capabilities(normalisation=EVERYWHERE)
+
+    def __init__(self, samples: Samples, delivery: Delivery) -> None:
         try:
             import nvidia.dali  # noqa: F401
         except ImportError:
             raise MissingDependencyError(
                 "NVIDIA DALI", "engine 'dali'", "pip install 'fastrad[dali]' (or nvidia-dali-cuda130 for CUDA 13)"
             ) from None
-        self._samples, self._delivery, self._batch_size = samples, delivery, batch_size
+        _keep_pipelines_over_a_fork()
+        self._samples, self._delivery = samples, delivery
         self._pipeline: Any = None
         self._made_for: tuple[int | None, int] | None = None
         self._feed: Iterator[tuple] = iter(())
@@ -129,7 +135,7 @@ class DaliEngine:
         if on_gpu:
             device_id = torch.cuda.current_device() if delivery.device.index is None else delivery.device.index
         pipeline = Pipeline(
-            self._batch_size, delivery.workers, device_id, prefetch_queue_depth=_AHEAD, exec_dynamic=True
+            delivery.batch_size, delivery.workers, device_id, prefetch_queue_depth=_AHEAD, exec_dynamic=True
         )
         with pipeline:
             layouts = ["HWC" if encoding == "raw" else ""] + [""] * (0 if size is None else 4)

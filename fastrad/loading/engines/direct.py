@@ -1,7 +1,7 @@
-"""Engine `ffcv`: FFCV's file format, read, cropped, resized and flipped in one pass.
+"""Engine `direct`: samples read where they lie, cropped, resized and flipped in one pass.
 
-In: steps. Out: pixels for `ThreadedEngine`, also from WebDataset shards. FFCV itself is not imported: its page manager,
-its ring of shared buffers and its pipeline are what loses, repeats or mixes up samples; the format is what stays.
+From FFCV's file format or from WebDataset shards. FFCV itself is not imported: its page manager, its ring of shared
+buffers and its pipeline are what loses, repeats or mixes up samples; the format is what stays.
 """
 
 from __future__ import annotations
@@ -11,9 +11,19 @@ import threading
 import numpy as np
 
 from fastrad.errors import DamagedSampleError
-from fastrad.loading.engines.base import Step
+from fastrad.loading.engines.base import Capabilities, Delivery, Step
+from fastrad.loading.engines.threads import ThreadedEngine
 from fastrad.loading.kernels import jpeg, resample
 from fastrad.loading.samples import BetonSamples, Samples
+
+
+class DirectEngine(ThreadedEngine):
+    """Reads through descriptors; a GPU gets the bytes, which are fewer than floats, and normalises them."""
+
+    capabilities = Capabilities()
+
+    def __init__(self, samples: Samples, delivery: Delivery) -> None:
+        super().__init__(filler(samples), samples.frame, delivery)
 
 
 class RawFiller:

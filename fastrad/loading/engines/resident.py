@@ -1,7 +1,7 @@
 """Engine `resident`: the whole selection as uint8 in memory, on the GPU where the batches go there.
 
-In: steps. Out: images. Filled once, at the speed of the disk. On a GPU a batch is a gather by index, and cropping and
-augmentation follow there; on the CPU the same threads and the same pass as engine `ffcv` work from memory.
+Filled once, at the speed of the disk. On a GPU a batch is a gather by index, and cropping and augmentation follow
+there; on the CPU the same threads and the same pass as engine `direct` work from memory.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import numpy as np
 import torch
 
 from fastrad.errors import DamagedSampleError, InputError
-from fastrad.loading.engines import direct as ffcv
-from fastrad.loading.engines.base import Delivery, Images, Step, as_images, available_memory
+from fastrad.loading.engines import direct
+from fastrad.loading.engines.base import ON_CPU, Capabilities, Delivery, Images, Step, as_images
 from fastrad.loading.engines.threads import ThreadedEngine
 from fastrad.loading.kernels import resample
 from fastrad.loading.samples import Samples
 from fastrad.system.devices import send
+from fastrad.system.memory import available_memory
 from fastrad.system.progress import track
 
 _CHUNK_BYTES = 32 << 20  # read and sent at once
@@ -44,9 +45,7 @@ class ResidentEngine:
     samples : Samples
         The file.
     delivery : Delivery
-        How the images are handed over.
-    selection : np.ndarray
-        int64 file positions; only these are held.
+        How the images are handed over; only its selection is held.
 
     Raises
     ------
@@ -54,15 +53,17 @@ class ResidentEngine:
         If they do not fit.
     """
 
-    def __init__(self, samples: Samples, delivery: Delivery, selection: np.ndarray) -> None:
+    capabilities = Capabilities(geometry=ON_CPU)
+
+    def __init__(self, samples: Samples, delivery: Delivery) -> None:
         self._samples, self._delivery = samples, delivery
-        self._held = np.unique(selection)  # also the order of the file: filling reads from front to back
+        self._held = np.unique(delivery.selection)  # also the order of the file: filling reads from front to back
         self._frame = samples.frame
         needed, free = needed_bytes(len(self._held), *self._frame), free_bytes(delivery.device)
         if needed > free:
             raise InputError(
                 f"{samples.path}: engine 'resident' needs {needed:,} bytes on {delivery.device}, {free:,} are free; "
-                "use engine='ffcv', or fewer indices"
+                "use engine='direct', or fewer indices"
             )
         # taken at once: the next loader sees what is left, and not the same free bytes again
         self._memory = torch.empty(needed, dtype=torch.uint8, device=delivery.device)
@@ -110,7 +111,7 @@ class ResidentEngine:
         """Read, compare and decode every held sample."""
         area, memory = self._frame[0] * self._frame[1], self._memory
         chunk = max(1, _CHUNK_BYTES // area)
-        source = ffcv.filler(self._samples)
+        source = direct.filler(self._samples)
 
         def load(start: int) -> tuple[int, dict[int, DamagedSampleError]]:
             positions = self._held[start : start + chunk]

@@ -1,12 +1,13 @@
 """Engine `torch`: the plain reference, one sample after another, with torch's own operations and no thread.
 
-In: steps. Out: images. It says what the pixels of a batch should be; the other engines are compared with it.
+It says what the pixels of a batch should be; the other engines are compared with it.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 
 import cv2
 import numpy as np
@@ -14,18 +15,24 @@ import torch
 from torch.nn import functional
 
 from fastrad.errors import DamagedSampleError
-from fastrad.loading.engines.base import Delivery, Images, Step, as_images
+from fastrad.loading.engines.base import Capabilities, Delivery, Images, Step, as_images
 from fastrad.loading.policy import Parameters
 from fastrad.loading.samples import Samples
 
-# the threads of torch's OpenMP do not survive a fork: an operation that asks for them would wait for ever
-os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
+
+@cache
+def _use_one_thread_after_a_fork() -> None:
+    # the threads of torch's OpenMP do not survive a fork: an operation that asks for them would wait for ever
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 class TorchEngine:
     """Reads, crops, resizes and flips by `torch.nn.functional.interpolate`."""
 
+    capabilities = Capabilities()
+
     def __init__(self, samples: Samples, delivery: Delivery) -> None:
+        _use_one_thread_after_a_fork()
         self._samples, self._delivery = samples, delivery
 
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from fastrad.errors import InputError, OptionError
 from fastrad.loading import Loader
-from fastrad.loading.augment import Augmentation
+from fastrad.loading.policy import Augmentation
 from fastrad.models.resnet import Normalisation, resnet
 from fastrad.models.weights import Weights, initialise
 from fastrad.study.inference.statistics import auroc

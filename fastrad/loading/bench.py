@@ -167,8 +167,8 @@ def loader_epochs(path: Path, engine: str, workload: str, workers: int) -> Calla
     """
     import torch
 
-    from fastrad.loading.augment import Augmentation
     from fastrad.loading.loader import Loader
+    from fastrad.loading.policy import Augmentation
 
     policy = Augmentation.none() if workload == "A" else Augmentation()
     dtype = torch.float32 if workload == "C" else torch.uint8
@@ -195,9 +195,8 @@ def roofline_epochs(path: Path, limit: str, workers: int) -> Callable[[], Iterat
     import cv2
 
     from fastrad.dataset import BetonFile
-    from fastrad.loading.augment import Augmentation
     from fastrad.loading.kernels import jpeg, resample
-    from fastrad.loading.policy import draw
+    from fastrad.loading.policy import Augmentation, draw
     from fastrad.loading.samples import BetonSamples
 
     file = BetonFile(path)
@@ -256,7 +255,7 @@ def measure_in_fresh_process(path: Path, name: str, workload: str, workers: int,
     """
     request = json.dumps([str(path), name, workload, workers, seconds])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "fastrad.loading.benchmark", request]
+    command = [sys.executable, "-m", "fastrad.loading.bench", request]
     answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if answer.returncode:
         lines = answer.stderr.strip().splitlines() or ["no reason given"]

@@ -11,7 +11,7 @@ import pytest
 
 from fastrad.cli import main
 from fastrad.errors import FastradError
-from fastrad.loading.benchmark import Measurement, measure, measure_in_fresh_process
+from fastrad.loading.bench import Measurement, measure, measure_in_fresh_process
 
 
 class _Steady:
@@ -67,7 +67,7 @@ def test_bench_prints_the_figures_of_engines_and_limits(raw_beton: Path, capsys:
     assert title == "raw.beton (raw), workload A, 1 threads, warm"
     assert limit.split()[0] == "copy"
     assert limit.endswith("(limit)")
-    assert ours.split()[0] == "ffcv"
+    assert ours.split()[0] == "direct"
     assert all(int(line.split()[1].replace(",", "")) > 100 for line in (limit, ours))
     assert [ours.split()[k] for k in (3, 5, 7, 9)] == ["s", "ms", "ms", "MB"]
 
