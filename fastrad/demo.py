@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastrad.archives import read_source
@@ -39,6 +39,7 @@ class DemoPlan:
     test_fraction : float
         Share of the patients held out: more than a study would, since so few would leave every interval wide.
     seed : int
+        Of images and training.
     """
 
     size: int = 48
@@ -48,7 +49,7 @@ class DemoPlan:
     study_epochs: int = 4
     study_batch_size: int = 16
     test_fraction: float = 1 / 3
-    seed: int = 0
+    seed: int = field(default=0, metadata={"min": 0})
 
 
 # kind of phantom, its layout

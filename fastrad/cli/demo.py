@@ -7,6 +7,9 @@ from pathlib import Path
 
 import click
 
+from fastrad.cli.options import given, options_of
+from fastrad.demo import DemoPlan, run_demo
+
 
 @click.command("demo")
 @click.option(
@@ -16,13 +19,11 @@ import click
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of all products.",
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(min=0), help="Of images and training.")
-def command(out: Path, seed: int) -> None:
+@options_of(DemoPlan, "seed")
+def command(out: Path, **words: int) -> None:
     """Generate images, convert them, pretrain twice, compare, print the table: a few minutes on two cores."""
-    from fastrad.demo import DemoPlan, run_demo
-
     started = time.monotonic()
-    study = run_demo(out, DemoPlan(seed=seed))
+    study = run_demo(out, DemoPlan(**given(DemoPlan, words)))
     click.echo((study / "table.md").read_text())
     click.echo(
         f"The images are synthetic: the table shows that the path works, nothing about patients.\n\nFiles in {out}:"
