@@ -1,8 +1,9 @@
 """A CSV file as people send it to a table of strings.
 
 In: a path and the columns that must be there. Out: a DataFrame of str, nothing interpreted ("NA", "007" and "1.0"
-stay what they are). UTF-8 with or without a byte order mark, else Windows-1252; commas, semicolons or tabs; either
-line ending; quoted fields.
+stay what they are). UTF-8 with or without a byte order mark, UTF-16 with one (a spreadsheet's "Unicode text"), else
+Windows-1252; commas, semicolons or tabs; either line ending; quoted fields. Every table that a user hands in is read
+here: labels, splits, attributes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,14 @@ import pandas as pd
 from fastrad.errors import InputError
 
 
-def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = (), header: bool = True) -> pd.DataFrame:
+def read_csv(
+    path: Path,
+    columns: Sequence[str],
+    *,
+    optional: Sequence[str] = (),
+    header: bool = True,
+    line_numbers: bool = False,
+) -> pd.DataFrame:
     """Read the named columns of a CSV file.
 
     Parameters
@@ -27,11 +35,16 @@ def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
         columns by position.
     header : bool
         Whether the first line holds the names.
+    line_numbers : bool
+        Let the index be the lines in the file, from 1 for the header, so that a message can name one: for tables of
+        patients, whose ids no message may repeat. Lines without content are left out but counted; a field that holds
+        a line break counts as one line.
 
     Returns
     -------
     pandas.DataFrame
-        `columns` and the optional ones present, str, blanks at both ends removed, "" where a field is missing.
+        `columns` and the optional ones present, str, blanks at both ends removed, "" where a field is missing. The
+        index is the row, from 0 (or the line, see above).
 
     Raises
     ------
@@ -66,18 +79,24 @@ def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
             header=None,
             names=range(len(names)),
             skiprows=1 if header else 0,
+            skip_blank_lines=not line_numbers,
             skipinitialspace=True,
             dtype=str,
             keep_default_na=False,
         )
     except pd.errors.EmptyDataError:
-        raise InputError(f"{path}: the table has no rows; put a line for each image under its header") from None
+        raise InputError(f"{path}: the table has no rows under its header") from None
     except (pd.errors.ParserError, csv.Error) as error:
         raise InputError(f"{path}: not a regular CSV file ({error})") from None
     if table.empty:
-        raise InputError(f"{path}: the table has no rows; put a line for each image under its header")
+        raise InputError(f"{path}: the table has no rows under its header")
     if not isinstance(table.index, pd.RangeIndex):  # what pandas makes of fields that no header names
         raise InputError(f"{path}: not a regular CSV file (its first row has more fields than the header)")
+    if line_numbers:
+        table.index += 2 if header else 1
+        table = table[(table.fillna("") != "").any(axis=1)]
+        if table.empty:
+            raise InputError(f"{path}: the table has no rows under its header")
     # Plain comprehensions take a third of the time of pandas' string methods, and there may be 1.35 million rows.
     stripped = {}
     for name in wanted:
@@ -85,37 +104,41 @@ def read_csv(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()
         # Equal labels share one string; the first column names images, which hardly repeat.
         shared: dict[str, str] = {}
         stripped[name] = values if name == wanted[0] else [shared.setdefault(value, value) for value in values]
-    return pd.DataFrame(stripped, dtype="str")
+    return pd.DataFrame(stripped, dtype="str", index=table.index)
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8 if every byte agrees, else Windows-1252."""
-    for encoding in ("utf-8-sig", "cp1252"):
-        try:
-            _decode_all(path, encoding)
-        except UnicodeDecodeError:
-            continue
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such table") from None
-        except OSError as error:
-            raise InputError(f"{path}: the table cannot be read ({error.strerror})") from None
-        return encoding
+    """UTF-16 if its mark is there; else UTF-8 if every byte agrees, else Windows-1252."""
+    try:
+        with open(path, "rb") as file:
+            marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+            if _decodes(path, encoding):
+                return encoding
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such table") from None
+    except OSError as error:
+        raise InputError(f"{path}: the table cannot be read ({error.strerror})") from None
     raise InputError(f"{path}: neither UTF-8 nor Windows-1252 text; save it as CSV in UTF-8")
 
 
-def _decode_all(path: Path, encoding: str) -> None:
-    """Decode the file to its last byte; raises UnicodeDecodeError, or InputError where it is no text or empty."""
+def _decodes(path: Path, encoding: str) -> bool:
+    """Whether the file is in an encoding, to its last byte; raises InputError where it is no text or empty."""
     decoder = codecs.getincrementaldecoder(encoding)()
     empty = True
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
-            if b"\0" in block:
-                raise InputError(f"{path}: not a CSV file (it holds NUL bytes; save it as CSV in UTF-8)")
-            empty = empty and not block.strip()
-            decoder.decode(block)
-    decoder.decode(b"", final=True)
+    try:
+        with open(path, "rb") as file:
+            while block := file.read(1 << 20):
+                text = decoder.decode(block)
+                if "\0" in text:
+                    raise InputError(f"{path}: not a CSV file (it holds NUL bytes; save it as CSV in UTF-8)")
+                empty = empty and not text.strip()
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
     if empty:
-        raise InputError(f"{path}: the table is empty; put in a header and a line for each image")
+        raise InputError(f"{path}: the table is empty; it needs a header and a row")
+    return True
 
 
 def _header(line: str, columns: Sequence[str]) -> tuple[str, list[str]]:

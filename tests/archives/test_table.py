@@ -37,9 +37,10 @@ def test_labels_are_opaque_strings(tmp_path: Path) -> None:
         '\ufeffpath,label,patient\r\nJos\u00e9/a.png,"papillary, classic",1\r\n'.encode(),
         "path;label;patient\nJos\u00e9/a.png;papillary, classic;1\n".encode("cp1252"),
         "label\tpatient\tpath\npapillary, classic\t1\tJos\u00e9\\a.png\n".encode("cp1252"),
+        "label\tpatient\tpath\r\npapillary, classic\t1\tJos\u00e9\\a.png\r\n".encode("utf-16"),
         'remark,path , label,patient\n"a ""quoted""\nremark",Jos\u00e9//a.png, "papillary, classic" ,1'.encode(),
     ],
-    ids=["bom-crlf-quotes", "semicolons-cp1252", "tabs-backslashes", "more-columns-and-blanks"],
+    ids=["bom-crlf-quotes", "semicolons-cp1252", "tabs-backslashes", "utf-16", "more-columns-and-blanks"],
 )
 def test_tables_as_people_send_them(tmp_path: Path, text: bytes) -> None:
     row = read_text(tmp_path, text).table.iloc[0]
@@ -57,7 +58,9 @@ def test_tables_as_people_send_them(tmp_path: Path, text: bytes) -> None:
         (b"file,dx\na.png,1\n", "no column path, label, patient; the file has the columns file, dx"),
         (b"path,label,patient\na.png,1,2,3,4\n", "not a regular CSV"),
         (b"path,label,patient\na.png,1,2\nb.png,papillary, classic,2\n", "not a regular CSV"),
-        ("path,label,patient\na.png,1,2\n".encode("utf-16"), "NUL bytes"),
+        ("path,label,patient\na.png,1,2\n".encode("utf-16-le"), "NUL bytes"),
+        ("path,label,patient\na.png,1,2\n".encode("utf-32"), "NUL bytes"),
+        ("path,label,patient\na.png,1,2\n".encode("utf-16")[:-1], "neither UTF-8 nor"),
         (b"path,label,patient,label\na.png,1,2,3\n", "column label occurs twice"),
         (b"path,label,patient,split\na.png,1,2,holdout\n", "split 'holdout' in row 0"),
         (b"path,label,patient,frame\na.png,1,2,x\n", "frame 'x' in row 0"),
