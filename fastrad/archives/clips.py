@@ -18,7 +18,7 @@ import pandas as pd
 from fastrad.archives.frames import choose_frames
 from fastrad.archives.walk import is_inside
 from fastrad.errors import InputError
-from fastrad.system.processes import available_cores
+from fastrad.system.cores import available_cores
 
 Result = TypeVar("Result")
 

@@ -20,7 +20,7 @@ from fastrad.audit.samples import describe_samples
 from fastrad.audit.text import count_words, read_words
 from fastrad.dataset import BetonFile
 from fastrad.errors import InputError
-from fastrad.system.processes import available_cores
+from fastrad.system.cores import available_cores
 
 # Groups and samples listed in full; the counts beside them are of all.
 LISTED = 200

@@ -36,7 +36,7 @@ def command(
     from fastrad.dataset import BetonFile
     from fastrad.dataset.opening import open_dataset
     from fastrad.loading.bench import measure_in_fresh_process
-    from fastrad.system.processes import available_cores
+    from fastrad.system.cores import available_cores
     from fastrad.system.progress import track
 
     dataset = open_dataset(file)

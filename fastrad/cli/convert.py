@@ -277,7 +277,7 @@ def _bytes(text: str) -> int:
 
 
 def _print_preview(preview: Any, as_json: bool) -> None:
-    from fastrad.convert.run import in_units
+    from fastrad.system.files import in_units
 
     files = [
         {
@@ -302,7 +302,7 @@ def _print_preview(preview: Any, as_json: bool) -> None:
 
 
 def _print_summary(summary: Any) -> None:
-    from fastrad.convert.run import in_units
+    from fastrad.system.files import in_units
 
     for file in summary.files:
         card = file.card

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -31,8 +30,9 @@ from fastrad.dataset.card import Card
 from fastrad.dataset.pseudonym import default_key_path, pseudonym, read_or_make_key
 from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import FastradError, InputError, OptionError
+from fastrad.system.cores import available_cores
+from fastrad.system.files import free_space, in_units
 from fastrad.system.place import is_url
-from fastrad.system.processes import available_cores
 from fastrad.system.progress import track
 
 __all__ = ["ConvertOptions", "ConvertSummary", "ConvertedFile", "Preview", "convert", "preview", "read_shards"]
@@ -153,7 +153,7 @@ def preview(source: Manifest | Sequence[ShardSet], out_dir: Path | str, options:
     """
     plans = plan_splits(source, options, None)
     return Preview(
-        plans, sum(_space(plan) for plan in plans if len(plan.rows)), _free_bytes(Destination(out_dir).work_dir)
+        plans, sum(_space(plan) for plan in plans if len(plan.rows)), free_space(Destination(out_dir).work_dir)
     )
 
 
@@ -317,12 +317,6 @@ def _space(plan: SplitPlan) -> int:
     return plan.estimated_bytes * (1 if plan.image.encode == "raw" else 2)
 
 
-def _free_bytes(folder: Path) -> int:
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
-
-
 def _refuse_full_disk(plans: list[SplitPlan], out_dir: Path) -> None:
     """Raw files are of known size: say at once, before anything is written, when they cannot fit."""
     needed = 0
@@ -331,19 +325,10 @@ def _refuse_full_disk(plans: list[SplitPlan], out_dir: Path) -> None:
             data = work_folder(plan, out_dir) / "data"
             there = os.stat(data).st_blocks * 512 if data.exists() else 0
             needed += max(_space(plan) - there, 0)
-    free = _free_bytes(out_dir)
+    free = free_space(out_dir)
     if needed > free:
         raise FastradError(
             f"{out_dir}: the disk is too full: {in_units(needed)} are needed, {in_units(free)} are free, "
             f"{in_units(needed - free)} are lacking; free some space, choose another OUT_DIR or a smaller --size, and "
             "give the command again"
         )
-
-
-def in_units(count: float) -> str:
-    """A number of bytes as people read it: 512 B, 12.3 MB, 4.56 GB (decimal units)."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.2f} GB"

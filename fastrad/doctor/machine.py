@@ -1,6 +1,6 @@
-"""What the operating system grants this process: cores, memory, disk, shared memory, descriptors, GPUs.
+"""What the operating system grants this process: cores, memory, disk, shared memory, descriptors, GPUs, without torch.
 
-In: /proc, /sys, the system calls and nvidia-smi. Out: a `Machine`, in bytes and whole numbers. torch is not needed.
+Cores, memory and disk are the numbers that conversion and loading go by themselves.
 """
 
 from __future__ import annotations
@@ -11,6 +11,10 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from fastrad.system.cores import available_cores
+from fastrad.system.files import free_space
+from fastrad.system.memory import available_memory, total_memory
 
 
 @dataclass(frozen=True)
@@ -59,59 +63,20 @@ class Machine:
     @staticmethod
     def here(folder: Path) -> Machine:
         """Look at this machine; `folder` (it must exist) is where large files would go."""
-        memory, free_memory = _memory()
+        usable_cores = available_cores()
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        affinity = len(os.sched_getaffinity(0))
         return Machine(
-            cores=os.cpu_count() or affinity,
-            usable_cores=max(1, min(affinity, _cpu_quota() or affinity)),
-            memory=memory,
-            free_memory=free_memory,
+            cores=os.cpu_count() or usable_cores,
+            usable_cores=usable_cores,
+            memory=total_memory(),
+            free_memory=available_memory(),
             disk_folder=folder.resolve(),
-            free_disk=shutil.disk_usage(folder).free,
+            free_disk=free_space(folder),
             shared_memory=shutil.disk_usage("/dev/shm").total if os.path.isdir("/dev/shm") else 0,
             descriptors=soft,
             descriptors_limit=hard,
             gpus=_gpus(),
         )
-
-
-_GIVEN_BACK = ("inactive_file ", "slab_reclaimable ")  # of a control group's memory, when it is wanted
-
-
-def _memory() -> tuple[int, int]:
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-    total, free = (int(fields[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
-    for group in _control_groups():
-        limit, used = _words(group / "memory.max"), _words(group / "memory.current")
-        if limit and used and limit[0] != "max":
-            cache = sum(int(line.split()[1]) for line in _lines(group / "memory.stat") if line.startswith(_GIVEN_BACK))
-            total, free = min(total, int(limit[0])), min(free, int(limit[0]) - int(used[0]) + cache)
-    return total, max(0, free)
-
-
-def _cpu_quota() -> int | None:
-    """Whole CPUs of the tightest quota, rounded up; None where there is none."""
-    quotas = [words for group in _control_groups() if (words := _words(group / "cpu.max")) and words[0] != "max"]
-    return min((-(-int(quota) // int(period)) for quota, period in quotas), default=None)
-
-
-def _control_groups() -> list[Path]:
-    """This process's control group (version 2) and those around it: a container's or a SLURM job's limits."""
-    own = next((line[3:] for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::")), "/")
-    group = Path("/sys/fs/cgroup") / own.lstrip("/")
-    return [group, *[parent for parent in group.parents if parent.is_relative_to("/sys/fs/cgroup")]]
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except OSError:  # not on this kernel
-        return []
-
-
-def _words(path: Path) -> list[str]:
-    return " ".join(_lines(path)).split()
 
 
 def _gpus() -> tuple[Gpu, ...]:

@@ -27,8 +27,8 @@ from fastrad.loading.engines.base import Delivery, Step
 from fastrad.loading.plan import EpochPlan, sampler_weights, select
 from fastrad.loading.policy import Augmentation, Parameters, whole_frame
 from fastrad.loading.samples import open_samples
+from fastrad.system.cores import available_cores
 from fastrad.system.devices import choose_device, send
-from fastrad.system.processes import available_cores
 
 _log = logging.getLogger("fastrad.loading")
 

@@ -21,7 +21,8 @@ import numpy as np
 
 from fastrad.errors import FastradError, InputError, OptionError
 from fastrad.phantom import leaves, radiology, thyroid
-from fastrad.system.processes import WorkerPool, available_cores
+from fastrad.system.cores import available_cores
+from fastrad.system.processes import WorkerPool
 from fastrad.system.progress import track
 
 MARKER = "fastrad-synthetic.json"

@@ -1,8 +1,9 @@
-"""Writing small files so that a reader, a full disk or a power cut never meets half of one."""
+"""Small files that a reader, a full disk or a power cut never meets half of; and what a disk has free."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from fastrad.errors import OptionError
@@ -55,3 +56,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def free_space(folder: Path) -> int:
+    """Bytes free on the file system where `folder` is, or will be made."""
+    folder = folder.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def in_units(count: float) -> str:
+    """A number of bytes as people read it: 512 B, 12.3 MB, 4.56 GB (decimal units)."""
+    for unit in ("B", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.2f} GB"

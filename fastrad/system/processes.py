@@ -1,5 +1,5 @@
-"""What processes of every stage have in common: how many workers, that none of them outlives the command that started
-it, and that Ctrl-C reaches the parent, always, and nobody else.
+"""What processes of every stage have in common: none of them outlives the command that started it, and Ctrl-C reaches
+the parent, always, and nobody else.
 """
 
 from __future__ import annotations
@@ -15,11 +15,6 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import Any
-
-
-def available_cores() -> int:
-    """Cores that this process may use: its affinity mask, not what the machine has."""
-    return len(os.sched_getaffinity(0))
 
 
 class WorkerPool(ProcessPoolExecutor):

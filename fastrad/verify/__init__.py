@@ -18,7 +18,7 @@ from fastrad.archives import read_source
 from fastrad.archives.manifest import Manifest
 from fastrad.dataset.opening import read_card
 from fastrad.errors import FormatError, InputError
-from fastrad.system.processes import available_cores
+from fastrad.system.cores import available_cores
 from fastrad.verify.beton import verify_beton
 from fastrad.verify.findings import Problem, Verification
 from fastrad.verify.tar import verify_shards
