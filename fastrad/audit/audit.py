@@ -18,7 +18,8 @@ import fastrad
 from fastrad.audit.duplicates import confirm_pairs, exact_groups, groups_of_pairs, near_pairs
 from fastrad.audit.samples import describe_samples
 from fastrad.audit.text import count_words, read_words
-from fastrad.dataset import BetonFile
+from fastrad.dataset import Dataset
+from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
 from fastrad.system.cores import available_cores
 
@@ -77,7 +78,7 @@ def audit(paths: Sequence[Path], out_dir: Path, options: AuditOptions | None = N
         raise InputError("audit: no dataset file given; name one or more .beton files")
     options = options or AuditOptions()
     workers = options.workers or available_cores()
-    datasets = [BetonFile(Path(path)) for path in paths]
+    datasets = [open_dataset(path) for path in paths]
     table = describe_samples(datasets, workers)
 
     def read(position: int) -> np.ndarray:
@@ -171,7 +172,7 @@ def _patients_in_two_splits(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _text(datasets: Sequence[BetonFile], table: pd.DataFrame, options: AuditOptions, workers: int) -> dict[str, Any]:
+def _text(datasets: Sequence[Dataset], table: pd.DataFrame, options: AuditOptions, workers: int) -> dict[str, Any]:
     chosen = spread_over_classes(table["label"].to_numpy(), options.text_images)
     if not len(chosen):
         return {"images_read": 0, "images_with_text": 0, "words": [], "words_not_printed": 0, "leaks": []}

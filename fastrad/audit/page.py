@@ -14,14 +14,14 @@ import cv2
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fastrad.dataset import BetonFile
+from fastrad.dataset import Dataset
 
 THUMBNAIL = 112
 GROUPS_SHOWN = 24
 SAMPLES_SHOWN = 8
 
 
-def write_page(report: dict[str, Any], datasets: Sequence[BetonFile], path: Path) -> None:
+def write_page(report: dict[str, Any], datasets: Sequence[Dataset], path: Path) -> None:
     """Write the page of a report of `audit` over these datasets to `path`."""
     environment = Environment(
         loader=PackageLoader("fastrad.audit"), autoescape=True, undefined=StrictUndefined, trim_blocks=True

@@ -1,20 +1,15 @@
-"""One pass over every stored image: what is needed to find copies and blanks.
-
-In: dataset files. Out: a table with one line a sample; no pixel is kept.
-"""
+"""One pass over every stored image: what is needed to find copies and blanks, one line per sample, no pixel kept."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from fastrad.dataset import BetonFile
+from fastrad.dataset import Dataset
+from fastrad.dataset.opening import reopened
+from fastrad.dataset.pixels import pixel_digest
 from fastrad.errors import MissingDependencyError
 from fastrad.system.processes import WorkerPool
 from fastrad.system.progress import track
@@ -25,12 +20,12 @@ BLANK_DEVIATION = 2.0
 BLANK_SHARE = 0.999
 
 
-def describe_samples(datasets: Sequence[BetonFile], workers: int) -> pd.DataFrame:
+def describe_samples(datasets: Sequence[Dataset], workers: int) -> pd.DataFrame:
     """Read every sample once.
 
     Parameters
     ----------
-    datasets : sequence of BetonFile
+    datasets : sequence of Dataset
     workers : int
         Processes that decode.
 
@@ -38,7 +33,7 @@ def describe_samples(datasets: Sequence[BetonFile], workers: int) -> pd.DataFram
     -------
     pandas.DataFrame
         Columns `dataset` (position in `datasets`), `index` (position in the file), `row`, `label` (class name),
-        `patient` (pseudonym or ""), `split`, `digest` (BLAKE2b-128 of the decoded pixels, hex), `phash` (uint64),
+        `patient` (pseudonym or ""), `split`, `digest` (`pixel_digest`, hex), `phash` (uint64),
         `deviation` (standard deviation of the pixels, gray levels), `blank` (bool).
 
     Raises
@@ -96,7 +91,7 @@ def _in_processes(jobs: list[tuple[str, int, int, int]], workers: int) -> Iterat
 
 def _describe_chunk(job: tuple[str, int, int, int]) -> list[tuple[str, int, float, bool]]:
     path, _, start, stop = job
-    dataset = opened(path)
+    dataset = reopened(path)
     described = []
     for index in range(start, stop):
         dataset.check(index)
@@ -104,25 +99,13 @@ def _describe_chunk(job: tuple[str, int, int, int]) -> list[tuple[str, int, floa
     return described
 
 
-def opened(path: str) -> BetonFile:
-    """A dataset file, opened once a process as long as it stays what it is: all of its metadata is hashed then."""
-    about = os.stat(path)
-    return _opened(path, about.st_ino, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=4)
-def _opened(path: str, inode: int, changed: int) -> BetonFile:
-    return BetonFile(Path(path))
-
-
 def describe_image(image: np.ndarray) -> tuple[str, int, float, bool]:
     """Digest, perceptual hash (64 bits), standard deviation and blankness of one (H, W) uint8 image."""
     import imagehash
     from PIL import Image
 
-    digest = hashlib.blake2b(np.ascontiguousarray(image).tobytes(), digest_size=16).hexdigest()
     bits = imagehash.phash(Image.fromarray(image)).hash.ravel()
     phash = int(np.packbits(bits).view(">u8")[0])
     deviation = float(image.std())
     share = np.bincount(image.ravel(), minlength=256).max() / image.size
-    return digest, phash, deviation, bool(deviation < BLANK_DEVIATION or share > BLANK_SHARE)
+    return pixel_digest(image).hex(), phash, deviation, bool(deviation < BLANK_DEVIATION or share > BLANK_SHARE)

@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
-from fastrad.audit.samples import opened
-from fastrad.dataset import BetonFile
+from fastrad.dataset import Dataset
+from fastrad.dataset.opening import reopened
 from fastrad.errors import MissingDependencyError
 from fastrad.system.processes import WorkerPool
 from fastrad.system.progress import track
@@ -68,12 +68,12 @@ class BurnedInWord:
         return any(word == self.word for word in _words(strings))
 
 
-def read_words(datasets: Sequence[BetonFile], table: pd.DataFrame, chosen: np.ndarray, workers: int) -> list[list[str]]:
+def read_words(datasets: Sequence[Dataset], table: pd.DataFrame, chosen: np.ndarray, workers: int) -> list[list[str]]:
     """Read the text of the chosen samples.
 
     Parameters
     ----------
-    datasets : sequence of BetonFile
+    datasets : sequence of Dataset
     table : pandas.DataFrame
         As `describe_samples` returns it.
     chosen : (n,) int64
@@ -113,7 +113,7 @@ def read_words(datasets: Sequence[BetonFile], table: pd.DataFrame, chosen: np.nd
 
 def _read_image(job: tuple[str, int]) -> list[str]:
     path, index = job
-    return read_text(_text_reader(), opened(path).decode(index))
+    return read_text(_text_reader(), reopened(path).decode(index))
 
 
 @cache

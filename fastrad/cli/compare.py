@@ -111,12 +111,13 @@ def command(
 
     Patients are split into a held-out test set and folds; the arms differ in their initial weights only.
     """
+    from fastrad.dataset.opening import read_card
     from fastrad.study.compare import CompareConfig, compare
     from fastrad.study.networks.tune import Recipe
-    from fastrad.study.protocol.patients import open_dataset
+    from fastrad.study.protocol.patients import study_file
     from fastrad.train import recipe_file
 
-    chosen = replace(Recipe(), size=int(open_dataset(thyroid, positive).card.parameters["size"]))
+    chosen = replace(Recipe(), size=int(read_card(study_file(thyroid)).parameters["size"]))
     if recipe is not None:
         chosen = recipe_file.changed(chosen, recipe_file.read(recipe), str(recipe))
     given: dict[str, Any] = {

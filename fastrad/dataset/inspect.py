@@ -1,7 +1,4 @@
-"""A dataset file for the eye: what it holds in a few lines, and a contact sheet of its images.
-
-In: an opened `BetonFile` or `ShardSet`. Out: text, a dict, or a PNG on which every image has its label.
-"""
+"""A dataset for the eye: what it holds in a few lines, and a contact sheet on which every image has its label."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from fastrad.dataset import BetonFile
+from fastrad.dataset import BetonFile, Dataset
 from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import InputError
 from fastrad.system.files import write_atomically
@@ -24,12 +21,12 @@ _INK, _FAINT, _PAPER = 40, 120, 250
 _LABELS_READ = 10_000  # of shards, to choose images for the sheet
 
 
-def describe(file: BetonFile | ShardSet, samples: int = 5) -> dict[str, Any]:
+def describe(file: Dataset, samples: int = 5) -> dict[str, Any]:
     """What card and file say, as a dict of plain values.
 
     Parameters
     ----------
-    file : BetonFile or ShardSet
+    file : Dataset
     samples : int
         How many sample rows to include, spread evenly over the file.
     """
@@ -65,12 +62,13 @@ def describe(file: BetonFile | ShardSet, samples: int = 5) -> dict[str, Any]:
     }
 
 
-def _sample(file: BetonFile | ShardSet, position: int) -> dict[str, Any]:
+def _sample(file: Dataset, position: int) -> dict[str, Any]:
     """What is stored beside one image."""
     if isinstance(file, ShardSet):
         facts = file.samples.read(position)[1]
         label, patient, crc32 = facts["label"], facts["patient"], facts["crc32"]
     else:
+        assert isinstance(file, BetonFile)
         number = file.patients[position]
         label, crc32 = file.card.classes[file.labels[position]], int(file.crc32[position])
         patient = file.card.patients[number] if number >= 0 else None
@@ -84,7 +82,7 @@ def _sample(file: BetonFile | ShardSet, position: int) -> dict[str, Any]:
     }
 
 
-def choose_samples(file: BetonFile | ShardSet, count: int) -> list[int]:
+def choose_samples(file: Dataset, count: int) -> list[int]:
     """Positions of `count` samples, the classes in turn, spread evenly over each class.
 
     The labels of shards lie beside the images: at most 10,000 of them, or `count`, are read, spread evenly.
@@ -110,7 +108,7 @@ def choose_samples(file: BetonFile | ShardSet, count: int) -> list[int]:
     return [int(position) for members in spread for position in members]
 
 
-def contact_sheet(file: BetonFile | ShardSet, path: Path, *, count: int = 48, columns: int = 8) -> int:
+def contact_sheet(file: Dataset, path: Path, *, count: int = 48, columns: int = 8) -> int:
     """Write a PNG with `count` images, each above its label and manifest row; return how many there are.
 
     Raises
@@ -144,7 +142,7 @@ def contact_sheet(file: BetonFile | ShardSet, path: Path, *, count: int = 48, co
     return len(positions)
 
 
-def _tile(file: BetonFile | ShardSet, position: int) -> np.ndarray:
+def _tile(file: Dataset, position: int) -> np.ndarray:
     file.check(position)
     image = file.decode(position)
     scale = _TILE / max(image.shape)

@@ -1,13 +1,12 @@
-"""Finds and opens converted datasets, whatever their format.
-
-In: the path of a `.beton` file, of a card, of a tar, or of a folder that holds some; for shards also a URL. Out: the
-dataset, opened; or where its card is.
-"""
+"""Finds and opens converted datasets, whatever their format: a `.beton` file, a card, a tar, a folder, or a URL."""
 
 from __future__ import annotations
 
+import os
+from functools import lru_cache
 from pathlib import Path
 
+from fastrad.dataset.base import Dataset
 from fastrad.dataset.beton.file import BetonFile
 from fastrad.dataset.card import Card
 from fastrad.dataset.tar.shards import ShardSet, card_path, is_tar
@@ -57,7 +56,7 @@ def read_card(path: Path | str) -> Card:
     return Card.read(where) if text is None else Card.from_bytes(text, where)
 
 
-def open_dataset(path: Path | str) -> BetonFile | ShardSet:
+def open_dataset(path: Path | str) -> Dataset:
     """Open a dataset by the path of its file, its card or one of its tars.
 
     Raises
@@ -73,3 +72,14 @@ def open_dataset(path: Path | str) -> BetonFile | ShardSet:
     if card.format == "webdataset":
         return ShardSet(path)
     return BetonFile(Path(path).with_name(f"{card.name}.beton"))
+
+
+def reopened(path: Path | str) -> Dataset:
+    """A dataset in a worker process: opened once as long as it stays what it is, since opening hashes its metadata."""
+    about = os.stat(path)
+    return _reopened(str(path), about.st_ino, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _reopened(path: str, inode: int, changed: int) -> Dataset:
+    return open_dataset(path)

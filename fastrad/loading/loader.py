@@ -17,8 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from fastrad.dataset import BetonFile, Card
-from fastrad.dataset.tar.shards import ShardSet
+from fastrad.dataset import Card, Dataset
 from fastrad.errors import InputError
 from fastrad.loading.augment import augment_batch
 from fastrad.loading.engines import engine_class, engine_name
@@ -59,7 +58,7 @@ class Loader:
 
     Parameters
     ----------
-    dataset : Path, str, or an opened dataset
+    dataset : Path, str, or an opened Dataset
         The dataset file with its card beside it; for shards their card, or one of the tars. Or one that is open.
     batch_size : int
         Of one rank.
@@ -116,7 +115,7 @@ class Loader:
 
     def __init__(
         self,
-        dataset: Path | str | BetonFile | ShardSet,
+        dataset: Path | str | Dataset,
         batch_size: int,
         *,
         engine: str = "auto",

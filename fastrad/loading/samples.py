@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fastrad.dataset import BetonFile, Card
+from fastrad.dataset import BetonFile, Card, Dataset
 from fastrad.dataset.opening import open_dataset
 from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import DamagedSampleError, InputError
@@ -26,7 +26,7 @@ from fastrad.system.place import is_url
 _CACHE_SHARE = 0.8  # of the available memory: a larger file is read ahead of the permutation
 
 
-def open_samples(dataset: Path | str | BetonFile | ShardSet, verify: str) -> Samples:
+def open_samples(dataset: Path | str | Dataset, verify: str) -> Samples:
     """The samples of an opened dataset; or open a `.beton` file, or shards by their card or one of their tars.
 
     Parameters
@@ -45,8 +45,10 @@ def open_samples(dataset: Path | str | BetonFile | ShardSet, verify: str) -> Sam
         if is_url(dataset):
             raise InputError(f"{dataset}: the loader reads local files only; copy the dataset to this machine")
         dataset = open_dataset(dataset)
-    file = dataset
-    return BetonSamples(file, verify) if isinstance(file, BetonFile) else ShardSamples(file, verify)
+    if isinstance(dataset, BetonFile):
+        return BetonSamples(dataset, verify)
+    assert isinstance(dataset, ShardSet)
+    return ShardSamples(dataset, verify)
 
 
 class Samples(Protocol):
@@ -118,7 +120,7 @@ class BetonSamples:
 
     def __init__(self, file: BetonFile, verify: str) -> None:
         self.file = file
-        self.path, self.card, self.count = file.path, file.card, file.num_samples
+        self.path, self.card, self.count = Path(file.path), file.card, file.num_samples
         self.encoding, self.frame, self.rows = file.encoding, (file.height, file.width), file.rows
         self.descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
         weakref.finalize(self, os.close, self.descriptor)

@@ -32,7 +32,7 @@ from fastrad.study.networks.external import (
 from fastrad.study.networks.runs import Network, Protocol, check_finished, development_normalisation, gather, tune
 from fastrad.study.networks.tune import Recipe
 from fastrad.study.protocol.arms import Arm, make_arms
-from fastrad.study.protocol.patients import StudyDataset, open_dataset
+from fastrad.study.protocol.patients import StudyDataset, read_patients
 from fastrad.study.protocol.splits import TEST_FRACTION, make_splits, read_splits, training_subset
 from fastrad.study.report.confident_errors import write_errors
 from fastrad.study.report.page import write_report
@@ -117,7 +117,7 @@ def compare(config: CompareConfig) -> Path:
     """
     if config.seeds < 1:
         raise OptionError(f"--seeds {config.seeds}: at least one is needed")
-    dataset = open_dataset(config.dataset, config.positive)
+    dataset = read_patients(config.dataset, config.positive)
     arms = make_arms(config.radimagenet, config.imagenet, config.arms, config.frozen)
     _refuse_seen(arms, dataset, "this very dataset, test patients and labels included: a leak")
     if config.splits is not None:
@@ -126,7 +126,7 @@ def compare(config: CompareConfig) -> Path:
         )
     else:
         splits = make_splits(dataset, test_fraction=config.test_fraction, folds=config.folds, seed=config.seed)
-    externals = [open_dataset(path, dataset.positive) for path in config.external]
+    externals = [read_patients(path, dataset.positive) for path in config.external]
     for external in externals:
         check_external(external, dataset)
         _refuse_seen(arms, external, f"{external.path}: it is not external")

@@ -34,12 +34,12 @@ def _read(case: tuple[str, str]) -> list[tuple[str, str, str, str]] | str:
 
 
 def _read_splits(case: tuple[str, str]) -> dict[str, int] | str:
-    from fastrad.study.protocol.patients import open_dataset
+    from fastrad.study.protocol.patients import read_patients
     from fastrad.study.protocol.splits import read_splits
 
     dataset, path = case
     try:
-        splits = read_splits(Path(path), open_dataset(dataset), folds=2)
+        splits = read_splits(Path(path), read_patients(dataset), folds=2)
     except FastradError as error:
         return str(error)
     return dict(zip(splits.patients, splits.fold.tolist(), strict=True))

@@ -8,6 +8,7 @@ import torch
 from scipy import stats
 
 from fastrad.dataset import write_beton
+from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
 from fastrad.models.resnet import Normalisation, resnet18
 from fastrad.models.weights import load_weights
@@ -34,7 +35,7 @@ def make_task(path, *, seed=0, shuffle=False, images=96):
     pictures = np.clip(pictures, 0, 255).astype(np.uint8)
     write_beton(path, pictures, labels, np.arange(images), classes=["benign", "malignant"])
     places = [np.flatnonzero(part == index) for index in range(3)]
-    return Task(path, 1, Normalisation.gray(0.45, 0.15), labels, np.arange(images), *places)
+    return Task(open_dataset(path), 1, Normalisation.gray(0.45, 0.15), labels, np.arange(images), *places)
 
 
 def test_a_visible_difference_is_learned_and_the_stored_weights_score_the_same(tmp_path):
@@ -44,7 +45,7 @@ def test_a_visible_difference_is_learned_and_the_stored_weights_score_the_same(t
     assert run.best_epoch == 1 + int(np.argmax([line.val_auroc for line in run.history]))
     model = resnet18(1)
     model.load_state_dict({key: value.float() for key, value in run.state.items()})
-    images = whole_frames(task.path, task.test, 32, 7, CPU)
+    images = whole_frames(task.dataset, task.test, 32, 7, CPU)
     again = score_images(model, images, task.normalisation, CPU, flip_average=True)
     assert again == pytest.approx(run.test_scores, abs=1e-4)
 

@@ -14,7 +14,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from test_fine_tuning import CPU, make_task
 
-from fastrad.dataset import BetonFile
 from fastrad.models.weights import load_weights, save_weights
 from fastrad.study.networks.frozen import STRENGTHS, fit_head
 from fastrad.study.networks.tune import Recipe
@@ -35,7 +34,7 @@ def features_by_hand(task, weights, positions):
     model = torchvision.models.resnet18(num_classes=7)
     model.load_state_dict(weights.state)
     model.fc = torch.nn.Identity()
-    file = BetonFile(task.path)
+    file = task.dataset
     images = torch.tensor(np.stack([file.decode(index) for index in positions]))[:, None].float() / 255
     with torch.inference_mode():
         return model.eval()(((images - 0.45) / 0.15).expand(-1, 3, -1, -1)).double().numpy()

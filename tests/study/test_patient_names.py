@@ -12,7 +12,7 @@ from fastrad.dataset import write_beton
 from fastrad.errors import InputError
 from fastrad.study.networks.external import read_attributes
 from fastrad.study.protocol.patient_names import translator
-from fastrad.study.protocol.patients import StudyDataset, open_dataset
+from fastrad.study.protocol.patients import StudyDataset, read_patients
 from fastrad.study.protocol.splits import read_splits
 
 KEY = bytes(range(32))
@@ -33,7 +33,7 @@ def dataset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyDataset:
     images = np.random.default_rng(0).integers(0, 256, (24, 8, 8), dtype=np.uint8)
     classes = ["benign", "malignant"]
     write_beton(tmp_path / "all.beton", images, np.arange(24) % 2, range(24), classes=classes, patient_names=names)
-    return open_dataset(tmp_path / "all.beton")
+    return read_patients(tmp_path / "all.beton")
 
 
 def splits_file(folder: Path) -> Path:
@@ -94,7 +94,7 @@ def test_an_id_that_looks_like_an_image_without_a_patient_is_its_own_patient(key
     write_beton(
         tmp_path / "x.beton", images, [0, 1, 0, 1], [0, 1, 2, -1], classes=["benign", "malignant"], patient_names=names
     )
-    dataset = open_dataset(tmp_path / "x.beton")
+    dataset = read_patients(tmp_path / "x.beton")
     assert "image-3" in dataset.patients
     assert translator(dataset, key)("image-3") == names[0]
 

@@ -7,7 +7,7 @@ import pytest
 
 from fastrad.dataset import write_beton
 from fastrad.errors import InputError
-from fastrad.study.protocol.patients import open_dataset
+from fastrad.study.protocol.patients import read_patients
 from fastrad.study.protocol.splits import make_splits, read_splits
 
 
@@ -16,7 +16,7 @@ def write_dataset(path, labels, patients, images=None, **card):
     if images is None:
         images = rng.integers(0, 256, (len(labels), 8, 8), dtype=np.uint8)
     write_beton(path, images, labels, patients, classes=["benign", "malignant"], **card)
-    return open_dataset(path)
+    return read_patients(path)
 
 
 @pytest.fixture
@@ -143,12 +143,12 @@ def test_the_positive_class_must_be_known(tmp_path):
     images = np.zeros((4, 8, 8), dtype=np.uint8)
     write_beton(tmp_path / "all.beton", images, [0, 1, 0, 1], classes=["gutartig", "maligne"])
     with pytest.raises(InputError, match="--positive"):
-        open_dataset(tmp_path)
+        read_patients(tmp_path)
     with pytest.raises(InputError, match="no class 'malignant'"):
-        open_dataset(tmp_path, "malignant")
-    assert open_dataset(tmp_path, "maligne").labels.tolist() == [0, 1, 0, 1]
+        read_patients(tmp_path, "malignant")
+    assert read_patients(tmp_path, "maligne").labels.tolist() == [0, 1, 0, 1]
     write_beton(tmp_path / "one.beton", images, [0, 0, 0, 0], classes=["benign"])
     with pytest.raises(InputError, match="single class"):
-        open_dataset(tmp_path / "one.beton")
+        read_patients(tmp_path / "one.beton")
     with pytest.raises(InputError, match=r"no all\.beton"):
-        open_dataset(tmp_path.parent)
+        read_patients(tmp_path.parent)

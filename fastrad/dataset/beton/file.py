@@ -1,6 +1,5 @@
 """Reads a fastrad `.beton` file without FFCV: numpy and the standard library only.
 
-In: `NAME.beton` with its card beside it. Out: memory-mapped image bytes and the columns label, patient, row and crc32.
 Opening compares size, header and metadata with the card, so a file that was cut or whose labels were altered does not
 open; image bytes are compared with their CRC32 by `check`, and everything by `fastrad verify`.
 """
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fastrad.dataset.base import Dataset
 from fastrad.dataset.beton import layout
 from fastrad.dataset.card import Card
 from fastrad.errors import DamagedSampleError, FormatError, InputError
@@ -21,7 +21,7 @@ from fastrad.errors import DamagedSampleError, FormatError, InputError
 _CHECKED_AT_ONCE = 1 << 16  # samples: columns of all of them, only to be compared, would stay in the process's memory
 
 
-class BetonFile:
+class BetonFile(Dataset):
     """A converted file, opened for reading.
 
     Parameters

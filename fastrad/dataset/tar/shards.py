@@ -1,7 +1,6 @@
 """Reads converted WebDataset shards: any sample of them, by the index beside each tar. numpy and the standard library.
 
-In: `NAME.card.json` (a path or an fsspec URL) with the tars and indexes that it lists. Out: image bytes and what is
-stored beside each image. Opening compares the indexes with their hashes and the tars with their sizes; a sample is
+Opening compares the indexes with their hashes and the tars with their sizes; a sample is
 compared with its CRC32 when it is read; all of a tar only `fastrad verify` compares.
 """
 
@@ -11,11 +10,13 @@ import hashlib
 import json
 import re
 import zlib
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from fastrad.dataset.base import Dataset
 from fastrad.dataset.card import Card
 from fastrad.errors import DamagedSampleError, FormatError, InputError
 from fastrad.system.place import Place
@@ -85,20 +86,31 @@ class TarSamples:
         members = memoryview(file.read(about + about_size - image))
         return self.parse(index, members[:image_size], members[about - image :])
 
+    def about(self, index: int) -> dict[str, Any]:
+        """What is stored beside one image, as of `read`, without the image."""
+        _, tar, _, _, about, about_size = self.where[index].tolist()
+        file = self._file(tar)
+        file.seek(about)
+        return self._facts(index, file.read(about_size))
+
     def parse(
         self, index: int, image: bytes | memoryview, about: bytes | memoryview
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """As `read`, of bytes that are at hand already."""
-        row = int(self.where["row"][index])
+        facts = self._facts(index, about)
+        if zlib.crc32(image) != facts["crc32"]:
+            raise self.damaged(index, "its checksum differs")
+        return np.frombuffer(image, np.uint8), facts
+
+    def _facts(self, index: int, about: bytes | memoryview) -> dict[str, Any]:
         try:
             facts = json.loads(bytes(about))
-            sound = facts["row"] == row and zlib.crc32(image) == facts["crc32"]
             facts = {name: facts[name] for name in ("row", "label", "patient", "content", "crc32")}
         except (ValueError, TypeError, KeyError):
             raise self.damaged(index, "its .json is damaged") from None
-        if not sound:
+        if facts["row"] != self.where["row"][index]:
             raise self.damaged(index, "its checksum differs")
-        return np.frombuffer(image, np.uint8), facts
+        return facts
 
     def image_bytes(self, index: int) -> np.ndarray:
         """The stored image of one sample, compared with its checksum."""
@@ -116,7 +128,7 @@ class TarSamples:
         return self._open[1]
 
 
-class ShardSet:
+class ShardSet(Dataset):
     """The WebDataset shards of one split, opened for reading.
 
     Parameters
@@ -190,6 +202,33 @@ class ShardSet:
     def sizes(self) -> np.ndarray:
         """Length of each sample's image in bytes, int64, shape (len(self),)."""
         return self.samples.where["image_size"]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Class indices, int64, shape (len(self),); the first call reads the `.json` of every sample."""
+        return self._stored_beside[0]
+
+    @cached_property
+    def patients(self) -> np.ndarray:
+        """Indices into `card.patients`, -1 where unknown, int64; the first call reads the `.json` of every sample."""
+        return self._stored_beside[1]
+
+    @cached_property
+    def _stored_beside(self) -> tuple[np.ndarray, np.ndarray]:
+        labels = {name: index for index, name in enumerate(self.card.classes)}
+        patients = {None: -1} | {name: index for index, name in enumerate(self.card.patients)}
+        columns = np.empty((2, len(self)), dtype=np.int64)
+        for index in range(len(self)):
+            facts = self.samples.about(index)
+            if facts["label"] not in labels or facts["patient"] not in patients:
+                raise self.samples.damaged(index, "its label or patient is not in the card")
+            columns[:, index] = labels[facts["label"]], patients[facts["patient"]]
+        columns.setflags(write=False)
+        return columns[0], columns[1]
+
+    def image_bytes(self, index: int) -> np.ndarray:
+        """The stored bytes of one sample, uint8, compared with their checksum."""
+        return self.samples.image_bytes(index)
 
     def check(self, index: int) -> None:
         """Compare one sample with its checksum; raises `DamagedSampleError`."""

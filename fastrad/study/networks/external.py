@@ -14,7 +14,6 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from fastrad.dataset import BetonFile
 from fastrad.errors import FormatError, InputError
 from fastrad.study.inference import statistics
 from fastrad.study.inference.evaluation import PREDICTION_COLUMNS, StudyResult
@@ -57,7 +56,7 @@ def check_external(dataset: StudyDataset, study: StudyDataset) -> None:
             "are not the same people",
             file=sys.stderr,
         )
-    shared = len(_image_hashes(dataset) & _image_hashes(study))
+    shared = len(set(dataset.digests) & set(study.digests))
     if shared:
         raise InputError(f"{dataset.path}: {shared} of its images are in the study's own dataset: it is not external")
     for label, name in ((1, "malignant"), (0, "benign")):
@@ -75,7 +74,7 @@ def score_external(
     """
     if _is_whole(path, networks, dataset):
         return
-    say_if_converted_otherwise(BetonFile(dataset.path), load_network(runs / networks[0].name / "weights.safetensors"))
+    say_if_converted_otherwise(dataset.dataset, load_network(runs / networks[0].name / "weights.safetensors"))
     patients = [dataset.patients[index] for index in dataset.patient_of]
     tables = [
         pd.DataFrame(
@@ -88,7 +87,7 @@ def score_external(
                 "row": dataset.rows,
                 "label": dataset.labels,
                 "score": score_dataset(
-                    [load_network(runs / network.name / "weights.safetensors")], dataset.path, device
+                    [load_network(runs / network.name / "weights.safetensors")], dataset.dataset, device
                 )[0],
             }
         )[list(PREDICTION_COLUMNS)]
@@ -176,8 +175,3 @@ def subgroups(result: StudyResult, attributes: pd.DataFrame) -> list[dict]:
                 }
             )
     return groups
-
-
-def _image_hashes(dataset: StudyDataset) -> set[bytes]:
-    file = BetonFile(dataset.path)
-    return {hashlib.sha256(file.image_bytes(index).tobytes()).digest() for index in range(len(file))}

@@ -48,7 +48,7 @@ def fit_head(task: Task, weights: Weights, recipe: Recipe, *, seed: int, fold: i
     assert isinstance(model.fc, nn.Linear)
     width, model.fc = model.fc.in_features, nn.Identity()
     training, validation, test = (
-        whole_frames(task.path, positions, recipe.size, 4 * recipe.batch_size, device)
+        whole_frames(task.dataset, positions, recipe.size, 4 * recipe.batch_size, device)
         for positions in (task.training, task.validation, task.test)
     )
     features, validated = (
@@ -57,7 +57,7 @@ def fit_head(task: Task, weights: Weights, recipe: Recipe, *, seed: int, fold: i
     )
     labels = task.labels[task.training]
     if len(np.unique(labels)) < 2:
-        raise InputError(f"{task.path}: the training images of fold {fold} are all of one class")
+        raise InputError(f"{task.dataset.path}: the training images of fold {fold} are all of one class")
     mean, spread = features.mean(0), np.maximum(features.std(0), 1e-6)
     prevalence = float(labels.mean())
     shift = math.log((1 - prevalence) / prevalence) if recipe.class_weighting else 0.0

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from scipy.special import expit
 from torch import nn
 
-from fastrad.dataset import BetonFile, write_beton
+from fastrad.dataset import Dataset, write_beton
+from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
 from fastrad.imaging import ImageError, fit, read_gray
 from fastrad.models.resnet import HEAD, Normalisation, resnet
@@ -103,8 +104,8 @@ def _storage(parameters: dict[str, Any]) -> dict[str, Any]:
     return {"encode": "raw"}
 
 
-def score_dataset(networks: Sequence[StudyNetwork], dataset: Path, device: torch.device) -> NDArray[np.float64]:
-    """Logits (networks, images) of every image of a dataset file."""
+def score_dataset(networks: Sequence[StudyNetwork], dataset: Dataset, device: torch.device) -> NDArray[np.float64]:
+    """Logits (networks, images) of every image of a dataset."""
     return np.stack(
         [
             score_images(
@@ -141,7 +142,7 @@ def predict(weights: Sequence[Path], source: Path, device: str | None = None) ->
     if (source / "all.beton").is_file():
         source = source / "all.beton"
     if source.suffix == ".beton":
-        file = BetonFile(source)
+        file = open_dataset(source)
         say_if_converted_otherwise(file, networks[0])
         known = file.card.patients
         table = pd.DataFrame(
@@ -154,11 +155,11 @@ def predict(weights: Sequence[Path], source: Path, device: str | None = None) ->
                 "label": [file.card.classes[index] for index in file.labels],
             }
         )
-        return _with_scores(table, score_dataset(networks, source, where))
+        return _with_scores(table, score_dataset(networks, file, where))
     return _predict_images(networks, source, where)
 
 
-def say_if_converted_otherwise(file: BetonFile, network: StudyNetwork) -> None:
+def say_if_converted_otherwise(file: Dataset, network: StudyNetwork) -> None:
     """A notice where a dataset's images were not made like those that a network learned from."""
     parameters, window = file.card.parameters, file.card.parameters.get("window")
     theirs = {
@@ -220,7 +221,7 @@ def _score_files(
         with tempfile.TemporaryDirectory() as folder:
             dataset = Path(folder) / "images.beton"
             write_beton(dataset, np.stack(images), np.zeros(len(images), dtype=np.int64), **first.storage)
-            scores[:, [not reason for reason in reasons]] = score_dataset(networks, dataset, device)
+            scores[:, [not reason for reason in reasons]] = score_dataset(networks, open_dataset(dataset), device)
     return scores, reasons
 
 

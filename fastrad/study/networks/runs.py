@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 
-from fastrad.dataset import BetonFile
 from fastrad.errors import FormatError, InputError
 from fastrad.models.resnet import Normalisation
 from fastrad.models.weights import save_weights
@@ -61,11 +60,10 @@ class Protocol:
 
 def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalisation:
     """Mean and standard deviation of pixel / 255 over the development images; the test images have no say."""
-    file = BetonFile(dataset.path)
     values = np.arange(256) / 255
     histogram = np.zeros(256, dtype=np.int64)
     for image in np.flatnonzero(~splits.test()[dataset.patient_of]):
-        histogram += np.bincount(file.decode(int(image)).ravel(), minlength=256)
+        histogram += np.bincount(dataset.dataset.decode(int(image)).ravel(), minlength=256)
     mean = float((histogram * values).sum() / histogram.sum())
     spread = float(np.sqrt((histogram * (values - mean) ** 2).sum() / histogram.sum()))
     return Normalisation.gray(mean, max(spread, 1 / 255))
@@ -131,7 +129,7 @@ def _task(network: Network, protocol: Protocol) -> Task:
         return np.flatnonzero(patients[dataset.patient_of])
 
     return Task(
-        dataset.path,
+        dataset.dataset,
         dataset.card.classes.index(dataset.positive),
         protocol.normalisation,
         dataset.labels,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fastrad.dataset import Dataset
 from fastrad.errors import InputError, OptionError
 from fastrad.loading import Loader
 from fastrad.loading.policy import Augmentation
@@ -79,8 +79,8 @@ class Task:
 
     Attributes
     ----------
-    path : Path
-        The `.beton` file.
+    dataset : Dataset
+        The opened file.
     positive_class : int
         The file's class index that counts as malignant.
     normalisation : Normalisation
@@ -91,7 +91,7 @@ class Task:
     training, validation, test : int64 arrays of positions
     """
 
-    path: Path
+    dataset: Dataset
     positive_class: int
     normalisation: Normalisation
     labels: NDArray[np.int64]
@@ -154,7 +154,7 @@ def fine_tune(
     started = time.monotonic()
     model = start(weights, task.normalisation, seed=seed, fold=fold, device=device)
     loader = Loader(
-        task.path,
+        task.dataset,
         recipe.batch_size,
         size=recipe.size,
         train=True,
@@ -171,7 +171,7 @@ def fine_tune(
     positive_weight = torch.tensor(odds, device=device)
 
     # one loader for all epochs: an engine that holds its images in the device's memory fills it once
-    validation = whole_frames(task.path, task.validation, recipe.size, 4 * recipe.batch_size, device)
+    validation = whole_frames(task.dataset, task.validation, recipe.size, 4 * recipe.batch_size, device)
 
     def score(images: Loader, *, flip_average: bool) -> NDArray[np.float64]:
         return score_images(model, images, task.normalisation, device, flip_average=flip_average)
@@ -212,7 +212,7 @@ def fine_tune(
     # Logits of a class-weighted loss are shifted for a prevalence of one half: the head's bias takes it back.
     stored["fc.bias"] = stored["fc.bias"] - math.log(odds)
     model.load_state_dict({key: value.float() for key, value in stored.items()})
-    test = whole_frames(task.path, task.test, recipe.size, 4 * recipe.batch_size, device)
+    test = whole_frames(task.dataset, task.test, recipe.size, 4 * recipe.batch_size, device)
     validation_scores, test_scores = (score(images, flip_average=recipe.flip_average) for images in (validation, test))
     return Run(
         validation_scores,
@@ -226,10 +226,10 @@ def fine_tune(
 
 
 def whole_frames(
-    path: Path, positions: NDArray[np.int64] | None, size: int, batch_size: int, device: torch.device
+    dataset: Dataset, positions: NDArray[np.int64] | None, size: int, batch_size: int, device: torch.device
 ) -> Loader:
-    """The images at `positions` of a dataset file (None: all), in that order, without augmentation."""
-    return Loader(path, batch_size, size=size, train=False, device=device, indices=positions)
+    """The images at `positions` of a dataset (None: all), in that order, without augmentation."""
+    return Loader(dataset, batch_size, size=size, train=False, device=device, indices=positions)
 
 
 def score_images(

@@ -1,12 +1,10 @@
 """The images of a study: which patient each belongs to, and whether that patient is malignant.
 
-In: a converted file (`all.beton`, or the folder that holds it). Out: a `StudyDataset` whose unit is the patient.
-Files with identical pixels are found here, so that the splits can keep them on one side.
+Patients who share an image are found here, so that the splits can keep them on one side.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fastrad.dataset import BetonFile, Card
+from fastrad.dataset import Card, Dataset
+from fastrad.dataset.opening import open_dataset
+from fastrad.dataset.pixels import pixel_digests
 from fastrad.errors import InputError
 
 MALIGNANT = "malignant"
@@ -26,9 +26,8 @@ class StudyDataset:
 
     Attributes
     ----------
-    path : Path
-        The `.beton` file.
-    card : Card
+    dataset : Dataset
+        The opened file.
     positive : str
         The class that counts as malignant; every other class is benign.
     labels : int64 array, shape (images,)
@@ -43,12 +42,13 @@ class StudyDataset:
         1 where any of the patient's images is positive.
     groups : int64 array, shape (patients,)
         Patients that share a pixel-identical image have one group number; they must not be separated.
+    digests : tuple of bytes
+        `pixel_digest` of each image.
     notices : tuple of str
         What the reader of the study must know, a line each.
     """
 
-    path: Path
-    card: Card
+    dataset: Dataset
     positive: str
     labels: NDArray[np.int64]
     rows: NDArray[np.int64]
@@ -56,11 +56,22 @@ class StudyDataset:
     patients: tuple[str, ...]
     patient_labels: NDArray[np.int64]
     groups: NDArray[np.int64]
+    digests: tuple[bytes, ...]
     notices: tuple[str, ...]
 
+    @property
+    def path(self) -> Path:
+        """Of the dataset's file."""
+        return Path(self.dataset.path)
 
-def open_dataset(path: Path | str, positive: str | None = None) -> StudyDataset:
-    """Open a converted file for a study.
+    @property
+    def card(self) -> Card:
+        """The dataset's card."""
+        return self.dataset.card
+
+
+def read_patients(path: Path | str, positive: str | None = None) -> StudyDataset:
+    """Open a converted file as a study sees it.
 
     Parameters
     ----------
@@ -74,15 +85,8 @@ def open_dataset(path: Path | str, positive: str | None = None) -> StudyDataset:
     InputError
         If the folder has no `all.beton`, the file has a single class, or the positive class is not told.
     """
-    path = Path(path)
-    if path.is_dir():
-        if not (path / "all.beton").is_file():
-            raise InputError(
-                f"{path}: holds no all.beton; give a .beton file, or convert the archive with --ignore-splits "
-                "(compare makes its own, by patient)"
-            )
-        path = path / "all.beton"
-    file = BetonFile(path)
+    path = study_file(path)
+    file = open_dataset(path)
     positive = _positive_class(path, list(file.card.classes), positive)
     labels = (np.asarray(file.labels) == file.card.classes.index(positive)).astype(np.int64)
     rows = np.asarray(file.rows, dtype=np.int64)
@@ -94,7 +98,8 @@ def open_dataset(path: Path | str, positive: str | None = None) -> StudyDataset:
     patients, patient_of = np.unique(names, return_inverse=True)
     patient_labels = np.zeros(len(patients), dtype=np.int64)
     np.maximum.at(patient_labels, patient_of, labels)
-    groups, duplicates = _duplicate_groups(file, patient_of, len(patients))
+    digests = pixel_digests(file)
+    groups, duplicates = _duplicate_groups(digests, patient_of, len(patients))
     notices = []
     if len(file.card.classes) > 2:
         others = ", ".join(name for name in file.card.classes if name != positive)
@@ -112,8 +117,7 @@ def open_dataset(path: Path | str, positive: str | None = None) -> StudyDataset:
         notices.append(f"{int(mixed.sum())} patients have benign and malignant images: they count as malignant")
     notices += duplicates
     return StudyDataset(
-        path,
-        file.card,
+        file,
         positive,
         labels,
         rows,
@@ -121,8 +125,28 @@ def open_dataset(path: Path | str, positive: str | None = None) -> StudyDataset:
         tuple(str(name) for name in patients),
         patient_labels,
         groups,
+        tuple(digests),
         tuple(notices),
     )
+
+
+def study_file(path: Path | str) -> Path:
+    """The dataset file that a path stands for: itself, or `all.beton` of a folder.
+
+    Raises
+    ------
+    InputError
+        If the folder has no `all.beton`.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return path
+    if not (path / "all.beton").is_file():
+        raise InputError(
+            f"{path}: holds no all.beton; give a .beton file, or convert the archive with --ignore-splits "
+            "(compare makes its own, by patient)"
+        )
+    return path / "all.beton"
 
 
 def _positive_class(path: Path, classes: list[str], positive: str | None) -> str:
@@ -146,14 +170,12 @@ def _positive_class(path: Path, classes: list[str], positive: str | None) -> str
 
 
 def _duplicate_groups(
-    file: BetonFile, patient_of: NDArray[np.int64], patients: int
+    digests: list[bytes], patient_of: NDArray[np.int64], patients: int
 ) -> tuple[NDArray[np.int64], list[str]]:
-    """Join patients that share identical stored images; the CRC32 finds candidates, the bytes decide."""
-    checksums = np.asarray(file.crc32)
-    _, inverse, counts = np.unique(checksums, return_inverse=True, return_counts=True)
+    """Join patients that share an image."""
     same: dict[bytes, list[int]] = defaultdict(list)
-    for image in np.flatnonzero(counts[inverse] > 1):
-        same[hashlib.sha256(file.image_bytes(int(image)).tobytes()).digest()].append(int(image))
+    for image, digest in enumerate(digests):
+        same[digest].append(image)
     groups = np.arange(patients)
     crossing = identical = 0
     for images in same.values():

@@ -119,7 +119,7 @@ def grad_cam(
 
 
 def _images(dataset: StudyDataset, positions: list[int], size: int) -> torch.Tensor:
-    loader = Loader(dataset.path, len(positions), size=size, train=False, indices=positions)
+    loader = Loader(dataset.dataset, len(positions), size=size, train=False, indices=positions)
     return torch.cat([batch.images for batch in loader])
 
 
