@@ -1,68 +1,96 @@
-"""Archives on disk to manifests: one module a layout, each with `read(root, **options) -> Manifest`.
+"""Archives on disk to manifests: one module a layout. `LAYOUTS` is the only list of them.
 
-In: a folder and the name of its layout. Out: a `Manifest` in the source's own order; rows that can't be used are kept
+In: a folder and the name of its layout. Out: a `Manifest` in the archive's own order; rows that can't be used are kept
 with a reason. No image is opened and no file is looked for here (1.35 million look-ups take minutes on a network
 disk): what is missing or damaged is found when it is read. `read_gray(path, within=root)` then also refuses a file that
 is a link out of ROOT; folders that are such links, `..` and absolute paths are refused here.
 
-Layouts and their options (every layout also takes `exclude`, folders that are left out of the walk):
+To add a layout:
 
-    layout        what ROOT holds                                              options
-    radimagenet   radiology_ai/ (or is it) and the official CSVs, if any       -
-    ddti          N.xml and N_k.jpg in one folder                              crop, margin
-    tn3k          trainval-image/, test-image/, label4trainval.csv, ...        -
-    tn5000        {Train,Valid,Test}/{Benign,Malignant}/*.png                  -
-    thyroidxl     {train,test}/images/, {train,test}_annotations.json          crop, margin
-    aimi          dataset.hdf5 and metadata.csv                                frames ("all")
-    table         images or DICOM files, and a CSV path,label,patient[,split]  table, columns, labels, frames, doppler
-    folder        one folder a class, or train/ val/ test/ of such             -
+1. Write `archives/NAME.py`. It knows neither dataset files nor torch, and holds two things:
 
-    crop      "nodule": boxes from the archive's outlines; "" (default): whole images
-    margin    what a box is widened by on each side, as a part of its longer side (0.1)
-    table     path of the CSV (ROOT/labels.csv)
-    columns   dict of our names (path, label, patient, split, frame) to the CSV's; made by `parse_columns`
-    labels    dict of class to the list of values that mean it, other values are excluded; made by `parse_labels`
-    frames    of clips: "first", "middle", "all" or "every:N"; for table "first" by default
-    doppler   colour Doppler: "count" or "exclude" looks at every image, "ignore" at none, "" (default) at DICOM only
+       @dataclass(frozen=True)
+       class Options:
+           \"\"\"What can be chosen.
 
-`template()` is the text of a sample CSV for `table`.
+           Attributes
+           ----------
+           views : str
+               Which views to take: this line is the help of `--views`.
+           \"\"\"
+
+           views: str = field(default="all", metadata={"choices": ("all", "axial")})
+
+       def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+           found = walk_images(root, exclude)                     # of archives without a table; else `read_csv`
+           rows = [Row(path, label=..., patient=..., split=..., reason=reason) for path, reason in found]
+           return manifest_of_rows(root, "NAME", rows, found.notes)
+
+   A layout without options has an empty `Options`. What metadata may say is in `cli/options.py`; what the command line
+   cannot check, `__post_init__` refuses with an `OptionError`. `base.py` has the row, the split names, boxes around
+   outlines and the checks that all layouts share; `walk.py` lists a folder's images; `system/csv_file.py` reads tables.
+2. Add `"NAME": "what ROOT holds, on one line"` to `LAYOUTS`.
+
+That is all: `fastrad convert NAME ROOT OUT` is there with its options and help, `convert thyroid --layout NAME` too,
+the options are kept in the card, and `verify --source` reads the archive again with them. A test in `tests/archives/`
+writes a small archive of that layout and says what its table must be.
 """
 
 from __future__ import annotations
 
-import inspect
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-from fastrad.archives.manifest import Manifest
 from fastrad.errors import InputError, OptionError
 
+if TYPE_CHECKING:  # pandas is imported with the first layout that is read
+    from collections.abc import Mapping, Sequence
+
+    from fastrad.archives.manifest import Manifest
+
+__all__ = ["LAYOUTS", "layout_module", "options_for_card", "read_source"]
+
+# name -> what ROOT holds; the layout `name` is the module `fastrad.archives.<name>`.
 LAYOUTS = {
-    "radimagenet": "fastrad.archives.radimagenet",
-    "ddti": "fastrad.archives.ddti",
-    "tn3k": "fastrad.archives.tn3k",
-    "tn5000": "fastrad.archives.tn5000",
-    "thyroidxl": "fastrad.archives.thyroidxl",
-    "aimi": "fastrad.archives.aimi",
-    "table": "fastrad.archives.table",
-    "folder": "fastrad.archives.folder",
+    "radimagenet": "RadImageNet: radiology_ai/ (or the folder that holds it) and the official CSV files, if any.",
+    "ddti": "DDTI: N.xml and N_k.jpg in one folder.",
+    "tn3k": "TN3K: trainval-image/, test-image/, label4trainval.csv, label4test.csv.",
+    "tn5000": "TN5000: {Train,Valid,Test}/{Benign,Malignant}/*.png.",
+    "thyroidxl": "ThyroidXL: {train,test}/images/ and {train,test}_annotations.json.",
+    "aimi": "Stanford AIMI thyroid cine clips: dataset.hdf5 and metadata.csv.",
+    "table": "Images or DICOM files, and a CSV path,label,patient[,split][,frame].",
+    "folder": "One folder a class, or train/, val/ and test/ of such.",
 }
 
-__all__ = ["LAYOUTS", "layout_options", "parse_columns", "parse_labels", "read_source", "template"]
 
+def layout_module(layout: str) -> ModuleType:
+    """The module of a layout, with its `Options` and `read`.
 
-def layout_options(layout: str) -> tuple[str, ...]:
-    """The names of the options that a layout takes, `exclude` among them.
+    Parameters
+    ----------
+    layout : str
+        One of `LAYOUTS`.
+
+    Returns
+    -------
+    module
 
     Raises
     ------
     InputError
         If the layout is unknown.
     """
-    return tuple(inspect.signature(_reader(layout)).parameters)[1:]
+    if layout not in LAYOUTS:
+        raise InputError(f"layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+    return import_module(f"fastrad.archives.{layout}")
 
 
-def read_source(layout: str, root: Path | str, *, ignore_splits: bool = False, **options: object) -> Manifest:
+def read_source(
+    layout: str, root: Path | str, *, exclude: Sequence[Path | str] = (), ignore_splits: bool = False, **options: Any
+) -> Manifest:
     """Read an archive's table of contents.
 
     Parameters
@@ -71,11 +99,12 @@ def read_source(layout: str, root: Path | str, *, ignore_splits: bool = False, *
         One of `LAYOUTS`.
     root : Path
         The archive's folder.
+    exclude : sequence of Path
+        Folders that hold no source images, such as an output folder inside `root`.
     ignore_splits : bool
         Read an archive that comes with splits as one dataset: `compare` makes its own, by patient.
     **options
-        What the layout takes (see the module), among them `exclude`: folders that hold no source images, such as an
-        output folder inside `root`.
+        Of the layout: the fields of its `Options`.
 
     Returns
     -------
@@ -88,15 +117,16 @@ def read_source(layout: str, root: Path | str, *, ignore_splits: bool = False, *
         If the layout or an option is unknown, the folder is missing or not in that layout, or its table can't be
         used as a whole.
     """
-    read = _reader(layout)
-    allowed = layout_options(layout)
-    unknown = sorted(set(options) - set(allowed))
+    module = layout_module(layout)
+    known = [each.name for each in fields(module.Options)]
+    unknown = sorted(set(options) - set(known))
     if unknown:
-        raise OptionError(f"layout {layout} has no option {unknown[0]!r}; it takes {', '.join(allowed)}")
+        raise OptionError(f"layout {layout} has no option {unknown[0]!r}; it takes {', '.join(known) or 'none'}")
     root = Path(root).absolute()
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
-    manifest = read(root, **options)
+    manifest = module.read(root, module.Options(**options), exclude=exclude)
+    assert manifest.layout == layout, f"{module.__name__} calls its layout {manifest.layout!r}"
     if ignore_splits:
         return manifest.without_splits()
     from fastrad.archives.base import settle_splits
@@ -104,13 +134,17 @@ def read_source(layout: str, root: Path | str, *, ignore_splits: bool = False, *
     return settle_splits(manifest)
 
 
-def _reader(layout: str):
-    if layout not in LAYOUTS:
-        raise InputError(f"layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
-    return import_module(LAYOUTS[layout]).read
+def options_for_card(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of options given to `read_source`, those that a card keeps: all but paths, which lead nowhere elsewhere.
 
+    Parameters
+    ----------
+    options : mapping
+        Name to value.
 
-def __getattr__(name: str) -> object:  # pandas and csv parsing are imported only where they are used
-    if name in ("parse_columns", "parse_labels", "template"):
-        return getattr(import_module("fastrad.archives.table"), name)
-    raise AttributeError(f"module 'fastrad.archives' has no attribute {name!r}")
+    Returns
+    -------
+    dict
+        To be given to `read_source` again, with the paths as they are then.
+    """
+    return {name: value for name, value in options.items() if not isinstance(value, Path)}

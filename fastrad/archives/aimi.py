@@ -8,13 +8,14 @@ patient; what stands before its underscore is the closest to a patient that the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from fastrad.archives.base import assemble
-from fastrad.archives.frames import choose_frames
+from fastrad.archives.base import manifest_of_columns
+from fastrad.archives.clips import FRAMES, choose_frames
 from fastrad.archives.manifest import Manifest
 from fastrad.errors import InputError
 from fastrad.system.csv_file import read_csv
@@ -23,15 +24,24 @@ IMAGES, METADATA = "dataset.hdf5", "metadata.csv"
 LABELS = {"0": "benign", "1": "malignant", "benign": "benign", "malignant": "malignant"}
 
 
-def read(root: Path, *, exclude: Sequence[Path | str] = (), frames: str = "all") -> Manifest:
-    """Read the cine clips.
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen about the clips.
 
-    Parameters
+    Attributes
     ----------
-    exclude : sequence of Path
-        Taken for every layout's sake: nothing is walked.
     frames : str
-        Which frames of each clip, in the order of `frame_num`: first, middle, all or every:N.
+        Which frames of each clip to store, in the order of `frame_num`.
+    """
+
+    frames: str = field(default="all", metadata={"metavar": FRAMES})
+
+    def __post_init__(self) -> None:
+        choose_frames(self.frames, 1)
+
+
+def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+    """Read the cine clips; nothing is walked, so nothing is excluded.
 
     Raises
     ------
@@ -39,14 +49,13 @@ def read(root: Path, *, exclude: Sequence[Path | str] = (), frames: str = "all")
         If a file is missing, damaged, or lacks a dataset or column.
     """
     nodules, numbers = _read_index(root / IMAGES)
-    choose_frames(frames, 1)
     metadata = read_csv(root / METADATA, ["annot_id", "histopath_diagnosis"])
     diagnoses = dict(zip(metadata["annot_id"], metadata["histopath_diagnosis"], strict=True))
     taken = np.zeros(len(nodules), bool)
     for nodule in np.unique(nodules):
         clip = np.flatnonzero(nodules == nodule)
         clip = clip[np.argsort(numbers[clip], kind="stable")]
-        taken[clip[choose_frames(frames, len(clip))]] = True
+        taken[clip[choose_frames(options.frames, len(clip))]] = True
     rows = np.flatnonzero(taken)
     labels, reasons = [], []
     for nodule in nodules[rows]:
@@ -55,7 +64,7 @@ def read(root: Path, *, exclude: Sequence[Path | str] = (), frames: str = "all")
         known = value in LABELS or not value
         labels.append(LABELS.get(value, ""))
         reasons.append("" if known else f"diagnosis {diagnosis!r} is none of 0 (benign), 1 (malignant)")
-    return assemble(
+    return manifest_of_columns(
         root,
         "aimi",
         path=[IMAGES] * len(rows),

@@ -1,28 +1,106 @@
-"""From a layout's raw rows to a manifest: the checks that every layout shares.
+"""What layouts share: the row, the names of splits, boxes around nodules, and the checks on the way to a manifest.
 
-In: columns as the archive has them. Out: a `Manifest` whose unusable rows carry reasons and whose notes say what a
-reader should know. Patients are named by row, never by identity.
+In: rows or columns as the archive has them. Out: a `Manifest` whose unusable rows carry reasons and whose notes say
+what a reader should know. Patients are named by row, never by identity.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import posixpath
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from fastrad.archives.manifest import Manifest
 from fastrad.archives.walk import SYNTHETIC_MARKER, is_inside
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 
+# What archives call their splits (upper or lower case), and ours.
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+NO_PATIENTS = "the archive has no patient ids: a patient's images cannot be kept together"
+MARGIN = 0.1
 _EXAMPLES = 20
 
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, right and bottom excluded
 
-def assemble(
+
+class Row(NamedTuple):
+    """One image of an archive, or one nodule of it: the columns of `Manifest.table`."""
+
+    path: str
+    label: str = ""
+    patient: str = ""
+    split: str = ""
+    frame: int = 0
+    box: Box | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """Options of archives that outline nodules.
+
+    Attributes
+    ----------
+    crop : str
+        "nodule" stores the outlined nodule, with a margin.
+    margin : float
+        Around the nodule, as a part of its longer side; only with a crop, by default 0.1.
+    """
+
+    crop: str = field(default="", metadata={"choices": ("", "nodule")})
+    margin: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.crop not in ("", "nodule"):
+            raise OptionError(f"crop {self.crop!r} is unknown; choose nodule or leave it out")
+        if self.margin is not None and not self.crop:
+            raise OptionError(f"--margin {self.margin:g}: nothing is cropped; it goes with --crop nodule")
+        if not 0 <= self.margin_taken <= 10:
+            raise OptionError(f"margin {self.margin} is not between 0 and 10 (a part of the outline's longer side)")
+
+    @property
+    def margin_taken(self) -> float:
+        """The margin, or its default: given without a crop it is refused, so that the two must be told apart."""
+        return MARGIN if self.margin is None else self.margin
+
+
+def bounding_box(points: Sequence[tuple[float, float]], margin: float) -> Box:
+    """The box around points (x, y), in whole pixels, widened on each side by `margin` times its longer side.
+
+    It may reach over the image's right and bottom edges, where reading stops at the edge.
+    """
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    extra = margin * max(max(xs) - min(xs) + 1, max(ys) - min(ys) + 1)
+    return (
+        max(0, math.floor(min(xs) - extra)),
+        max(0, math.floor(min(ys) - extra)),
+        math.ceil(max(xs) + 1 + extra),
+        math.ceil(max(ys) + 1 + extra),
+    )
+
+
+def manifest_of_rows(root: Path, layout: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> Manifest:
+    """`manifest_of_columns` of rows; for archives of millions of images, columns are faster."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(Row._fields)
+    return manifest_of_columns(root, layout, **dict(zip(Row._fields, columns, strict=True)), notes=notes)
+
+
+def manifest_of_columns(
     root: Path,
     layout: str,
     *,
@@ -31,11 +109,11 @@ def assemble(
     patient: Sequence[str] | str = "",
     split: Sequence[str] | str = "",
     frame: Sequence[int] | int = 0,
-    box: Sequence[tuple[int, int, int, int] | None] | None = None,
+    box: Sequence[Box | None] | None = None,
     reason: Sequence[str] | str = "",
     notes: Sequence[str] = (),
 ) -> Manifest:
-    """Check raw rows and make the manifest.
+    """Check an archive's rows and make the manifest; a word stands for a whole column.
 
     Reasons are given to rows whose path is empty or leaves `root`, or that repeat an earlier row (same image, frame,
     box and label, in whatever split). Notes are made of images under several labels and of patients with several

@@ -1,12 +1,13 @@
-"""What a table's files must be opened for: the frames of DICOM clips, colour Doppler, and screens stored whole.
+"""Clips and DICOM files: which frames to take, which are colour Doppler, which show a screen whole.
 
-In: a table's rows. Out: the rows, one a frame taken, and notes. Files that can't be read stay in the table as they
-are: the conversion finds out and says why.
+In: a table's rows. Out: the rows, one a frame taken, and notes. This alone opens images before the conversion. Files
+that can't be read stay in the table as they are: the conversion finds out and says why.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,15 +16,38 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from fastrad.archives.frames import choose_frames
 from fastrad.archives.walk import is_inside
-from fastrad.errors import InputError
+from fastrad.errors import InputError, OptionError
 from fastrad.system.cores import available_cores
 
 Result = TypeVar("Result")
 
 _STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 DOPPLER = ("", "count", "exclude", "ignore")
+FRAMES = "first|middle|all|every:N"
+
+
+def choose_frames(choice: str, count: int) -> list[int]:
+    """Positions, from 0, of the frames to take out of `count`.
+
+    "middle" is the later one of two; "every:N" takes frames 0, N, 2N, ... Neighbouring frames are nearly the same
+    image: many of them add weight to a patient, hardly information.
+
+    Raises
+    ------
+    OptionError
+        If the choice is none of first, middle, all, every:N.
+    """
+    every = re.fullmatch(r"every:([1-9]\d{0,5})", choice)
+    if every:
+        return list(range(0, count, int(every[1])))
+    if choice == "first":
+        return [0]
+    if choice == "middle":
+        return [count // 2]
+    if choice == "all":
+        return list(range(count))
+    raise OptionError(f"frames {choice!r} is unknown; choose first, middle, all or every:N with N from 1")
 
 
 def looks_like_dicom(path: str) -> bool:

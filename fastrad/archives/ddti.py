@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fastrad.archives.base import assemble
-from fastrad.archives.forged import refuse_forged_categories
+from fastrad.archives.base import Box, CropOptions, Row, bounding_box, manifest_of_rows
+from fastrad.archives.forged_labels import refuse_forged_categories
 from fastrad.archives.manifest import Manifest
 from fastrad.archives.walk import walk_images
-from fastrad.errors import InputError, OptionError
+from fastrad.errors import InputError
 
 LABELS = {
     "": "",
@@ -38,8 +38,6 @@ _BURNED_IN = (
 )
 _CLOSED = "freehand"  # the other region type, "arrow", points at something and encloses nothing
 
-Box = tuple[int, int, int, int]
-
 
 @dataclass
 class _Case:
@@ -51,57 +49,43 @@ class _Case:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def read(root: Path, *, exclude: Sequence[Path | str] = (), crop: str = "", margin: float = 0.1) -> Manifest:
-    """Read DDTI.
+@dataclass(frozen=True)
+class Options(CropOptions):
+    """With a crop, each row's box comes from the outlines; rows without a usable one then get a reason."""
 
-    Parameters
-    ----------
-    crop : {"", "nodule"}
-        Whether to set each row's box from the outlines; rows without a usable outline then get a reason.
-    margin : float
-        What is added on each side of the box, as a part of its longer side.
+
+def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+    """Read DDTI.
 
     Raises
     ------
     InputError
-        If the folder holds no DDTI case, or an option has no such value.
+        If the folder holds no DDTI case.
     """
-    if crop not in ("", "nodule"):
-        raise InputError(f"crop {crop!r} is unknown for ddti; choose nodule or leave it out")
-    if not 0 <= margin <= 10:
-        raise OptionError(f"margin {margin} is not between 0 and 10 (a part of the outline's longer side)")
     refuse_forged_categories(root)
     files = {int(path.stem): path for path in root.glob("*.xml") if path.stem.isdecimal()}
     if not files:
         raise InputError(f"{root}: holds no DDTI case (1.xml, 2.xml, ... beside 1_1.jpg, ...)")
-    cases = {number: _read_case(path, margin) for number, path in sorted(files.items())}
+    cases = {number: _read_case(path, options.margin_taken) for number, path in sorted(files.items())}
     found = walk_images(root, exclude)
-    rows: list[tuple[tuple[float, str], str, str, str, Box | None, str]] = []
-    for path, reason in zip(found.paths, found.reasons, strict=True):
+    rows: list[tuple[tuple[float, str], Row]] = []
+    for path, reason in found:
         name = _IMAGE.fullmatch(path)
         case = cases.get(int(name[1])) if name else None
         if name is None or case is None:
-            rows.append(((math.inf, path), path, "", "", None, reason or "belongs to no case (N_k.jpg beside N.xml)"))
+            rows.append(((math.inf, path), Row(path, reason=reason or "belongs to no case (N_k.jpg beside N.xml)")))
             continue
         reason = reason or case.reason
         box = None
-        if crop and not reason:
+        if options.crop and not reason:
             box = case.boxes.get(name[2])
             if box is None:
                 reason = case.faults.get(name[2], "its case file has no outline for it")
-        rows.append(((int(name[1]), str(name[2]).zfill(9)), path, case.label, name[1], box, reason))
-    rows.sort(key=lambda row: row[0])
-    _, paths, labels, patients, boxes, reasons = zip(*rows, strict=True) if rows else ((),) * 6
-    return assemble(
-        root,
-        "ddti",
-        path=paths,
-        label=labels,
-        patient=patients,
-        box=boxes,
-        reason=reasons,
-        notes=[*_notes(cases, paths, found.notes), *([] if crop else [_BURNED_IN])],
-    )
+        row = Row(path, label=case.label, patient=name[1], box=box, reason=reason)
+        rows.append(((int(name[1]), name[2].zfill(9)), row))
+    in_order = [row for _, row in sorted(rows, key=lambda row: row[0])]
+    notes = _notes(cases, [row.path for row in in_order], found.notes)
+    return manifest_of_rows(root, "ddti", in_order, notes if options.crop else [*notes, _BURNED_IN])
 
 
 def _notes(cases: dict[int, _Case], paths: Sequence[str], walk_notes: Sequence[str]) -> list[str]:
@@ -155,18 +139,3 @@ def _read_case(path: Path, margin: float) -> _Case:
         else:
             read.faults[image] = "its outline encloses nothing"
     return read
-
-
-def bounding_box(points: Sequence[tuple[float, float]], margin: float) -> Box:
-    """The box around points (x, y), in whole pixels, widened on each side by `margin` times its longer side.
-
-    It may reach over the image's right and bottom edges, where reading stops at the edge.
-    """
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    extra = margin * max(max(xs) - min(xs) + 1, max(ys) - min(ys) + 1)
-    return (
-        max(0, math.floor(min(xs) - extra)),
-        max(0, math.floor(min(ys) - extra)),
-        math.ceil(max(xs) + 1 + extra),
-        math.ceil(max(ys) + 1 + extra),
-    )

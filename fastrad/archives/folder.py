@@ -6,24 +6,20 @@ In: a folder. Out: its images in sorted path order, labelled by class folder. Th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fastrad.archives.base import assemble
+from fastrad.archives.base import SPLIT_NAMES, Row, manifest_of_rows
 from fastrad.archives.manifest import Manifest
-from fastrad.archives.walk import first_folder, walk_images
-
-SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
+from fastrad.archives.walk import walk_images
 
 
-def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+@dataclass(frozen=True)
+class Options:
+    """Class folders leave nothing to choose."""
+
+
+def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
     """Read an archive of class folders.
 
     ROOT has splits if it holds a folder named train (or training), or none but folders named like splits (val, valid,
@@ -35,10 +31,10 @@ def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
         If no images are found.
     """
     found = walk_images(root, exclude)
-    top = {name.lower() for name in first_folder(found.paths)}
+    top = {path.partition("/")[0].lower() for path in found.paths if "/" in path}
     has_splits = bool(top) and (bool(top & {"train", "training"}) or top <= set(SPLIT_NAMES))
-    labels, splits, reasons = [], [], []
-    for path, reason in zip(found.paths, found.reasons, strict=True):
+    rows = []
+    for path, reason in found:
         *folders, _ = path.split("/")
         split = ""
         if has_splits:
@@ -48,7 +44,5 @@ def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
             folders = folders[1:]
         if not folders:
             reason = reason or "lies in no class folder"
-        labels.append(folders[0] if folders else "")
-        splits.append(split)
-        reasons.append(reason)
-    return assemble(root, "folder", path=found.paths, label=labels, split=splits, reason=reasons, notes=found.notes)
+        rows.append(Row(path, label=folders[0] if folders else "", split=split, reason=reason))
+    return manifest_of_rows(root, "folder", rows, found.notes)

@@ -8,11 +8,12 @@ The release has no patient ids.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from fastrad.archives.base import assemble
+from fastrad.archives.base import NO_PATIENTS, manifest_of_columns
 from fastrad.archives.manifest import SPLITS, Manifest
 from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
@@ -20,10 +21,14 @@ from fastrad.system.csv_file import read_csv
 
 IMAGES = "radiology_ai"
 MODALITIES = ("CT", "MR", "US")
-NO_PATIENTS = "the archive has no patient ids: a patient's images cannot be kept together"
 
 
-def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+@dataclass(frozen=True)
+class Options:
+    """RadImageNet leaves nothing to choose."""
+
+
+def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
     """Read RadImageNet; see the module for the layout.
 
     Raises
@@ -46,7 +51,7 @@ def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
         parts.append(part)
     table = pd.concat(parts, ignore_index=True)
     notes = [f"no {_table_name(split)}: that split is left out" for split in SPLITS if split not in tables]
-    return assemble(
+    return manifest_of_columns(
         base,
         "radimagenet",
         path=[_relative(name, prefix) for name in table["filename"].tolist()],
@@ -83,11 +88,11 @@ def _find_tables(root: Path, images: Path) -> dict[str, Path]:
 def _read_folders(base: Path, images: Path, prefix: str, exclude: Sequence[Path | str]) -> Manifest:
     found = walk_images(images, exclude)
     labels, reasons = [], []
-    for path, reason in zip(found.paths, found.reasons, strict=True):
+    for path, reason in found:
         label, why = _label(path)
         labels.append(label)
         reasons.append(reason or why)
-    return assemble(
+    return manifest_of_columns(
         base,
         "radimagenet",
         path=[prefix + path for path in found.paths],

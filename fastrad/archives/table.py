@@ -8,115 +8,27 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 
-from fastrad.archives.base import assemble, check_paths
-from fastrad.archives.clips import DOPPLER, expand_clips, note_colour_doppler, note_whole_screens
-from fastrad.archives.folder import SPLIT_NAMES
-from fastrad.archives.forged import refuse_forged_categories
-from fastrad.archives.frames import choose_frames
+from fastrad.archives.base import SPLIT_NAMES, check_paths, manifest_of_columns
+from fastrad.archives.clips import (
+    DOPPLER,
+    FRAMES,
+    choose_frames,
+    expand_clips,
+    note_colour_doppler,
+    note_whole_screens,
+)
+from fastrad.archives.forged_labels import refuse_forged_categories
 from fastrad.archives.manifest import NO_SPLIT, Manifest
 from fastrad.errors import InputError, OptionError
 from fastrad.system.csv_file import read_csv
 
 REQUIRED = ("path", "label", "patient")
 OPTIONAL = ("split", "frame")
-
-
-def read(
-    root: Path,
-    *,
-    exclude: Sequence[Path | str] = (),
-    table: Path | str | None = None,
-    columns: Mapping[str, str] | None = None,
-    labels: Mapping[str, Sequence[str]] | None = None,
-    frames: str = "first",
-    doppler: str = "",
-) -> Manifest:
-    """Read a CSV of images.
-
-    Parameters
-    ----------
-    exclude : sequence of Path
-        Taken for every layout's sake: a table lists its images, nothing is walked.
-    table : Path, optional
-        The CSV; ROOT/labels.csv by default. Its paths are relative to ROOT wherever it lies.
-    columns : mapping, optional
-        Our name (path, label, patient, split, frame) to the CSV's. An empty name for patient says that there is none.
-    labels : mapping, optional
-        Class to the values that mean it. Without it every value is its own class.
-    frames : str
-        Which frames of each DICOM file: first, middle, all or every:N. A `frame` column says it itself.
-    doppler : {"", "count", "exclude", "ignore"}
-        Colour Doppler images: counted in a note, or excluded with a reason. "count" and "exclude" look at every
-        image, "" at DICOM files only. Of a clip its first row is looked at.
-
-    Raises
-    ------
-    InputError
-        If the table is missing, empty, lacks a column, holds an unknown split or a frame that is no number, or puts
-        a patient into two splits; if an option has no such value.
-    """
-    choose_frames(frames, 1)
-    if doppler not in DOPPLER:
-        raise InputError(f"doppler {doppler!r} is unknown; choose count, exclude or ignore")
-    path = Path(table) if table is not None else root / "labels.csv"
-    if table is None and not path.is_file():
-        refuse_forged_categories(root)
-    refuse_forged_categories(root, path)
-    names = _column_names(columns or {})
-    required = [names[name] for name in REQUIRED if names[name]]
-    asked = [names[name] for name in OPTIONAL if name in (columns or {})]
-    optional = [names[name] for name in OPTIONAL if name not in (columns or {})]
-    raw = read_csv(path, [*required, *asked], optional=optional)
-    rows = pd.DataFrame({name: raw[column] for name, column in names.items() if column in raw})
-    notes: list[str] = []
-    reasons = [""] * len(rows)
-    if "patient" not in rows:
-        notes.append("the table has no patient ids: a patient's images cannot be kept together")
-    elif missing := int((rows["patient"] == "").sum()):
-        notes.append(f"{missing} rows have no patient")
-    label = rows["label"].tolist()
-    if labels:
-        label, reasons, more = _map_labels(label, labels)
-        notes += more
-    rows["split"] = _splits(path, rows["split"], reasons) if "split" in rows else ""
-    rows["label"] = label
-    rows["path"], rows["reason"] = check_paths(root, rows["path"].tolist(), reasons)
-    if "frame" in rows:
-        if frames != "first":
-            raise InputError(f"{path}: has a column {names['frame']}; leave out frames {frames}")
-        rows["frame"] = _frames(path, rows["frame"])
-    else:
-        rows["frame"] = 0
-        if frames != "first":
-            rows = expand_clips(root, rows, frames)
-    notes += note_colour_doppler(root, rows, doppler)
-    notes += note_whole_screens(root, rows)
-    return assemble(
-        root,
-        "table",
-        path=rows["path"].tolist(),
-        label=rows["label"].tolist(),
-        patient=rows["patient"].tolist() if "patient" in rows else "",
-        split=rows["split"].tolist(),
-        frame=rows["frame"].tolist(),
-        reason=rows["reason"].tolist(),
-        notes=notes,
-    )
-
-
-def template() -> str:
-    """The text of a sample CSV: what an institution's own table may look like."""
-    return (
-        "path,label,patient,split\n"
-        "images/0001.png,benign,P001,train\n"
-        "images/0002.png,malignant,P002,train\n"
-        "images/0003.dcm,benign,P003,val\n"
-        "images/0004.dcm,malignant,P004,test\n"
-    )
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -165,6 +77,108 @@ def parse_labels(words: Sequence[str]) -> dict[str, list[str]]:
 
 def _fields(text: str) -> list[str]:
     return [field.strip() for field in next(csv.reader([text], skipinitialspace=True), [])]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What can be chosen about a table.
+
+    Attributes
+    ----------
+    table : Path or None
+        The CSV, by default ROOT/labels.csv. Its paths are relative to ROOT wherever it lies.
+    columns : mapping or None
+        What the CSV calls path, label, patient, split and frame; an empty name for patient says that there is none.
+    labels : mapping or None
+        The values that mean a class; rows with other values are excluded. Without it every value is its own class.
+    frames : str
+        Which frames of each DICOM file to store; a column `frame` says it itself.
+    doppler : str
+        Colour Doppler: "count" or "exclude" looks at every image, "ignore" at none; by default DICOM files are counted.
+        Of a clip its first row is looked at.
+    """
+
+    table: Path | None = None
+    columns: Mapping[str, str] | None = field(
+        default=None, metadata={"metavar": "path=FILE,label=DX,...", "parse": parse_columns}
+    )
+    labels: Mapping[str, Sequence[str]] | None = field(
+        default=None, metadata={"metavar": "CLASS=VALUE,... ...", "parse": parse_labels, "multiple": True}
+    )
+    frames: str = field(default="first", metadata={"metavar": FRAMES})
+    doppler: str = field(default="", metadata={"choices": DOPPLER})
+
+    def __post_init__(self) -> None:
+        choose_frames(self.frames, 1)
+        if self.doppler not in DOPPLER:
+            raise OptionError(f"doppler {self.doppler!r} is unknown; choose count, exclude or ignore")
+
+
+def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+    """Read a CSV of images; nothing is walked, so nothing is excluded.
+
+    Raises
+    ------
+    InputError
+        If the table is missing, empty, lacks a column, holds an unknown split or a frame that is no number, or puts
+        a patient into two splits.
+    """
+    path = Path(options.table) if options.table is not None else root / "labels.csv"
+    if options.table is None and not path.is_file():
+        refuse_forged_categories(root)
+    refuse_forged_categories(root, path)
+    columns = options.columns or {}
+    names = _column_names(columns)
+    required = [names[name] for name in REQUIRED if names[name]]
+    asked = [names[name] for name in OPTIONAL if name in columns]
+    optional = [names[name] for name in OPTIONAL if name not in columns]
+    raw = read_csv(path, [*required, *asked], optional=optional)
+    rows = pd.DataFrame({name: raw[column] for name, column in names.items() if column in raw})
+    notes: list[str] = []
+    reasons = [""] * len(rows)
+    if "patient" not in rows:
+        notes.append("the table has no patient ids: a patient's images cannot be kept together")
+    elif missing := int((rows["patient"] == "").sum()):
+        notes.append(f"{missing} rows have no patient")
+    label = rows["label"].tolist()
+    if options.labels:
+        label, reasons, more = _map_labels(label, options.labels)
+        notes += more
+    rows["split"] = _splits(path, rows["split"], reasons) if "split" in rows else ""
+    rows["label"] = label
+    rows["path"], rows["reason"] = check_paths(root, rows["path"].tolist(), reasons)
+    if "frame" in rows:
+        if options.frames != "first":
+            raise InputError(f"{path}: has a column {names['frame']}; leave out frames {options.frames}")
+        rows["frame"] = _frames(path, rows["frame"])
+    else:
+        rows["frame"] = 0
+        if options.frames != "first":
+            rows = expand_clips(root, rows, options.frames)
+    notes += note_colour_doppler(root, rows, options.doppler)
+    notes += note_whole_screens(root, rows)
+    return manifest_of_columns(
+        root,
+        "table",
+        path=rows["path"].tolist(),
+        label=rows["label"].tolist(),
+        patient=rows["patient"].tolist() if "patient" in rows else "",
+        split=rows["split"].tolist(),
+        frame=rows["frame"].tolist(),
+        reason=rows["reason"].tolist(),
+        notes=notes,
+    )
+
+
+def template() -> str:
+    """The text of a sample CSV: what an institution's own table may look like."""
+    return (
+        "path,label,patient,split\n"
+        "images/0001.png,benign,P001,train\n"
+        "images/0002.png,malignant,P002,train\n"
+        "images/0003.dcm,benign,P003,val\n"
+        "images/0004.dcm,malignant,P004,test\n"
+    )
 
 
 def _column_names(columns: Mapping[str, str]) -> dict[str, str]:

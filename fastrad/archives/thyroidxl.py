@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastrad.archives.base import assemble
-from fastrad.archives.ddti import Box, bounding_box
+from fastrad.archives.base import CropOptions, Row, bounding_box, manifest_of_rows
 from fastrad.archives.manifest import Manifest
 from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
@@ -25,59 +24,33 @@ _DIGITS = 8
 
 
 @dataclass(frozen=True)
-class _Row:
-    path: str
-    label: str
-    patient: str
-    split: str
-    box: Box | None
-    reason: str
+class Options(CropOptions):
+    """With a crop, each annotated nodule is a row with its bounding box."""
 
 
-def read(root: Path, *, exclude: Sequence[Path | str] = (), crop: str = "", margin: float = 0.1) -> Manifest:
+def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
     """Read ThyroidXL.
-
-    Parameters
-    ----------
-    crop : {"", "nodule"}
-        Whether to make a row of each annotated nodule, with its bounding box.
-    margin : float
-        What is added on each side of the box, as a part of its longer side.
 
     Raises
     ------
     InputError
         If the folder is not in this layout or an annotation file is not what it should be.
     """
-    if crop not in ("", "nodule"):
-        raise InputError(f"crop {crop!r} is unknown for thyroidxl; choose nodule or leave it out")
     splits = [split for split in SPLITS if (root / split / "images").is_dir()]
     if not splits:
         raise InputError(f"{root}: holds neither train/images/ nor test/images/")
-    rows: list[_Row] = []
+    rows: list[Row] = []
     notes: list[str] = []
     for split in splits:
         found = walk_images(root / split / "images", exclude)
-        known, unknown = _read_split(root, split, dict(zip(found.paths, found.reasons, strict=True)), crop, margin)
+        known, unknown = _read_split(root, split, dict(found), options)
         rows += known + unknown
         if unknown:
             notes.append(f"{len(unknown)} images of {split} have no annotation: they are unlabelled")
-    return assemble(
-        root,
-        "thyroidxl",
-        path=[row.path for row in rows],
-        label=[row.label for row in rows],
-        patient=[row.patient for row in rows],
-        split=[row.split for row in rows],
-        box=[row.box for row in rows],
-        reason=[row.reason for row in rows],
-        notes=notes,
-    )
+    return manifest_of_rows(root, "thyroidxl", rows, notes)
 
 
-def _read_split(
-    root: Path, split: str, on_disk: dict[str, str], crop: str, margin: float
-) -> tuple[list[_Row], list[_Row]]:
+def _read_split(root: Path, split: str, on_disk: dict[str, str], options: Options) -> tuple[list[Row], list[Row]]:
     """The rows of the annotated images, and those of the others."""
     path = _annotations_path(root, split)
     try:
@@ -89,22 +62,20 @@ def _read_split(
         for image in content["images"]:
             name = _name_on_disk(str(image["file_name"]), on_disk)
             seen.add(name)
-            row = _Row(
-                path=f"{split}/images/{name}",
-                label="",
+            row = Row(
+                f"{split}/images/{name}",
                 patient=str(image["patient_id"]).zfill(_DIGITS),
                 split=split,
-                box=None,
                 reason=on_disk.get(name, ""),
             )
-            rows += _label(row, nodules.get(str(image["id"]), []), crop, margin)
+            rows += _label(row, nodules.get(str(image["id"]), []), options)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path}: not the annotations of ThyroidXL (images with id, file_name and patient_id, annotations with "
             f"image_id and category_id; {type(error).__name__}: {error})"
         ) from None
     others = [
-        _Row(f"{split}/images/{name}", "", name.partition("_")[0].zfill(_DIGITS), split, None, reason)
+        Row(f"{split}/images/{name}", patient=name.partition("_")[0].zfill(_DIGITS), split=split, reason=reason)
         for name, reason in on_disk.items()
         if name not in seen
     ]
@@ -130,21 +101,21 @@ def _name_on_disk(name: str, on_disk: dict[str, str]) -> str:
     return name
 
 
-def _label(row: _Row, nodules: list[dict[str, Any]], crop: str, margin: float) -> list[_Row]:
-    """The row with its label; with `crop` a row a nodule."""
+def _label(row: Row, nodules: list[dict[str, Any]], options: Options) -> list[Row]:
+    """The row with its label; with a crop a row a nodule."""
     labels = [LABELS.get(nodule["category_id"], "") for nodule in nodules]
     if row.reason:
         return [row]
     if "" in labels:
         categories = ", ".join(sorted({str(nodule["category_id"]) for nodule in nodules}))
-        return [_Row(**{**row.__dict__, "reason": f"categories {categories}: not all are 0 (benign) or 1 (malignant)"})]
-    if not crop:
+        return [row._replace(reason=f"categories {categories}: not all are 0 (benign) or 1 (malignant)")]
+    if not options.crop:
         if len(set(labels)) > 1:
-            return [_Row(**{**row.__dict__, "reason": "holds benign and malignant nodules; crop=nodule parts them"})]
-        return [_Row(**{**row.__dict__, "label": labels[0] if labels else ""})]
+            return [row._replace(reason="holds benign and malignant nodules; crop=nodule parts them")]
+        return [row._replace(label=labels[0] if labels else "")]
     cropped = []
     for nodule, label in zip(nodules, labels, strict=True):
         left, top, width, height = (float(value) for value in nodule["bbox"])
         corners = [(left, top), (left + max(width - 1, 0), top + max(height - 1, 0))]
-        cropped.append(_Row(**{**row.__dict__, "label": label, "box": bounding_box(corners, margin)}))
+        cropped.append(row._replace(label=label, box=bounding_box(corners, options.margin_taken)))
     return cropped or [row]

@@ -8,11 +8,11 @@ There are no patient ids.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fastrad.archives.base import assemble
+from fastrad.archives.base import NO_PATIENTS, Row, manifest_of_rows
 from fastrad.archives.manifest import Manifest
-from fastrad.archives.radimagenet import NO_PATIENTS
 from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
 from fastrad.system.csv_file import read_csv
@@ -21,7 +21,12 @@ PARTS = {"trainval": "train", "test": "test"}
 LABELS = {"0": "benign", "1": "malignant"}
 
 
-def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+@dataclass(frozen=True)
+class Options:
+    """TN3K leaves nothing to choose."""
+
+
+def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
     """Read TN3K.
 
     Raises
@@ -32,19 +37,17 @@ def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
     parts = [part for part in PARTS if (root / f"{part}-image").is_dir()]
     if not parts:
         raise InputError(f"{root}: holds neither trainval-image/ nor test-image/")
-    listed: list[tuple[str, str, str, str]] = []
-    unlabelled: list[tuple[str, str, str, str]] = []
+    listed: list[Row] = []
+    unlabelled: list[Row] = []
     for part in parts:
         table = read_csv(root / f"label4{part}.csv", ["name", "label"], header=False)
         for name, value in zip(table["name"], table["label"], strict=True):
             reason = "" if value in LABELS else f"label {value!r} is none of 0 (benign), 1 (malignant)"
-            listed.append((f"{part}-image/{name}", LABELS.get(value, ""), PARTS[part], reason))
-        found = walk_images(root / f"{part}-image", exclude)
+            listed.append(Row(f"{part}-image/{name}", label=LABELS.get(value, ""), split=PARTS[part], reason=reason))
         named = set(table["name"])
         unlabelled += [
-            (f"{part}-image/{path}", "", PARTS[part], reason)
-            for path, reason in zip(found.paths, found.reasons, strict=True)
+            Row(f"{part}-image/{path}", split=PARTS[part], reason=reason)
+            for path, reason in walk_images(root / f"{part}-image", exclude)
             if path not in named
         ]
-    paths, labels, splits, reasons = zip(*listed, *unlabelled, strict=True)
-    return assemble(root, "tn3k", path=paths, label=labels, split=splits, reason=reasons, notes=[NO_PATIENTS])
+    return manifest_of_rows(root, "tn3k", [*listed, *unlabelled], [NO_PATIENTS])

@@ -6,19 +6,23 @@ In: the folder that holds them. Out: the images in sorted path order, labels ben
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from fastrad.archives.base import assemble
-from fastrad.archives.folder import SPLIT_NAMES
+from fastrad.archives.base import NO_PATIENTS, SPLIT_NAMES, Row, manifest_of_rows
 from fastrad.archives.manifest import Manifest
-from fastrad.archives.radimagenet import NO_PATIENTS
 from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
 
 LABELS = ("benign", "malignant")
 
 
-def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
+@dataclass(frozen=True)
+class Options:
+    """TN5000 leaves nothing to choose."""
+
+
+def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
     """Read TN5000.
 
     Raises
@@ -27,21 +31,14 @@ def read(root: Path, *, exclude: Sequence[Path | str] = ()) -> Manifest:
         If none of Train/, Valid/ and Test/ holds a folder Benign/ or Malignant/.
     """
     found = walk_images(root, exclude)
-    labels, splits, reasons = [], [], []
-    for path, reason in zip(found.paths, found.reasons, strict=True):
+    rows = []
+    for path, reason in found:
         split, label, *_ = [part.lower() for part in path.split("/")[:-1]] + ["", ""]
-        known = split in SPLIT_NAMES and label in LABELS
-        labels.append(label if known else "")
-        splits.append(SPLIT_NAMES[split] if known else "")
-        reasons.append(reason or ("" if known else "lies in no Benign/ or Malignant/ of Train/, Valid/ or Test/"))
-    if not any(labels):
+        if split in SPLIT_NAMES and label in LABELS:
+            rows.append(Row(path, label=label, split=SPLIT_NAMES[split], reason=reason))
+        else:
+            where = "lies in no Benign/ or Malignant/ of Train/, Valid/ or Test/"
+            rows.append(Row(path, reason=reason or where))
+    if not any(row.label for row in rows):
         raise InputError(f"{root}: holds no Train/, Valid/ or Test/ with Benign/ and Malignant/")
-    return assemble(
-        root,
-        "tn5000",
-        path=found.paths,
-        label=labels,
-        split=splits,
-        reason=reasons,
-        notes=[*found.notes, NO_PATIENTS],
-    )
+    return manifest_of_rows(root, "tn5000", rows, [*found.notes, NO_PATIENTS])

@@ -6,7 +6,7 @@ In: a folder. Out: relative POSIX paths, each with a reason where it can't be us
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ _OF_THE_SYSTEM = {"__macosx", "thumbs.db", "desktop.ini", SYNTHETIC_MARKER}
 
 @dataclass(frozen=True)
 class Found:
-    """What a walk found.
+    """What a walk found; iterating gives each path with its reason.
 
     Attributes
     ----------
@@ -32,6 +32,9 @@ class Found:
     paths: tuple[str, ...]
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return zip(self.paths, self.reasons, strict=True)
 
 
 def ignored(name: str) -> bool:
@@ -83,9 +86,8 @@ def walk_images(root: Path, exclude: Sequence[Path | str] = ()) -> Found:
     visit(str(root), "")
     images.sort()
     if others:
-        notes.append(
-            f"{others} files are no images by their names and were left out"
-        )  # notes go into the card: no names
+        # Notes go into the card: no names.
+        notes.append(f"{others} files are no images by their names and were left out")
     if links:
         notes.append(f"{links} linked folders were not followed")
     paths = tuple(path.encode("utf-8", "backslashreplace").decode() for path, _ in images)
@@ -108,8 +110,3 @@ def _reason(entry: os.DirEntry[str], path: str, real_root: str) -> str:
     if entry.is_symlink() and not is_inside(os.path.realpath(entry.path), real_root):
         return "a link that leads outside ROOT"
     return ""
-
-
-def first_folder(paths: Iterable[str]) -> set[str]:
-    """The folders right below the root that hold images."""
-    return {path.partition("/")[0] for path in paths if "/" in path}

@@ -3,13 +3,14 @@
 In: a frozen dataclass. Out: click options, one a field; `given` turns what click parsed back into fields. A field says:
 
 - by its name the option (`batch_size` is `--batch-size`), by its annotation the type: int, float, str, Path; a bool is
-  a flag (`--no-NAME` where the default is True), a `tuple[...]` may be given several times;
+  a flag (`--no-NAME` where the default is True), a `tuple[...]` without `parse` may be given several times;
 - by the class's docstring, section Attributes, the help; by its default what stands in brackets behind it;
 - by `field(metadata={...})` what these cannot say:
     choices   the words that are allowed: a tuple, or a registry's keys (what is empty, "", is no choice)
     min, max  bounds, both allowed
     metavar   what stands for the value in the help
-    parse     function from the word (a tuple of words, where several may be given) to the value; raises OptionError
+    parse     function from the word to the value; raises OptionError
+    multiple  True where it may be given several times; `parse` then gets the tuple of words
     option    another spelling, "--lr"; "" where the field is no option of the command line
 
 An option that is not given is not passed on: the dataclass keeps its default, a recipe what it says. So a command is
@@ -85,9 +86,10 @@ def _option(field: Field, hint: Any, words: str) -> click.Option:
     if hint is bool:
         spelling = spelling.replace("--", "--no-", 1) if default is True else spelling
         return click.Option([spelling, field.name], is_flag=True, flag_value=default is not True, **settings)
-    settings["multiple"] = typing.get_origin(hint) in (tuple, list)
-    if settings["multiple"]:
-        settings["default"], hint = (), inner[0]
+    several = typing.get_origin(hint) is tuple and "parse" not in about
+    hint = inner[0] if several else hint
+    if about.get("multiple", several):
+        settings |= {"multiple": True, "default": ()}
     if parse := about.get("parse"):
         settings["callback"] = lambda context, parameter, word: word if word in (None, ()) else parse(word)
     return click.Option([spelling, field.name], type=_type(hint, about), **settings)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fastrad.archives import read_source, template
-from fastrad.archives.frames import choose_frames
+from fastrad.archives import read_source
+from fastrad.archives.clips import choose_frames
 from fastrad.archives.manifest import Manifest
+from fastrad.archives.table import template
 from fastrad.errors import InputError
 
 

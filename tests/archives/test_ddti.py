@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fastrad.archives import read_source
-from fastrad.archives.ddti import bounding_box
+from fastrad.archives.base import bounding_box
 from fastrad.errors import InputError
 
 

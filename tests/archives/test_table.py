@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from fastrad.archives import parse_columns, parse_labels, read_source
+from fastrad.archives import read_source
 from fastrad.archives.manifest import Manifest
+from fastrad.archives.table import parse_columns, parse_labels
 from fastrad.errors import InputError, OptionError
 
 
