@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fastrad.archives.manifest import Manifest
-from fastrad.convert import plan
+from fastrad.convert.outputs import base
 
 SIDE = 224  # 41 raw images of this size fill one of FFCV's smallest pages
 
@@ -44,10 +44,9 @@ def archive(tmp_path: Path) -> Callable[..., Manifest]:
 
 
 @pytest.fixture
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Shards of one page, 41 images of 224 x 224, so that few images make several shards."""
-    monkeypatch.setattr(plan, "ROWS_A_SHARD", 41)
-    return 41
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks of one page, 41 images of 224 x 224, so that few images make several chunks."""
+    monkeypatch.setattr(base, "ROWS_A_CHUNK", 41)
 
 
 @pytest.fixture(autouse=True)

@@ -285,8 +285,8 @@ def _print_preview(preview: Any, as_json: bool) -> None:
             "images": len(plan.rows),
             "classes": len(plan.source.classes),
             "patients": len(plan.source.patient_names),
-            "shards": plan.shards,
-            "bytes": plan.estimated_bytes if len(plan.rows) else 0,
+            "chunks": plan.output.chunks,
+            "bytes": plan.output.estimated_bytes if len(plan.rows) else 0,
         }
         for plan in preview.plans
     ]
@@ -296,7 +296,7 @@ def _print_preview(preview: Any, as_json: bool) -> None:
     for file in files:
         print(
             f"{file['name']}: {file['images']:,} images, {file['classes']} classes, "
-            f"{file['patients']:,} patients, {file['shards']} shards, {in_units(file['bytes'])}"
+            f"{file['patients']:,} patients, {file['chunks']} chunks of work, {in_units(file['bytes'])}"
         )
     print(f"needs {in_units(preview.bytes_needed)}, {in_units(preview.bytes_free)} are free; nothing was written")
 

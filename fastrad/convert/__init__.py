@@ -1,15 +1,23 @@
 """From a manifest to dataset files: planned into chunks, converted in parallel, journalled, joined.
 
+In: a `Manifest`, or WebDataset shards that were converted before. Out: betons or WebDataset shards, one set a split,
+each with its card. A *chunk* is a unit of work, some thousand rows of a split; a *shard* is a tar.
+`docs/design/conversion.md` says how it holds together.
+
     run.py          the conversion from start to end
-    plan.py         manifest + options -> one plan a split: rows, chunks, where each chunk's pages go
+    options.py      what the user chooses
+    summary.py      what a conversion did, or would do
+    plan.py         source + options -> one plan a split: rows, chunks, format
     archive.py      the source of a plan: an archive's rows, or (from_shards.py) shards converted before
-    images.py       a stretch of the archive -> fitted, encoded images (without torch)
-    chunk.py        what a worker does: one chunk's images -> pages and a record (without torch)
+    images.py       a stretch of the archive -> fitted, encoded images
+    outputs/        encoded images -> a chunk's data, chunks -> finished files: one module a format
+    chunk.py        what a worker does: one chunk's images -> its data and its record
+    record.py       what it leaves behind: the record, and the mark of where it is
     journal.py      the work folder: what is done, and whether it still fits source and options
     pool.py         runs chunks on processes; a worker that dies costs a retry, then the file that kills it
     cluster.py      the same on a Dask cluster
     totals.py       records -> sums over the split, and the card
-    outputs/        encoded images -> pages and the finished file, one module a format
+    stored.py       for verify: stored images against their source, converted again
     destination.py  a local folder or an fsspec URL
 
 The bytes of a file follow from its plan alone, not from the number of workers or from interruptions.

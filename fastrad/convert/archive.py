@@ -1,8 +1,4 @@
-"""An archive as the source of a conversion: the usable rows of a manifest, a split at a time.
-
-In: a `Manifest` and a function from patient ids to what is stored of them. Out: one `ArchiveSplit` a split, which
-knows its rows, hands out their images, and says what of it could not be stored.
-"""
+"""An archive as the source of a conversion: the usable rows of a manifest, a split at a time."""
 
 from __future__ import annotations
 

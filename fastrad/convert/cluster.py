@@ -1,7 +1,7 @@
-"""Runs the shards of a conversion on a Dask cluster whose workers see the archive and the output under the same paths.
+"""Runs the chunks of a conversion on a Dask cluster whose workers see the archive and the output under the same paths.
 
-In: the scheduler's address. Out: futures, as `LocalWorkers` gives them. The cluster itself moves the shards of a worker
-that dies to another one; only a shard that kills several comes back as an error.
+The cluster itself moves the chunks of a worker that dies to another one; only a chunk that kills several comes back as
+an error.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from fastrad.convert.chunk import begin_worker
 from fastrad.errors import InputError, MissingDependencyError
 
 _CONNECT_SECONDS = 20
@@ -52,22 +53,28 @@ class ClusterWorkers:
                 f"--scheduler {address}: the cluster has no workers; start some with `dask worker {address}`"
             )
         self.count = sum(threads.values())
-        # every run of a shard writes files, so none may be answered from an earlier result
+        # every run of a chunk writes files, so none may be answered from an earlier result
         self._executor = self._client.get_executor(pure=False)
 
     def submit(self, work: Callable, *arguments: Any) -> Future:
         """Like `Executor.submit`."""
-        return self._executor.submit(work, *arguments)
+        return self._executor.submit(_work, work, *arguments)
 
     def lost(self, error: BaseException | None) -> bool:
         """Whether all that is in flight is lost with `error`; on a cluster it never is."""
         return False
 
     def died(self, error: BaseException) -> bool:
-        """Whether `error` means that workers died of this shard."""
+        """Whether `error` means that workers died of this chunk."""
         return isinstance(error, self._killed)
 
     def close(self) -> None:
         """Give up what is in flight and leave the cluster."""
         self._executor.shutdown(wait=False)  # cancels
         self._client.close()
+
+
+def _work(work: Callable, *arguments: Any) -> Any:
+    """On a worker, which may have joined the cluster at any time."""
+    begin_worker()
+    return work(*arguments)

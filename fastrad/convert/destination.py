@@ -1,7 +1,4 @@
-"""Where finished files go: a local folder, or a URL that fsspec opens (s3://, gs://, memory://, ...).
-
-In: a path or URL. Out: whole files under their final names, never half of one.
-"""
+"""Where finished files go, whole and under their final names: a local folder, or a URL that fsspec opens."""
 
 from __future__ import annotations
 

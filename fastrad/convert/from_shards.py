@@ -1,8 +1,7 @@
 """Converted WebDataset shards as the source of a conversion: a beton without decoding the archive again.
 
-In: the folder or URL of the shards. Out: one `TarSplit` a split. Rows, labels, patients, quarantine and source are the
-archive's, as card and shards say. JPEG become a JPEG beton as they are; PNG, which lost nothing, become the raw or JPEG
-beton that the archive would become.
+Rows, labels, patients, quarantine and source are the archive's, as card and shards say. JPEG become a JPEG beton as
+they are; PNG, which lost nothing, become the raw or JPEG beton that the archive would become.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import cv2
 import numpy as np
 
 from fastrad.convert.images import ImageOptions
-from fastrad.convert.outputs.sinks import Encoded, Sample
+from fastrad.convert.outputs.base import Encoded, Sample
 from fastrad.dataset.opening import datasets_in
 from fastrad.dataset.tar.shards import ShardSet, TarSamples
 from fastrad.errors import FormatError

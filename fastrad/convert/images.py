@@ -1,8 +1,4 @@
-"""The images of a shard, read from the archive, fitted, and encoded as they are stored, without torch.
-
-In: paths with frames and boxes, and how images are stored. Out: (size, size) uint8 with the rectangle that holds image,
-and the bytes to store; or the reason why not.
-"""
+"""The images of a chunk, read from the archive, fitted, and encoded as they are stored, without torch."""
 
 from __future__ import annotations
 
@@ -10,16 +6,12 @@ import os
 import stat
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
-from fastrad.convert.outputs.sinks import Encoded, Sample
+from fastrad.convert.outputs.base import Encoded, Sample
 from fastrad.dataset.beton.writer import encode_jpeg, encode_png
-from fastrad.dataset.tar.shards import TarSamples
 from fastrad.errors import InputError
 from fastrad.imaging import ImageError, decode_gray, fit, read_gray
-
-cv2.setNumThreads(1)  # the processes are the parallelism
 
 Box = tuple[int, int, int, int]
 
@@ -179,48 +171,3 @@ def _still_image(path: str) -> bytes | None:
     finally:
         os.close(descriptor)
     return content if len(content) == status.st_size and content.startswith((_PNG_SIGNATURE, b"\xff\xd8")) else None
-
-
-@dataclass(frozen=True)
-class BetonImages:
-    """Where images lie in a beton: `offsets` and `sizes` in bytes, int64."""
-
-    path: str
-    offsets: np.ndarray
-    sizes: np.ndarray
-
-    def select(self, positions: np.ndarray) -> BetonImages:
-        """Some of the images."""
-        return BetonImages(self.path, self.offsets[positions], self.sizes[positions])
-
-    def image_bytes(self, index: int) -> np.ndarray:
-        """The stored bytes of one image."""
-        return np.fromfile(self.path, np.uint8, int(self.sizes[index]), offset=int(self.offsets[index]))
-
-
-def differing_images(images: SourceImages, stored: BetonImages | TarSamples, kind: str) -> list[tuple[int, str]]:
-    """Convert images again, compare them with the stored ones, of encoding `kind`: (row, reason) where they differ."""
-    found = []
-    for index, row in enumerate(images.rows.tolist()):
-        try:
-            encoded = images.load(index)[1]
-        except UnusableImageError as error:
-            found.append((row, f"its source cannot be read any more ({error})"))
-            continue
-        if not _same(stored.image_bytes(index), kind, encoded):
-            found.append((row, "its pixels differ from the source's"))
-    return found
-
-
-def _same(stored: np.ndarray, kind: str, encoded: Encoded) -> bool:
-    if np.array_equal(stored, encoded.data):
-        return True
-    if encoded.kind == "raw":
-        return False
-    # another version of the encoder may give other bytes for the same picture
-    now = cv2.imdecode(encoded.data, cv2.IMREAD_GRAYSCALE)
-    side = encoded.side, encoded.side
-    before = stored.reshape(side) if kind == "raw" else cv2.imdecode(stored, cv2.IMREAD_GRAYSCALE)
-    if before is None or now is None or before.shape != now.shape:
-        return False
-    return bool(cv2.norm(before, now, cv2.NORM_INF) <= (2 if encoded.kind == "jpeg" else 0))

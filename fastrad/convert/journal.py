@@ -1,24 +1,24 @@
 """The work folder of a conversion, `OUT/.NAME.work`: what is done, kept so that the same command goes on.
 
-In: a `SplitPlan` and the output folder. Out: the shards still to do, and the paths of what workers write. The folder
-holds `plan.json` (what the run agreed on), `data` (the file that grows), and a record a finished shard.
+It holds `plan.json` (what the run agreed on), `lock`, `data` (the file that grows, where chunks are written in place)
+and `chunks/`, with the record of each finished chunk, and its data where they have a file of their own.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import cv2
 
-from fastrad.convert.chunk import ShardRecord, ShardTask, commit_record, read_mark, read_summary
+from fastrad.convert.chunk import ChunkTask
 from fastrad.convert.destination import Destination
 from fastrad.convert.plan import SplitPlan, fingerprint
+from fastrad.convert.record import ChunkRecord, commit_record, read_mark, read_record
 from fastrad.dataset.card import Card
 from fastrad.errors import FormatError, InputError
 from fastrad.system.files import sync_folder, write_atomically
@@ -57,12 +57,14 @@ class Journal:
     def _agree(self) -> None:
         """Note what this run is about, or refuse to go on with a run that was about something else."""
         plan_file = self.folder / "plan.json"
+        if (self.folder / "shards").is_dir():  # begun by fastrad 0.1.0
+            (self.folder / "shards").rename(self._chunks)
         agreed = {**self.plan.fingerprint(), "OpenCV": cv2.__version__}  # another one's JPEG are other bytes
         if not plan_file.exists():
-            (self.folder / "shards").mkdir(exist_ok=True)
+            self._chunks.mkdir(exist_ok=True)
             write_atomically(plan_file, json.dumps(agreed, indent=1).encode())
             return
-        changed = differences(json.loads(plan_file.read_bytes()), agreed)
+        changed = changed_settings(json.loads(plan_file.read_bytes()), agreed)
         if changed:
             raise InputError(
                 f"{self.folder}: an unfinished conversion lies there, but since then {changed}; "
@@ -92,47 +94,62 @@ class Journal:
         """The file that becomes the dataset."""
         return self.folder / "data"
 
-    def record(self, index: int) -> Path:
-        """The record of shard `index`, without its suffix."""
-        return self.folder / "shards" / f"{index:06d}"
+    @property
+    def _chunks(self) -> Path:
+        return self.folder / "chunks"
 
-    def summary(self, index: int) -> ShardRecord | None:
-        """What shard `index` holds; None where it is not finished."""
-        return read_summary(str(self.record(index)))
+    def record_path(self, index: int) -> Path:
+        """The record of chunk `index`, without its suffix."""
+        return self._chunks / f"{index:06d}"
 
-    def finished_summary(self, index: int) -> ShardRecord:
-        """What the finished shard `index` holds."""
-        summary = self.summary(index)
-        assert summary is not None
-        return summary
+    def data_of(self, index: int) -> Path:
+        """The file that gets the images of chunk `index`."""
+        return self.data if self.plan.output.in_place else self.record_path(index).with_suffix(".pages")
+
+    def record(self, index: int) -> ChunkRecord | None:
+        """What chunk `index` holds; None where it is not finished."""
+        return read_record(self.record_path(index))
+
+    def finished_record(self, index: int) -> ChunkRecord:
+        """What the finished chunk `index` holds."""
+        record = self.record(index)
+        assert record is not None
+        return record
 
     def mark(self, index: int) -> tuple[int, int] | None:
-        """How far the worker of shard `index` has got, and how much it has quarantined."""
-        return read_mark(str(self.record(index)))
+        """How far the worker of chunk `index` has got, and how much it has quarantined."""
+        return read_mark(self.record_path(index))
 
-    def task(self, index: int, sync: bool = True) -> ShardTask:
-        """The work on shard `index`, ready to be sent to a worker."""
-        record = self.record(index)
+    def task(self, index: int, sync: bool = True) -> ChunkTask:
+        """The work on chunk `index`, ready to be sent to a worker."""
+        record = self.record_path(index)
         for suffix in (".at", ".pending"):
             record.with_suffix(suffix).unlink(missing_ok=True)
-        return self.plan.task(index, self._data_of(index), record, self.poison.get(index, {}), sync)
-
-    def _data_of(self, index: int) -> Path:
-        return self.data if self.plan.shard_pages(index) else self.record(index).with_suffix(".pages")
+        return self.plan.task(index, self.data_of(index), record, self.poison.get(index, {}), sync)
 
     def commit(self, index: int) -> None:
-        """Wait for the disk and make the record of shard `index` valid, where the worker has not."""
-        if not self.record(index).with_suffix(".json").exists():
-            commit_record(str(self.record(index)), str(self._data_of(index)))
+        """Wait for the disk and make the record of chunk `index` valid, where the worker has not."""
+        if not self._is_valid(index):
+            commit_record(self.record_path(index), self.data_of(index))
 
     def discard(self, index: int) -> None:
-        """Forget that shard `index` is done."""
-        os.unlink(f"{self.record(index)}.json")
-        sync_folder(self.folder / "shards")  # before its pages are written again
+        """Forget that chunk `index` is done."""
+        self.record_path(index).with_suffix(".json").unlink()
+        sync_folder(self._chunks)  # before its pages are written again
 
     def finished(self) -> list[int]:
-        """The shards with a record."""
-        return [index for index in range(self.plan.shards) if self.record(index).with_suffix(".json").exists()]
+        """The chunks with a record."""
+        return [index for index in range(self.plan.output.chunks) if self._is_valid(index)]
+
+    def _is_valid(self, index: int) -> bool:
+        return self.record_path(index).with_suffix(".json").exists()
+
+
+class Chunk(NamedTuple):
+    """A chunk of a split, by its number."""
+
+    journal: Journal
+    number: int
 
 
 def work_folder(plan: SplitPlan, work_dir: Path) -> Path:
@@ -140,7 +157,7 @@ def work_folder(plan: SplitPlan, work_dir: Path) -> Path:
     return work_dir / f".{plan.name}.work"
 
 
-def differences(begun: dict, now: dict) -> str:
+def changed_settings(begun: dict, now: dict) -> str:
     """In words, what differs between two fingerprints; "" where nothing does."""
     words = []
     for name in {**begun, **now}:
@@ -159,17 +176,17 @@ def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
     InputError
         If what is there was made from another source or with other options (they are named), or was cut.
     """
-    name = f"{plan.name}.card.json"
+    name, last = f"{plan.name}.card.json", plan.output.last_file(plan.name)
     text = out.read(name)
     if text is None:
-        if plan.format == "beton" and out.size(f"{plan.name}.beton") is not None:
-            raise InputError(f"{out.path(plan.name)}.beton: its card is missing; delete it, or choose another OUT_DIR")
+        if out.size(last) is not None:
+            raise InputError(f"{out.path(last)}: its card is missing; delete it, or choose another OUT_DIR")
         return None
     try:
         card = Card.from_bytes(text, out.path(name))
     except FormatError as error:
         raise InputError(f"{error}; or delete it, or choose another OUT_DIR") from error
-    changed = differences(_fingerprint_of(card), plan.fingerprint(card.patients))
+    changed = changed_settings(_fingerprint_of(card), plan.fingerprint(card.patients))
     if changed:
         raise InputError(
             f"{out.path(name)}: is of a finished conversion, but since then {changed}; delete it with its files, or "
@@ -177,8 +194,8 @@ def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
         )
     for file, size in card.files():
         found = out.size(file)
-        if found is None and card.format == "beton":
-            return None  # the card is put in place first
+        if found is None and file == last:
+            return None
         if found != size:
             raise InputError(f"{out.path(file)}: was cut, altered or deleted; delete its card to convert again")
     return card

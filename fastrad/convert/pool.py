@@ -1,7 +1,6 @@
-"""Runs the shards of a conversion on worker processes, and outlives the workers.
+"""Runs the chunks of a conversion on worker processes, and outlives the workers.
 
-In: journals with shards to do. Out: their records. A worker that dies costs its shard a retry, alone; dies a worker
-again, the image that it was at is quarantined.
+A worker that dies costs its chunk a retry, alone; dies a worker again, the image that it was at is quarantined.
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import forkserver
 from typing import Any
 
-from fastrad.convert.chunk import convert_shard
+from fastrad.convert.chunk import begin_worker, convert_chunk
 from fastrad.convert.cluster import ClusterWorkers
-from fastrad.convert.journal import Journal
+from fastrad.convert.journal import Chunk
 from fastrad.errors import FastradError
 from fastrad.system.processes import WorkerPool, uninterrupted
 
@@ -23,8 +22,6 @@ _POLL_SECONDS = 0.5
 _MAX_DEATHS = 20
 POISON_REASON = "a worker died twice at this file (out of memory, or its decoder crashed)"
 _PRELOAD = ["fastrad.convert.chunk", "fastrad.imaging.png"]
-
-Shard = tuple[Journal, int]
 
 
 def start_early() -> None:
@@ -54,7 +51,7 @@ class LocalWorkers:
     def submit(self, work: Callable, *arguments: Any) -> Future:
         """Like `Executor.submit`."""
         if self._pool is None:
-            self._pool = WorkerPool(self.count, "forkserver")
+            self._pool = WorkerPool(self.count, "forkserver", begin_worker)
         return self._pool.submit(work, *arguments)
 
     def lost(self, error: BaseException | None) -> bool:
@@ -80,8 +77,8 @@ class LocalWorkers:
         self._pool = None
 
 
-class ShardRunner:
-    """Runs shards and keeps count.
+class ChunkRunner:
+    """Runs chunks and keeps count.
 
     Parameters
     ----------
@@ -97,13 +94,13 @@ class ShardRunner:
         self._deaths = 0
         self._commits: list[Future] = []
 
-    def count_finished(self, shard: Shard) -> None:
-        """Count a shard that an earlier run finished."""
-        self._finish(shard)
+    def count_finished(self, chunk: Chunk) -> None:
+        """Count a chunk that an earlier run finished."""
+        self._finish(chunk)
         self._show([])
 
-    def convert(self, shards: Iterable[Shard]) -> None:
-        """Convert every shard that is given.
+    def convert(self, chunks: Iterable[Chunk]) -> None:
+        """Convert every chunk that is given.
 
         Raises
         ------
@@ -114,35 +111,35 @@ class ShardRunner:
         """
         with ThreadPoolExecutor(1) as self._committer:
             try:
-                self._convert_all(iter(shards))
+                self._convert_all(iter(chunks))
             except KeyboardInterrupt:
                 self._committer.shutdown(wait=False, cancel_futures=True)
                 raise
             for commit in self._commits:
                 commit.result()
 
-    def _convert_all(self, waiting: Iterator[Shard]) -> None:
+    def _convert_all(self, waiting: Iterator[Chunk]) -> None:
         while True:
             orphans = self._convert_until_death(waiting)
             if orphans is None:
                 return
-            # A shard without a mark was not begun: it goes back in line. Each of the others is tried alone, so that
+            # A chunk without a mark was not begun: it goes back in line. Each of the others is tried alone, so that
             # a second death says which one it was.
-            suspects = [shard for shard in orphans if shard[0].mark(shard[1]) is not None]
-            innocent = [shard for shard in orphans if shard[0].mark(shard[1]) is None]
-            for shard in suspects:
-                self._convert_alone(shard)
+            suspects = [chunk for chunk in orphans if chunk.journal.mark(chunk.number) is not None]
+            innocent = [chunk for chunk in orphans if chunk.journal.mark(chunk.number) is None]
+            for chunk in suspects:
+                self._convert_alone(chunk)
             waiting = _chain(innocent, waiting)
 
-    def _convert_until_death(self, waiting: Iterator[Shard]) -> list[Shard] | None:
-        orphans: list[Shard] = []
-        for shard, future in self._run(waiting):
+    def _convert_until_death(self, waiting: Iterator[Chunk]) -> list[Chunk] | None:
+        orphans: list[Chunk] = []
+        for chunk, future in self._run(waiting):
             error = future.exception()
-            if error is None or shard[0].summary(shard[1]) is not None:
-                self._finish(shard)  # before the commit, which renames what is read here
-                self._commits.append(self._committer.submit(shard[0].commit, shard[1]))
+            if error is None or chunk.journal.record(chunk.number) is not None:
+                self._finish(chunk)  # before the commit, which renames what is read here
+                self._commits.append(self._committer.submit(chunk.journal.commit, chunk.number))
             elif self._workers.died(error):
-                orphans.append(shard)
+                orphans.append(chunk)
             else:
                 raise error
         if orphans:
@@ -150,12 +147,12 @@ class ShardRunner:
             return orphans
         return None
 
-    def _convert_alone(self, shard: Shard) -> None:
-        journal, index = shard
+    def _convert_alone(self, chunk: Chunk) -> None:
+        journal, index = chunk
         before = journal.mark(index)
-        while self._convert_until_death(iter([shard])) is not None:
+        while self._convert_until_death(iter([chunk])) is not None:
             mark = journal.mark(index)
-            if mark is not None and mark == before and mark[0] < journal.plan.shard_size(index):
+            if mark is not None and mark == before and mark[0] < journal.plan.output.chunk_size(index):
                 journal.poison.setdefault(index, {})[mark[0]] = POISON_REASON
             before = mark
 
@@ -167,20 +164,20 @@ class ShardRunner:
                 "and give the same command again to go on"
             )
 
-    def _run(self, waiting: Iterator[Shard]) -> Iterator[tuple[Shard, Future]]:
-        """Submit shards, a few ahead of the workers; yield each with its future when it is done.
+    def _run(self, waiting: Iterator[Chunk]) -> Iterator[tuple[Chunk, Future]]:
+        """Submit chunks, a few ahead of the workers; yield each with its future when it is done.
 
         After a death everything in flight is yielded, with the error, and nothing new is begun.
         """
-        flying: dict[Future, Shard] = {}
+        flying: dict[Future, Chunk] = {}
         broken = False
         while True:
             while not broken and len(flying) < 2 * self._workers.count:
-                shard = next(waiting, None)
-                if shard is None:
+                chunk = next(waiting, None)
+                if chunk is None:
                     break
-                future, broken = self._submit(*shard)
-                flying[future] = shard
+                future, broken = self._submit(chunk)
+                flying[future] = chunk
             if not flying:
                 return
             done, _ = wait(flying, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
@@ -189,22 +186,20 @@ class ShardRunner:
                 broken = broken or self._workers.lost(future.exception())
                 yield flying.pop(future), future
 
-    def _submit(self, journal: Journal, index: int) -> tuple[Future, bool]:
+    def _submit(self, chunk: Chunk) -> tuple[Future, bool]:
         try:
-            return self._workers.submit(convert_shard, journal.task(index, self._workers.sync)), False
+            return self._workers.submit(convert_chunk, chunk.journal.task(chunk.number, self._workers.sync)), False
         except BrokenProcessPool as error:  # a worker died since the last look
             failed: Future = Future()
             failed.set_exception(error)
             return failed, True
 
-    def _finish(self, shard: Shard) -> None:
-        journal, index = shard
-        summary = journal.summary(index)
-        assert summary is not None
-        self._done += summary.stored + len(summary.quarantined)
-        self._quarantined += len(summary.quarantined)
+    def _finish(self, chunk: Chunk) -> None:
+        record = chunk.journal.finished_record(chunk.number)
+        self._done += record.stored + len(record.quarantined)
+        self._quarantined += len(record.quarantined)
 
-    def _show(self, flying: Iterable[Shard]) -> None:
+    def _show(self, flying: Iterable[Chunk]) -> None:
         marks = [mark for journal, index in flying if (mark := journal.mark(index)) is not None]
         reached = self._done + sum(position for position, _ in marks)
         if reached > self._shown:
@@ -212,6 +207,6 @@ class ShardRunner:
             self._shown = reached
 
 
-def _chain(first: list[Shard], rest: Iterator[Shard]) -> Iterator[Shard]:
+def _chain(first: list[Chunk], rest: Iterator[Chunk]) -> Iterator[Chunk]:
     yield from first
     yield from rest

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from fastrad.archives.manifest import Manifest
-from fastrad.convert.images import BetonImages
+from fastrad.convert.stored import BetonImages
 from fastrad.dataset import Card
 from fastrad.dataset.beton import layout
 from fastrad.system.progress import track

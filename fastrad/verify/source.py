@@ -13,9 +13,10 @@ import numpy as np
 
 from fastrad.archives.manifest import Manifest
 from fastrad.convert.archive import ArchiveSplit
-from fastrad.convert.images import BetonImages, differing_images
-from fastrad.convert.plan import ConvertOptions, SplitPlan, plan_splits
+from fastrad.convert.options import ConvertOptions
+from fastrad.convert.plan import SplitPlan, plan_splits
 from fastrad.convert.pool import LocalWorkers
+from fastrad.convert.stored import BetonImages, differing_images
 from fastrad.dataset import Card
 from fastrad.dataset.tar.shards import TarSamples
 from fastrad.system.progress import track

@@ -20,7 +20,7 @@ from fastrad.errors import InputError
 WHOLE = ConvertOptions(workers=1)
 
 
-def test_every_pixel_label_patient_and_row_is_stored(archive, tmp_path, small_shards):
+def test_every_pixel_label_patient_and_row_is_stored(archive, tmp_path, small_chunks):
     manifest = archive(100)
     summary = convert(manifest, tmp_path / "out", WHOLE)
     file = BetonFile(tmp_path / "out" / "all.beton")
@@ -80,7 +80,7 @@ def test_splits_become_files_with_the_same_class_indices(archive, tmp_path):
     assert sum(len(BetonFile(entry.path)) for entry in summary.files) == 30
 
 
-def test_damaged_and_missing_images_are_quarantined_and_named(archive, tmp_path, small_shards):
+def test_damaged_and_missing_images_are_quarantined_and_named(archive, tmp_path, small_chunks):
     manifest = archive(60)
     paths = [manifest.root / path for path in manifest.table["path"]]
     paths[3].write_bytes(paths[3].read_bytes()[:400])
@@ -188,7 +188,7 @@ def test_the_key_must_lie_outside_the_output(archive, tmp_path):
         convert(archive(2), tmp_path / "out", inside)
 
 
-def test_preview_knows_the_exact_size_of_raw_files(archive, tmp_path, small_shards):
+def test_preview_knows_the_exact_size_of_raw_files(archive, tmp_path, small_chunks):
     manifest = archive(100)
     expected = preview(manifest, tmp_path / "out", WHOLE)
     assert not (tmp_path / "out").exists()

@@ -64,18 +64,18 @@ def cluster(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_worker_killed_half_way_changes_no_byte(archive, tmp_path, small_shards, cluster):
+def test_a_worker_killed_half_way_changes_no_byte(archive, tmp_path, small_chunks, cluster):
     address, workers = cluster
     manifest = archive(400)
-    shards = tmp_path / "out" / ".all.work" / "shards"
+    records = tmp_path / "out" / ".all.work" / "chunks"
     killed = []
 
     def kill_one() -> None:
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
-            if shards.is_dir() and len(list(shards.glob("*.json"))) >= 3:
+            if records.is_dir() and len(list(records.glob("*.json"))) >= 3:
                 os.kill(workers[0].pid, signal.SIGKILL)
-                killed.append(len(list(shards.glob("*.json"))))
+                killed.append(len(list(records.glob("*.json"))))
                 return
             time.sleep(0.002)
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fastrad.convert.chunk import convert_shard
+from fastrad.convert.chunk import convert_chunk
 from fastrad.convert.journal import Journal
 from fastrad.convert.plan import plan_splits
 from fastrad.convert.run import ConvertOptions, convert
@@ -28,11 +28,11 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import pandas
-from fastrad.convert import plan
+from fastrad.convert.outputs import base
 from fastrad.convert.run import ConvertOptions, convert
 from fastrad.archives.manifest import Manifest
 
-plan.ROWS_A_SHARD = 41
+base.ROWS_A_CHUNK = 41
 if __name__ == "__main__":
     root, out, encode = sys.argv[1:]
     table = pandas.read_pickle(root + ".table")
@@ -45,7 +45,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("encode", ["raw", "jpeg"])
-def test_bytes_do_not_depend_on_the_number_of_workers(archive, tmp_path, small_shards, encode):
+def test_bytes_do_not_depend_on_the_number_of_workers(archive, tmp_path, small_chunks, encode):
     manifest = archive(130)
     (manifest.root / manifest.table["path"][60]).write_bytes(b"damaged")
     for workers in (1, 2, 3):
@@ -56,14 +56,14 @@ def test_bytes_do_not_depend_on_the_number_of_workers(archive, tmp_path, small_s
 
 
 @pytest.mark.parametrize("encode", ["raw", pytest.param("jpeg", marks=pytest.mark.slow)])
-def test_a_run_goes_on_after_its_process_was_killed(archive, tmp_path, small_shards, encode):
+def test_a_run_goes_on_after_its_process_was_killed(archive, tmp_path, small_chunks, encode):
     manifest = archive(330)
     manifest.table.to_pickle(f"{manifest.root}.table")
     script = tmp_path / "run.py"
     script.write_text(SCRIPT)
     out = tmp_path / "out"
     process = subprocess.Popen([sys.executable, script, manifest.root, out, encode], stderr=subprocess.DEVNULL)
-    records = out / ".all.work" / "shards"
+    records = out / ".all.work" / "chunks"
     wait_until(lambda: records.is_dir() and len(list(records.glob("*.json"))) >= 2)
     children = descendants(process.pid)
     process.kill()
@@ -83,17 +83,17 @@ def test_a_run_goes_on_after_its_process_was_killed(archive, tmp_path, small_sha
         }
         time.sleep(0.005)
     assert second.returncode == 0
-    assert kept == set(done), "finished shards were converted again"
+    assert kept == set(done), "finished chunks were converted again"
     convert(manifest, tmp_path / "undisturbed", ConvertOptions(encode=encode, workers=1))
     assert digests(out) == digests(tmp_path / "undisturbed")
 
 
-def test_a_killed_worker_costs_a_retry_and_no_image(archive, tmp_path, small_shards):
+def test_a_killed_worker_costs_a_retry_and_no_image(archive, tmp_path, small_chunks):
     manifest = archive(160)
     slow = manifest.root / manifest.table["path"][90]
     Image.fromarray(np.zeros((5000, 6000), np.uint8)).save(slow)
     out = tmp_path / "out"
-    killer = Killer(out / ".all.work" / "shards" / "000002.at", position=8, times=1)
+    killer = Killer(out / ".all.work" / "chunks" / "000002.at", position=8, times=1)
     summary = convert(manifest, out, ConvertOptions(workers=2))
     killer.join()
     assert killer.kills == 1
@@ -102,12 +102,12 @@ def test_a_killed_worker_costs_a_retry_and_no_image(archive, tmp_path, small_sha
     assert digests(out) == digests(tmp_path / "undisturbed")
 
 
-def test_a_file_that_kills_its_worker_twice_is_quarantined(archive, tmp_path, small_shards):
+def test_a_file_that_kills_its_worker_twice_is_quarantined(archive, tmp_path, small_chunks):
     manifest = archive(160)
     deadly = manifest.root / manifest.table["path"][90]
     Image.fromarray(np.zeros((5000, 6000), np.uint8)).save(deadly)
     out = tmp_path / "out"
-    killer = Killer(out / ".all.work" / "shards" / "000002.at", position=8, times=2)
+    killer = Killer(out / ".all.work" / "chunks" / "000002.at", position=8, times=2)
     card = convert(manifest, out, ConvertOptions(workers=2)).files[0].card
     killer.join()
     assert killer.kills == 2
@@ -150,13 +150,26 @@ def test_another_source_is_named_not_mixed_in(archive, tmp_path):
             convert(relabelled, tmp_path / folder, ConvertOptions(workers=1))
 
 
-def test_source_files_changed_meanwhile_are_converted_again(archive, tmp_path, small_shards):
+def test_source_files_changed_meanwhile_are_converted_again(archive, tmp_path, small_chunks):
     manifest = archive(100)
-    begin(manifest, tmp_path / "out", shards=[0, 1])
+    begin(manifest, tmp_path / "out", chunks=[0, 1])
     Image.fromarray(np.full((224, 224), 200, np.uint8)).save(manifest.root / manifest.table["path"][50])
     summary = convert(manifest, tmp_path / "out", ConvertOptions(workers=1))
     assert any("1 source files (the first: row 50) changed" in notice for notice in summary.notices)
     assert (BetonFile(summary.files[0].path).decode(50) == 200).all()
+    convert(manifest, tmp_path / "undisturbed", ConvertOptions(workers=1))
+    assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
+
+
+def test_what_fastrad_0_1_0_began_is_gone_on_with(archive, tmp_path, small_chunks):
+    """It called the folder of the records `shards`."""
+    manifest = archive(100)
+    begin(manifest, tmp_path / "out", chunks=[0, 2])
+    work = tmp_path / "out" / ".all.work"
+    (work / "chunks").rename(work / "shards")
+    (manifest.root / manifest.table["path"][5]).touch()  # of the two chunks, only this one is converted again
+    summary = convert(manifest, tmp_path / "out", ConvertOptions(workers=1))
+    assert summary.converted == 82
     convert(manifest, tmp_path / "undisturbed", ConvertOptions(workers=1))
     assert digests(tmp_path / "out") == digests(tmp_path / "undisturbed")
 
@@ -170,7 +183,7 @@ def test_two_conversions_into_one_folder_do_not_meet(archive, tmp_path):
     journal.close()
 
 
-def test_a_full_disk_is_one_clear_line_and_keeps_what_is_done(archive, tmp_path, small_shards):
+def test_a_full_disk_is_one_clear_line_and_keeps_what_is_done(archive, tmp_path, small_chunks):
     """On a real small file system; JPEG, whose size is not known before."""
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -181,7 +194,7 @@ def test_a_full_disk_is_one_clear_line_and_keeps_what_is_done(archive, tmp_path,
         options = ConvertOptions(encode="jpeg", workers=1)
         with pytest.raises(FastradError, match="the disk is full"):
             convert(manifest, disk / "out", options)
-        assert list((disk / "out" / ".all.work" / "shards").glob("*.json"))
+        assert list((disk / "out" / ".all.work" / "chunks").glob("*.json"))
         assert not list((disk / "out").glob("*.beton"))
         with pytest.raises(FastradError, match=r"the disk is too full: 12.6 MB are needed, [\d.]+ .?B are free"):
             convert(manifest, disk / "raw", ConvertOptions(workers=1))
@@ -208,7 +221,7 @@ def test_ctrl_c_stops_within_two_seconds_and_says_how_to_go_on(archive, tmp_path
         start_new_session=True,
     )
     work = tmp_path / "out" / ".all.work"
-    mark = work / "shards" / "000000.at"
+    mark = work / "chunks" / "000000.at"
     if moment == "workers work":
         wait_until(lambda: mark.is_file() and mark.stat().st_size > 0)
     else:
@@ -224,20 +237,20 @@ def test_ctrl_c_stops_within_two_seconds_and_says_how_to_go_on(archive, tmp_path
     wait_until(lambda: not any(Path(f"/proc/{child}").exists() and not zombie(child) for child in children))
 
 
-def begin(manifest, out: Path, shards: tuple[int, ...] | list[int] = ()) -> None:
-    """Leave an unfinished conversion behind, with the given shards done."""
+def begin(manifest, out: Path, chunks: tuple[int, ...] | list[int] = ()) -> None:
+    """Leave an unfinished conversion behind, with the given chunks done."""
     from fastrad.dataset.pseudonym import default_key_path, pseudonym, read_or_make_key
 
     key, _ = read_or_make_key(default_key_path())
     (plan,) = plan_splits(manifest, ConvertOptions(), lambda patient: pseudonym(patient, key))
     journal = Journal(plan, out)
-    for index in shards:
-        convert_shard(journal.task(index))
+    for index in chunks:
+        convert_chunk(journal.task(index))
     journal.close()
 
 
 class Killer(threading.Thread):
-    """Kills the worker that is at `position` of a shard, `times` times, as an out-of-memory killer would."""
+    """Kills the worker that is at `position` of a chunk, `times` times, as an out-of-memory killer would."""
 
     def __init__(self, mark: Path, position: int, times: int) -> None:
         super().__init__(daemon=True)

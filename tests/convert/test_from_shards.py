@@ -36,7 +36,7 @@ def in_splits(manifest):
         ({"encode": "png", "pass_png": True}, {"encode": "raw"}),
     ],
 )
-def test_samples_and_card_are_those_of_a_direct_conversion(archive, tmp_path, small_shards, kept, wanted):
+def test_samples_and_card_are_those_of_a_direct_conversion(archive, tmp_path, small_chunks, kept, wanted):
     manifest = in_splits(archive(70, height=200))
     convert(manifest, tmp_path / "shards", ConvertOptions(**SHARDS, **kept))
     shards = read_shards(str(tmp_path / "shards"))

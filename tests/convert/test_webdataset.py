@@ -34,7 +34,7 @@ def samples(folder: Path) -> list[dict[str, bytes]]:
     return [found[key] for key in found]
 
 
-def test_png_shards_hold_every_pixel_and_fact(archive, tmp_path, small_shards):
+def test_png_shards_hold_every_pixel_and_fact(archive, tmp_path, small_chunks):
     manifest = archive(100)
     options = ConvertOptions(format="webdataset", encode="png", shard_bytes=200_000, workers=1)
     convert(manifest, tmp_path / "out", options)
@@ -57,7 +57,7 @@ def test_png_shards_hold_every_pixel_and_fact(archive, tmp_path, small_shards):
         assert shard["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def test_bytes_do_not_depend_on_workers_and_a_second_run_changes_nothing(archive, tmp_path, small_shards):
+def test_bytes_do_not_depend_on_workers_and_a_second_run_changes_nothing(archive, tmp_path, small_chunks):
     manifest = archive(100)
     for workers in (1, 2):
         out = tmp_path / str(workers)

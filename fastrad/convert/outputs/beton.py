@@ -1,7 +1,7 @@
-"""Makes the finished file of a split out of its shards' records, and its card.
+"""Pages of a `.beton` file: how they are laid out, what a worker does to write them, and the finished file.
 
-In: a `Journal` whose shards are all done. Out: `OUT/NAME.beton` and `OUT/NAME.card.json`. The card is put in place
-first, so that a dataset file that exists has its card and is complete.
+Raw images have a known size, so every worker knows where in the file its pages go, and writes them there. JPEG have
+not: each chunk gets a file of its own, and they are copied together at the end.
 """
 
 from __future__ import annotations
@@ -9,75 +9,230 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from pathlib import Path
-from typing import Any
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastrad.convert.chunk import read_arrays
-from fastrad.convert.journal import Journal
-from fastrad.convert.totals import add_up, make_card, nothing_stored
+from fastrad.convert.outputs import base
+from fastrad.convert.outputs.base import DataFile, Encoded, Output, Sample, rows_a_chunk
+from fastrad.convert.record import read_arrays
 from fastrad.dataset.beton import layout
 from fastrad.dataset.card import Card
 from fastrad.errors import InputError
-from fastrad.system.files import sync_folder, write_atomically
+from fastrad.system.files import write_atomically
 
+if TYPE_CHECKING:
+    from fastrad.convert.destination import Destination
+    from fastrad.convert.images import ImageOptions
+    from fastrad.convert.journal import Journal
+    from fastrad.convert.options import ConvertOptions
+    from fastrad.convert.totals import Totals
+
+_SMALL_FILE = 8 * layout.DEFAULT_PAGE_SIZE
 # file systems that cannot copy ranges between these files say one of these
 _NO_COPY_RANGE = {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP}
 
 
-def finish_beton(journal: Journal, out_dir: Path) -> Card:
-    """Write what comes before and after the pages, put card and file in place, and delete the work folder.
+@dataclass(frozen=True)
+class BetonOutput(Output):
+    """One `.beton` file; `page_size` in bytes."""
 
-    Raises
-    ------
-    InputError
-        If not one image of the split could be stored.
-    """
-    plan = journal.plan
-    totals = add_up(journal)
-    if totals.stored == 0:
-        raise InputError(nothing_stored(plan, totals))
-    with open(journal.data, "r+b" if journal.data.exists() else "w+b") as data:
-        page_hashes = _gather_pages(journal, data.fileno())
-        table_start = plan.data_start + len(page_hashes) * plan.page_size
+    page_size: int
+
+    format = "beton"
+    encodings = ("raw", "jpeg")
+    columns = ("f1", "f2")
+    takes_url = False
+
+    @classmethod
+    def plan(cls, rows: int, image: ImageOptions, options: ConvertOptions) -> Self:
+        """Raw images are stored in whole chunks of whole pages, so that each worker knows where its pages go.
+
+        Small files and JPEG get FFCV's smallest pages, which waste less at a chunk's end.
+        """
+        raw, size = image.encode == "raw", image.size**2
+        page = layout.DEFAULT_PAGE_SIZE if raw and rows * size > _SMALL_FILE else layout.MIN_PAGE_SIZE
+        while page < (size if raw else 2 * size):  # a JPEG of noise can be larger than its pixels
+            page *= 2
+        if not raw:  # every chunk ends with a page that is partly empty: few chunks
+            return cls(rows, image, base.ROWS_A_CHUNK, page)
+        a_page = page // size
+        return cls(rows, image, -(-rows_a_chunk(rows) // a_page) * a_page, page)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the size of every image is known."""
+        return self.image.encode == "raw"
+
+    @property
+    def data_start(self) -> int:
+        """Byte position of the first page."""
+        return layout.data_start(self.rows, self.page_size)
+
+    @property
+    def _images_a_page(self) -> int:
+        return self.page_size // self.image.size**2
+
+    def _pages(self, index: int) -> int:
+        """Pages that a chunk of raw images fills when nothing is damaged."""
+        return -(-self.chunk_size(index) // self._images_a_page)
+
+    @property
+    def estimated_bytes(self) -> int:
+        """Exact for raw; JPEG are taken to be a quarter of that."""
+        if self.in_place:
+            pages = sum(map(self._pages, range(self.chunks)))
+            return self.data_start + pages * self.page_size + self.rows * layout.ALLOCATION.itemsize
+        a_row = self.image.size**2 // 4 + layout.METADATA.itemsize + layout.ALLOCATION.itemsize
+        return self.rows * a_row + (self.chunks + 1) * self.page_size
+
+    def parameters(self) -> dict[str, Any]:
+        """Page size, and rows a chunk under the name that cards have always given it."""
+        return {"page_size": self.page_size, "shard_rows": self.chunk_rows}
+
+    def sink(self, index: int, data: str) -> PageSink:
+        """The pages of chunk `index`: in their place, or from the start of a file of their own."""
+        if not self.in_place:
+            return PageSink(data, 0, self.page_size, 0)
+        position = self.data_start + index * (self.chunk_rows // self._images_a_page) * self.page_size
+        return PageSink(data, position, self.page_size, self._pages(index))
+
+    def last_file(self, name: str) -> str:
+        """The beton: its card is put in place before it."""
+        return f"{name}.beton"
+
+    def finish(self, journal: Journal, totals: Totals, destination: Destination) -> Card:
+        """Write what comes before and after the pages, then put card and file in place."""
+        with open(journal.data, "r+b" if journal.data.exists() else "w+b") as data:
+            hashes, size = self._write_around_pages(journal, totals, data.fileno())
+            os.ftruncate(data.fileno(), size)
+            os.fsync(data.fileno())
+        card = totals.card(journal.plan, hashes, size)
+        write_atomically(Card.path_for(destination.work_dir / self.last_file(card.name)), card.to_bytes())
+        destination.put(journal.data, self.last_file(card.name))
+        return card
+
+    def _write_around_pages(self, journal: Journal, totals: Totals, data: int) -> tuple[dict[str, Any], int]:
+        """The card's `hashes`, and the size of the file."""
+        starts, page_hashes = self._gather_pages(journal, data)
+        table_start = self.data_start + len(page_hashes) * self.page_size
         metadata_hash, table_hash = hashlib.sha256(), hashlib.sha256()
-        starts = _shard_starts(journal)
         patient_numbers = totals.patient_numbers()
         metadata_at, table_at, written = layout.METADATA_START, table_start, 0
-        for index in range(plan.shards):
-            metadata, _ = read_arrays(str(journal.record(index)))
+        for index in range(self.chunks):
+            metadata, _ = read_arrays(journal.record_path(index))
             metadata["f0"]["data_ptr"] += np.uint64(starts[index])
             metadata["f2"] = patient_numbers[metadata["f2"]]
             table = layout.allocation_table(metadata, written).tobytes()
             written += len(metadata)
-            metadata_at = _append(data.fileno(), metadata.tobytes(), metadata_at, metadata_hash)
-            table_at = _append(data.fileno(), table, table_at, table_hash)
-        _append(data.fileno(), bytes(plan.data_start - metadata_at), metadata_at, metadata_hash)
-        quality = plan.image.quality if plan.image.encode == "jpeg" else 0
+            metadata_at = _append(data, metadata.tobytes(), metadata_at, metadata_hash)
+            table_at = _append(data, table, table_at, table_hash)
+        _append(data, bytes(self.data_start - metadata_at), metadata_at, metadata_hash)
+        quality = self.image.quality if self.image.encode == "jpeg" else 0
         head = layout.head_bytes(
             samples=totals.stored,
-            page_size=plan.page_size,
+            page_size=self.page_size,
             alloc_table_ptr=table_start,
-            arguments=layout.image_arguments(plan.image.encode, plan.image.size, plan.image.size, quality),
+            arguments=layout.image_arguments(self.image.encode, self.image.size, self.image.size, quality),
         )
-        os.pwrite(data.fileno(), head, 0)
-        os.ftruncate(data.fileno(), table_at)
-        os.fsync(data.fileno())
-    hashes = {
-        "algorithm": "sha256",
-        "header": hashlib.sha256(head).hexdigest(),
-        "metadata": metadata_hash.hexdigest(),
-        "allocation_table": table_hash.hexdigest(),
-        "pages": page_hashes,
-    }
-    card = make_card(plan, totals, hashes, table_at)
-    path = out_dir / f"{plan.name}.beton"
-    write_atomically(Card.path_for(path), card.to_bytes())
-    os.replace(journal.data, path)
-    sync_folder(out_dir)
-    journal.remove()
-    return card
+        os.pwrite(data, head, 0)
+        hashes = {
+            "algorithm": "sha256",
+            "header": hashlib.sha256(head).hexdigest(),
+            "metadata": metadata_hash.hexdigest(),
+            "allocation_table": table_hash.hexdigest(),
+            "pages": page_hashes,
+        }
+        return hashes, table_at
+
+    def _gather_pages(self, journal: Journal, data: int) -> tuple[list[int], list[str]]:
+        """Bring the pages into the data file, where workers did not put them; return each chunk's start, and hashes."""
+        starts: list[int] = []
+        hashes: list[str] = []
+        for index in range(self.chunks):
+            pages = journal.finished_record(index).pages
+            starts.append(self.data_start + len(hashes) * self.page_size)
+            hashes += pages
+            if not self.in_place:
+                with open(journal.data_of(index), "rb") as file:
+                    _copy(file.fileno(), data, len(pages) * self.page_size, starts[index])
+        return starts, hashes
+
+
+class PageSink:
+    """Pages of a `.beton` file.
+
+    Parameters
+    ----------
+    path : str
+    position : int
+        Byte where the first page goes.
+    page_size : int
+        Bytes.
+    pages : int
+        How many pages are to be filled up to; 0 where `path` is a file of the chunk's own.
+    """
+
+    def __init__(self, path: str, position: int, page_size: int, pages: int) -> None:
+        self._file = DataFile(path, position)
+        self._start, self._page_size, self._pages = position, page_size, pages
+        self._used, self._digest = 0, hashlib.sha256()  # of the page that is begun
+        self.hashes: list[str] = []
+        self._records: list[tuple] = []
+
+    def _append(self, content: bytes | memoryview) -> None:
+        self._file.append(content)
+        self._digest.update(content)
+        self._used += len(content)
+
+    def _end_page(self) -> None:
+        """Fill the page up with zeros."""
+        self._append(bytes(self._page_size - self._used))
+        self.hashes.append(self._digest.hexdigest())
+        self._used, self._digest = 0, hashlib.sha256()
+
+    def store(self, encoded: Encoded, sample: Sample) -> None:
+        """Store one image.
+
+        Raises
+        ------
+        ValueError
+            If it is larger than a page.
+        """
+        size = len(encoded.data)
+        if size > self._page_size:
+            raise ValueError(f"a sample of {size} bytes does not fit into a page of {self._page_size}")
+        if self._used + size > self._page_size:
+            self._end_page()
+        position = self._file.position - self._start
+        self._append(encoded.data.data)
+        crc32 = zlib.crc32(encoded.data)
+        self._records.append((position, size, sample.label, sample.patient, sample.row, crc32))
+        self._stored = encoded.side, layout.MODES[encoded.kind]
+
+    def records(self) -> np.ndarray:
+        """`layout.METADATA` of the stored images; `data_ptr` counts from the chunk's first page."""
+        records = np.zeros(len(self._records), dtype=layout.METADATA)  # zeros also between the fields
+        if len(records):
+            columns = np.array(self._records, dtype=np.int64).T
+            image = records["f0"]
+            image["data_ptr"], image["size"], records["f1"], records["f2"], records["f3"], records["f4"] = columns
+            image["width"] = image["height"] = self._stored[0]
+            image["mode"] = self._stored[1]
+        return records
+
+    def close(self, finished: bool, sync: bool) -> None:
+        """Write what is begun, fill up with empty pages, and wait for the disk where `sync` asks for it."""
+        if finished:
+            if self._used:
+                self._end_page()
+            while len(self.hashes) < self._pages:  # a chunk that shrank must not keep pages of an earlier attempt
+                self._end_page()
+            if not self._pages:
+                self._file.truncate()
+        self._file.close(sync)
 
 
 def _append(descriptor: int, content: bytes, position: int, digest: Any) -> int:
@@ -87,28 +242,6 @@ def _append(descriptor: int, content: bytes, position: int, digest: Any) -> int:
         written = os.pwrite(descriptor, view, position)
         view, position = view[written:], position + written
     return position
-
-
-def _shard_starts(journal: Journal) -> list[int]:
-    """Byte position of each shard's first page."""
-    starts, position = [], journal.plan.data_start
-    for index in range(journal.plan.shards):
-        summary = journal.finished_summary(index)
-        starts.append(position)
-        position += len(summary.pages) * journal.plan.page_size
-    return starts
-
-
-def _gather_pages(journal: Journal, data: int) -> list[str]:
-    """Bring the pages into the data file, where workers did not put them there already; return their hashes."""
-    hashes: list[str] = []
-    for index, start in enumerate(_shard_starts(journal)):
-        summary = journal.finished_summary(index)
-        hashes += summary.pages
-        if not journal.plan.shard_pages(index):
-            with open(journal.record(index).with_suffix(".pages"), "rb") as pages:
-                _copy(pages.fileno(), data, len(summary.pages) * journal.plan.page_size, start)
-    return hashes
 
 
 def _copy(source: int, target: int, length: int, position: int) -> None:

@@ -1,61 +1,131 @@
-"""Makes the WebDataset shards of a split out of its parts, with DALI's index beside each, and the card.
+"""WebDataset shards: what a worker writes of a chunk, and the tars with DALI's index that chunks are cut into.
 
-In: a `Journal` whose parts are all done. Out: `NAME-000000.tar` and `.idx`, ... and at last `NAME.card.json`: where the
-card exists, all of them are complete. Tars are cut between samples, by size alone, so the bytes follow from the plan.
+A chunk becomes a stretch of a tar in a file of its own. Tars are cut between samples, by size alone, so the bytes
+follow from the plan. The card is put in place last: where it exists, all of them are complete.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import zlib
 from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from fastrad.convert.chunk import read_arrays
-from fastrad.convert.destination import Destination
-from fastrad.convert.journal import Journal
-from fastrad.convert.totals import add_up, make_card, nothing_stored
+from fastrad.convert.outputs.base import DataFile, Encoded, Output, Sample, rows_a_chunk
+from fastrad.convert.record import read_arrays
 from fastrad.dataset.card import Card
-from fastrad.dataset.tar import layout as tar
+from fastrad.dataset.tar import layout
 from fastrad.errors import InputError
 from fastrad.system.files import write_atomically
 
-Stretch = tuple[int, np.ndarray]  # number of the part, records of consecutive samples in it
+if TYPE_CHECKING:
+    from fastrad.convert.destination import Destination
+    from fastrad.convert.images import ImageOptions
+    from fastrad.convert.journal import Journal
+    from fastrad.convert.options import ConvertOptions
+    from fastrad.convert.totals import Totals
+
+Stretch = tuple[int, np.ndarray]  # number of the chunk, records of consecutive samples in it
 _COPIED_AT_ONCE = 1 << 22
 
 
-def finish_tars(journal: Journal, out: Destination) -> Card:
-    """Write the shards, then the card, and delete the work folder.
+@dataclass(frozen=True)
+class TarOutput(Output):
+    """Tars of at most `shard_bytes` bytes."""
 
-    Raises
-    ------
-    InputError
-        If not one image of the split could be stored.
-    """
-    plan = journal.plan
-    totals = add_up(journal)
-    if totals.stored == 0:
-        raise InputError(nothing_stored(plan, totals))
-    shards = []
-    for number, stretches in enumerate(_cut(journal, plan.tar_bytes - len(tar.END_OF_ARCHIVE))):
-        shards.append(_write_tar(journal, out, f"{plan.name}-{number:06d}", stretches))
-    size = sum(shard["bytes"] for shard in shards)
-    card = make_card(plan, totals, {"algorithm": "sha256", "shards": shards}, size)
-    path = journal.folder / "card"
-    write_atomically(path, card.to_bytes())
-    out.put(path, f"{plan.name}.card.json")
-    journal.remove()
-    return card
+    shard_bytes: int
+
+    format = "webdataset"
+    encodings = ("png", "jpeg")
+    columns = ("label", "patient")
+    takes_url = True
+
+    @classmethod
+    def plan(cls, rows: int, image: ImageOptions, options: ConvertOptions) -> Self:
+        """As of `Output`."""
+        return cls(rows, image, rows_a_chunk(rows), options.shard_bytes)
+
+    @property
+    def estimated_bytes(self) -> int:
+        """PNG are taken to be as large as their pixels, JPEG a quarter of that."""
+        image = self.image.size**2 // (4 if self.image.encode == "jpeg" else 1)
+        return self.rows * (image + 5 * layout.BLOCK)
+
+    def parameters(self) -> dict[str, Any]:
+        """Bytes a tar, and rows a chunk under the name that cards have always given it."""
+        return {"shard_bytes": self.shard_bytes, "shard_rows": self.chunk_rows}
+
+    def sink(self, index: int, data: str) -> TarSink:
+        """A stretch of a tar in `data`."""
+        return TarSink(data)
+
+    def last_file(self, name: str) -> str:
+        """The card."""
+        return f"{name}.card.json"
+
+    def finish(self, journal: Journal, totals: Totals, destination: Destination) -> Card:
+        """Write the tars, then the card."""
+        name = journal.plan.name
+        shards = []
+        for number, stretches in enumerate(_cut(journal, self.shard_bytes - len(layout.END_OF_ARCHIVE))):
+            shards.append(_write_tar(journal, destination, f"{name}-{number:06d}", stretches))
+        size = sum(shard["bytes"] for shard in shards)
+        card = totals.card(journal.plan, {"algorithm": "sha256", "shards": shards}, size)
+        path = journal.folder / "card"
+        write_atomically(path, card.to_bytes())
+        destination.put(path, self.last_file(name))
+        return card
+
+
+class TarSink:
+    """A stretch of a tar file: three members a sample, without the end of an archive."""
+
+    def __init__(self, path: str) -> None:
+        self._file = DataFile(path, 0)
+        self.hashes: list[str] = []
+        self._records: list[tuple] = []
+
+    def store(self, encoded: Encoded, sample: Sample) -> None:
+        """Store one image with its class index and what else is known of it."""
+        key = f"{sample.row:09d}"
+        crc32 = zlib.crc32(encoded.data)
+        about = {
+            "row": sample.row,
+            "label": sample.label_name,
+            "patient": sample.patient_name,
+            "content": encoded.content,
+            "crc32": crc32,
+        }
+        texts = (b"%d" % sample.label, json.dumps(about).encode())
+        members = layout.member(f"{key}.{layout.SUFFIXES[encoded.kind]}", encoded.data.tobytes())
+        members += layout.member(f"{key}.cls", texts[0]) + layout.member(f"{key}.json", texts[1])
+        sizes = (len(encoded.data), len(texts[0]), len(texts[1]))
+        place = (self._file.position, len(members))
+        self._records.append((*place, sample.row, sample.label, sample.patient, crc32, sizes))
+        self._file.append(members)
+
+    def records(self) -> np.ndarray:
+        """`layout.TAR_SAMPLE` of the stored images."""
+        return np.array(self._records, dtype=layout.TAR_SAMPLE)
+
+    def close(self, finished: bool, sync: bool) -> None:
+        """End the stretch, and wait for the disk where `sync` asks for it."""
+        if finished:
+            self._file.truncate()
+        self._file.close(sync)
 
 
 def _cut(journal: Journal, limit: int) -> Iterator[list[Stretch]]:
-    """The samples of all parts in order, in groups of at most `limit` bytes (or one sample)."""
+    """The samples of all chunks in order, in groups of at most `limit` bytes (or one sample)."""
     group: list[Stretch] = []
     used = 0
-    for index in range(journal.plan.shards):
-        samples, _ = read_arrays(str(journal.record(index)))
+    for index in range(journal.plan.output.chunks):
+        samples, _ = read_arrays(journal.record_path(index))
         first = 0
         for position, length in enumerate(samples["length"].tolist()):
             if used and used + length > limit:
@@ -70,18 +140,18 @@ def _cut(journal: Journal, limit: int) -> Iterator[list[Stretch]]:
         yield group
 
 
-def _write_tar(journal: Journal, out: Destination, name: str, stretches: list[Stretch]) -> dict[str, Any]:
+def _write_tar(journal: Journal, destination: Destination, name: str, stretches: list[Stretch]) -> dict[str, Any]:
     """One shard and its index; what the card says of them."""
     path = journal.folder / f"{name}.tar"
-    suffix = tar.SUFFIXES[journal.plan.image.encode]
+    suffix = layout.SUFFIXES[journal.plan.image.encode]
     digest, lines = hashlib.sha256(), []
     with open(path, "wb") as target:
         for index, samples in stretches:
             begin = int(samples["start"][0])
             positions = (samples["start"].astype(np.int64) + target.tell() - begin).tolist()
             known = zip(samples["row"].tolist(), positions, samples["sizes"].tolist(), strict=True)
-            lines += [tar.index_line(row, position, sizes, suffix) for row, position, sizes in known]
-            with open(journal.record(index).with_suffix(".pages"), "rb") as part:
+            lines += [layout.index_line(row, position, sizes, suffix) for row, position, sizes in known]
+            with open(journal.data_of(index), "rb") as part:
                 part.seek(begin)
                 left = int(samples["start"][-1] + samples["length"][-1]) - begin
                 while left:
@@ -91,16 +161,16 @@ def _write_tar(journal: Journal, out: Destination, name: str, stretches: list[St
                     digest.update(content)
                     target.write(content)
                     left -= len(content)
-        digest.update(tar.END_OF_ARCHIVE)
-        target.write(tar.END_OF_ARCHIVE)
+        digest.update(layout.END_OF_ARCHIVE)
+        target.write(layout.END_OF_ARCHIVE)
         size = target.tell()
         target.flush()
         os.fsync(target.fileno())
-    text = tar.index_text(lines).encode()
+    text = layout.index_text(lines).encode()
     index_path = journal.folder / f"{name}.idx"
     write_atomically(index_path, text)
-    out.put(index_path, f"{name}.idx")
-    out.put(path, f"{name}.tar")
+    destination.put(index_path, f"{name}.idx")
+    destination.put(path, f"{name}.tar")
     return {
         "name": f"{name}.tar",
         "samples": len(lines),

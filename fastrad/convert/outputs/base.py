@@ -1,0 +1,192 @@
+"""What formats share: what is stored of an image, the data file of a chunk, and the contract `Output`."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+
+import numpy as np
+
+if TYPE_CHECKING:  # the rest of a conversion, which workers do not need
+    from fastrad.convert.destination import Destination
+    from fastrad.convert.images import ImageOptions
+    from fastrad.convert.journal import Journal
+    from fastrad.convert.options import ConvertOptions
+    from fastrad.convert.totals import Totals
+    from fastrad.dataset.card import Card
+
+ROWS_A_CHUNK = 2048  # about a second of decoding: little is lost by a crash, and the journal stays small
+_FEW_ROWS, _MANY_CHUNKS = 256, 32
+_WRITTEN_AT_ONCE = 1 << 17  # bytes; to hold more costs page faults at every image
+_PIECES = 512  # Linux takes 1024 in one call
+
+
+def rows_a_chunk(count: int) -> int:
+    """Images a chunk of a split of `count`: fewer in small ones, so that all workers end at about the same time."""
+    return min(ROWS_A_CHUNK, max(_FEW_ROWS, -(-count // _MANY_CHUNKS)))
+
+
+class Encoded(NamedTuple):
+    """One image as it is stored.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        uint8, one axis.
+    kind : str
+        "raw", "jpeg" or "png".
+    side : int
+        Of the stored square, pixels.
+    content : (top, left, height, width)
+        Where it holds image, not padding.
+    """
+
+    data: np.ndarray
+    kind: str
+    side: int
+    content: tuple[int, int, int, int]
+
+
+class Sample(NamedTuple):
+    """What is stored beside an image: manifest row, class index and name, patient index and name."""
+
+    row: int
+    label: int
+    label_name: str
+    patient: int
+    patient_name: str | None
+
+
+class DataFile:
+    """A chunk's data file, open for writing at a position. What is appended is held until there is enough of it."""
+
+    def __init__(self, path: str, position: int) -> None:
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        self.position = position  # with what is held
+        self._held: list[memoryview] = []
+        self._bytes_held = 0
+
+    def append(self, content: bytes | memoryview) -> None:
+        view = memoryview(content)
+        self._held.append(view)
+        self._bytes_held += len(view)
+        self.position += len(view)
+        if self._bytes_held >= _WRITTEN_AT_ONCE or len(self._held) >= _PIECES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        while self._bytes_held:
+            written = os.pwritev(self.descriptor, self._held, self.position - self._bytes_held)
+            self._bytes_held -= written
+            while self._held and written >= len(self._held[0]):
+                written -= len(self._held.pop(0))
+            if written:
+                self._held[0] = self._held[0][written:]
+
+    def truncate(self) -> None:
+        """Cut off what an earlier attempt left behind the end."""
+        self.flush()
+        os.ftruncate(self.descriptor, self.position)
+
+    def close(self, sync: bool) -> None:
+        try:
+            self.flush()
+            if sync:
+                os.fdatasync(self.descriptor)
+        finally:
+            os.close(self.descriptor)
+
+
+class Sink(Protocol):
+    """Takes a chunk's encoded images, one after another.
+
+    Attributes
+    ----------
+    hashes : list of str
+        SHA-256 of each finished page; none where the format has no pages.
+    """
+
+    hashes: list[str]
+
+    def store(self, encoded: Encoded, sample: Sample) -> None:
+        """Store one image."""
+
+    def records(self) -> np.ndarray:
+        """One record a stored image, with the fields that `Output.columns` names among its own."""
+
+    def close(self, finished: bool, sync: bool) -> None:
+        """Write what is held; `finished` says that the chunk is whole, `sync` to wait for the disk."""
+
+
+@dataclass(frozen=True)
+class Output(ABC):
+    """How one split is stored in one format; small, as it is sent to workers.
+
+    Attributes
+    ----------
+    rows : int
+        Images that are planned.
+    image : ImageOptions
+    chunk_rows : int
+        Images a chunk.
+    format : str
+        The format's name.
+    encodings : tuple of str
+        How it stores images; the first is the default.
+    columns : (str, str)
+        What its records call class and patient index.
+    takes_url : bool
+        Whether it can be written to a URL.
+    """
+
+    rows: int
+    image: ImageOptions
+    chunk_rows: int
+
+    format: ClassVar[str]
+    encodings: ClassVar[tuple[str, ...]]
+    columns: ClassVar[tuple[str, str]]
+    takes_url: ClassVar[bool]
+
+    @classmethod
+    @abstractmethod
+    def plan(cls, rows: int, image: ImageOptions, options: ConvertOptions) -> Self:
+        """How a split of `rows` images is stored; follows from the arguments alone."""
+
+    @property
+    def chunks(self) -> int:
+        """Number of chunks."""
+        return -(-self.rows // self.chunk_rows)
+
+    def chunk_size(self, index: int) -> int:
+        """Number of images in chunk `index`."""
+        return min(self.chunk_rows, self.rows - index * self.chunk_rows)
+
+    @property
+    def in_place(self) -> bool:
+        """Whether chunks are written where they stay, in one file of known size; else each into a file of its own."""
+        return False
+
+    @property
+    @abstractmethod
+    def estimated_bytes(self) -> int:
+        """Size of what is written: exact where `in_place`, else a cautious guess."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """What the card says of the format among its parameters."""
+
+    @abstractmethod
+    def sink(self, index: int, data: str) -> Sink:
+        """Where a worker puts the images of chunk `index`; `data` is the file that gets them."""
+
+    @abstractmethod
+    def finish(self, journal: Journal, totals: Totals, destination: Destination) -> Card:
+        """Make the split's files of its chunks, which are all done, and put them in place; return their card."""
+
+    @abstractmethod
+    def last_file(self, name: str) -> str:
+        """The file that is put in place last: where it exists, the split called `name` is complete."""

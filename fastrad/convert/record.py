@@ -1,0 +1,130 @@
+"""What a worker leaves behind of a chunk: its record, and a mark that says how far it has got.
+
+`N.json` is the record; `N.npy` holds the samples' records and the stamps of their source files; `N.at` is the mark. A
+record is valid only after the chunk's data have reached the disk, so a record that exists is true. A worker that does
+not wait for the disk writes `N.pending`, which the parent makes valid.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastrad.system.files import sync_folder, write_atomically
+
+_MARK = struct.Struct("<qq")
+
+
+@dataclass(frozen=True)
+class ChunkRecord:
+    """What a finished chunk holds.
+
+    Attributes
+    ----------
+    stored : int
+        Number of samples.
+    pages : list of str
+        SHA-256 of each page; none for a tar.
+    quarantined : list of (row, reason)
+    value_sum, square_sum, pixels : int
+        Exact sums over the pixel values (0 to 255) as they were before JPEG, padding left out; of images that were
+        not decoded 0.
+    """
+
+    stored: int
+    pages: list[str]
+    quarantined: list[tuple[int, str]]
+    value_sum: int
+    square_sum: int
+    pixels: int
+
+
+def write_record(path: Path, record: ChunkRecord, samples: np.ndarray, stamps: np.ndarray, *, valid: bool) -> None:
+    """Write a chunk's record, `path` without its suffix: valid, after a wait for the disk, or pending."""
+    with open(path.with_suffix(".npy"), "wb") as file:
+        np.save(file, samples)
+        np.save(file, stamps)
+        if valid:
+            file.flush()
+            os.fsync(file.fileno())
+    content = json.dumps(asdict(record)).encode()
+    if valid:
+        write_atomically(path.with_suffix(".json"), content)
+    else:
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_bytes(content)
+        temporary.replace(path.with_suffix(".pending"))
+
+
+def commit_record(path: Path, data: Path) -> None:
+    """Make a pending record valid, after its pages in `data` have reached the disk."""
+    pending = path.with_suffix(".pending")
+    for file in (data, path.with_suffix(".npy"), pending):
+        descriptor = os.open(file, os.O_RDONLY)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+    os.replace(pending, path.with_suffix(".json"))
+    sync_folder(path.parent)
+
+
+def read_record(path: Path) -> ChunkRecord | None:
+    """The record of a converted chunk, pending or valid; None where it is not converted."""
+    for suffix in (".json", ".pending"):
+        try:
+            content: dict[str, Any] = json.loads(path.with_suffix(suffix).read_bytes())
+            break
+        except FileNotFoundError:
+            continue
+    else:
+        return None
+    content["quarantined"] = [(row, reason) for row, reason in content["quarantined"]]
+    return ChunkRecord(**content)
+
+
+def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """A finished chunk's samples, placed from the chunk's start, and the stamps of its sources, int64 (n, 2)."""
+    with open(path.with_suffix(".npy"), "rb") as file:
+        return np.load(file), np.load(file)
+
+
+class Mark:
+    """Says, for the parent and for whoever looks after a death, which image a worker is at."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def set(self, position: int, quarantined: int) -> None:
+        """The worker begins with the image at this position, after so many were quarantined."""
+        os.pwrite(self._descriptor, _MARK.pack(position, quarantined), 0)
+
+
+@contextmanager
+def marking(path: Path) -> Iterator[Mark]:
+    """The mark of a chunk that a worker begins."""
+    descriptor = os.open(path.with_suffix(".at"), os.O_WRONLY | os.O_CREAT, 0o644)
+    try:
+        yield Mark(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_mark(path: Path) -> tuple[int, int] | None:
+    """Position in the chunk that a worker has reached, and its quarantine count; None where it has not begun."""
+    try:
+        content = path.with_suffix(".at").read_bytes()
+    except FileNotFoundError:
+        return None
+    if len(content) < _MARK.size:
+        return None
+    position, quarantined = _MARK.unpack(content[: _MARK.size])
+    return position, quarantined
