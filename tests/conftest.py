@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-import fastrad.cli  # noqa: F401  (as in the commands: OpenMP's threads wait passively, which torch reads when imported)
+from fastrad.cli import set_environment
+
+set_environment()
 
 # A shell's background job begins with Ctrl-C ignored, and so would the programs that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -34,11 +34,6 @@ COMMANDS = {
 }
 
 
-# Before torch is imported. OpenMP's threads otherwise spin at every barrier, and one other busy process on a core makes
-# training on a CPU several times slower; waiting passively costs nothing measurable on an idle machine.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
-
 class _LazyGroup(click.Group):
     """A group whose commands are imported when they are called: `--help` need not import torch."""
 
@@ -62,6 +57,17 @@ def cli(debug: bool) -> None:
     """Grayscale medical images: convert, load, pretrain, and compare initialisations honestly."""
 
 
+def set_environment() -> None:
+    """What torch and OpenCV read when they are imported, here and in worker processes.
+
+    OpenMP's threads otherwise spin at every barrier, and one other busy process on a core makes training on a CPU
+    several times slower; waiting passively costs nothing measurable on an idle machine. OpenCV otherwise writes lines
+    about damaged files, without their names; ours say more.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its status.
 
@@ -70,6 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
     arguments : list of str, optional
         The words after `fastrad`; `sys.argv[1:]` by default. `--debug` is understood at any place.
     """
+    set_environment()
     deliver_lost_interrupts()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words

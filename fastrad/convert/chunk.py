@@ -48,8 +48,9 @@ class ChunkTask:
 
 
 def begin_worker() -> None:
-    """What every process that works on chunks begins with: the processes are the parallelism, not OpenCV's threads."""
-    cv2.setNumThreads(1)
+    """What every process that works on chunks begins with."""
+    cv2.setNumThreads(1)  # the processes are the parallelism
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # reasons for quarantine say more
 
 
 def convert_chunk(task: ChunkTask) -> int:

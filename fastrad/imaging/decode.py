@@ -28,9 +28,6 @@ from fastrad.imaging.window import Window, apply_window
 Box = tuple[int, int, int, int]
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
-# cv2 writes lines of its own about damaged files, without their names; ours say more.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-
 
 def read_gray(
     path: Path | str,

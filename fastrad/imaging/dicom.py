@@ -8,6 +8,7 @@ LUT, MONOCHROME1 turned over, and the screen's 2-D tissue regions cut out (PS3.3
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO
@@ -21,9 +22,6 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, pixel
 from fastrad.imaging import compressed
 from fastrad.imaging.structure import MAX_PIXELS, ImageError
 from fastrad.imaging.window import Window, apply_window
-
-# A validation warning of pydicom quotes the value that it finds odd, which may be a patient's name.
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
 
 _TWO_DIMENSIONAL, _TISSUE, _COLOUR_FLOW = 1, 1, 2
 _COLOURS = ("Red", "Green", "Blue")
@@ -170,9 +168,10 @@ def tissue_box(header: Dataset) -> tuple[int, int, int, int]:
 def _read_header(file: BinaryIO, name: str) -> Dataset:
     file.seek(0)
     try:
-        header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-        for _ in header.iterall():
-            pass  # elements are parsed when they are asked for: now, where a fault can be told from one of ours
+        with _values_not_quoted():
+            header = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
+            for _ in header.iterall():
+                pass  # elements are parsed when they are asked for: now, where a fault can be told from one of ours
         rows, columns = int(header.get("Rows") or 0), int(header.get("Columns") or 0)
         _frames(header)
     except Exception:  # pydicom raises many kinds, and their texts may quote the file
@@ -186,6 +185,32 @@ def _read_header(file: BinaryIO, name: str) -> Dataset:
 
 def _frames(header: Dataset) -> int:
     return int(header.get("NumberOfFrames") or 1)
+
+
+_reading = threading.Lock()
+_readers, _mode_before = 0, pydicom.config.WARN
+
+
+@contextmanager
+def _values_not_quoted() -> Iterator[None]:
+    """While any thread reads, pydicom does not validate: its warnings quote odd values, a patient's name perhaps.
+
+    The setting is one for the whole process: the first reader changes it, the last one puts it back.
+    """
+    global _readers, _mode_before
+    settings = pydicom.config.settings
+    with _reading:
+        if _readers == 0:
+            _mode_before = settings.reading_validation_mode
+            settings.reading_validation_mode = pydicom.config.IGNORE
+        _readers += 1
+    try:
+        yield
+    finally:
+        with _reading:
+            _readers -= 1
+            if _readers == 0:
+                settings.reading_validation_mode = _mode_before
 
 
 @contextmanager
@@ -206,7 +231,8 @@ def _decode(file: BinaryIO, header: Dataset, name: str, frame: int, *, raw: bool
         raise ImageError(name, f"has no frame {frame}: it holds {frames}, counted from 0")
     try:
         guarded = header.file_meta.TransferSyntaxUID in compressed.DECODER_DEPENDENCIES
-        pixels = pixel_array(file, index=frame, raw=raw, decoding_plugin=compressed.PLUGIN if guarded else "")
+        with _values_not_quoted():
+            pixels = pixel_array(file, index=frame, raw=raw, decoding_plugin=compressed.PLUGIN if guarded else "")
         if header.get("PhotometricInterpretation") == "PALETTE COLOR":
             pixels = apply_color_lut(pixels, header)
             if pixels.dtype == np.uint16:

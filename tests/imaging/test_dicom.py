@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +240,21 @@ def test_colour_doppler_is_told_from_coloured_screens(dicom_root: Path) -> None:
     coloured = {path.name for path in dicom_root.glob("*.dcm") if is_colour_doppler(path)}
     # Two power Doppler images of a lymph node, and a tiny image in false colours; not the screens with a blue header.
     assert coloured == {"examples_jpeg2k.dcm", "examples_rgb_color.dcm", "ExplVR_BigEnd.dcm"}
+
+
+def test_odd_values_are_quoted_by_nobody_and_pydicom_keeps_its_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warning of pydicom's would quote them; also while other threads read."""
+    settings, warned = pydicom.config.settings, pydicom.config.WARN
+    monkeypatch.setattr(settings, "reading_validation_mode", pydicom.config.IGNORE)
+    odd = make_dicom(np.full((8, 8), 7, np.uint8), NumberOfFrames="1.0")
+    settings.reading_validation_mode = warned
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert pydicom.dcmread(io.BytesIO(odd)).NumberOfFrames == 1
+        assert "1.0" in str(caught[0].message)
+        caught.clear()
+        with ThreadPoolExecutor(4) as threads:
+            images = list(threads.map(lambda _: decode_gray(odd, name="odd"), range(200)))
+        assert not caught
+    assert all((image == images[0]).all() for image in images)
+    assert settings.reading_validation_mode == warned
