@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastrad.archives.manifest import Manifest
-from fastrad.convert.images import ImageOptions, SourceImages
+from fastrad.convert.images import SourceImages
+from fastrad.convert.sample import ImageOptions
 from fastrad.dataset.pseudonym import hide_patient
 from fastrad.errors import InputError
 

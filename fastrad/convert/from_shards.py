@@ -15,8 +15,7 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from fastrad.convert.images import ImageOptions
-from fastrad.convert.outputs.base import Encoded, Sample
+from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.dataset.opening import datasets_in
 from fastrad.dataset.tar.shards import ShardSet, TarSamples
 from fastrad.errors import FormatError

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastrad.convert.outputs.base import Encoded, Sample
-from fastrad.dataset.beton.writer import encode_jpeg, encode_png
+from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.errors import InputError
 from fastrad.imaging import ImageError, decode_gray, fit, read_gray
 
@@ -23,42 +22,6 @@ _PIXEL_CHUNKS = {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"pHYs", b"sRGB", b"cHRM"}
 
 class UnusableImageError(Exception):
     """An image cannot be converted; `str(error)` is the reason, without the path."""
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """How an image is stored.
-
-    Attributes
-    ----------
-    size : int
-        Side of the stored square, pixels.
-    fit : str
-        "pad", "squash" or "crop".
-    encode : str
-        "raw", "jpeg" or "png".
-    quality : int
-        Of the JPEG, 1 to 100.
-    window : (float, float) or None
-        Stored values that become black and white.
-    pass_png : bool
-        Store the bytes of a source PNG as they are, where its pixels are what would be stored and it holds nothing but
-        pixels. It is decoded all the same: that proves it sound and gives mean and standard deviation; what is saved
-        is the encoding.
-    """
-
-    size: int = 224
-    fit: str = "pad"
-    encode: str = "raw"
-    quality: int = 90
-    window: tuple[float, float] | None = None
-    pass_png: bool = False
-
-    def encoded(self, image: np.ndarray) -> np.ndarray:
-        """The bytes to store of a fitted image, uint8, one axis."""
-        if self.encode == "raw":
-            return image.reshape(-1)
-        return encode_jpeg(image, self.quality) if self.encode == "jpeg" else encode_png(image)
 
 
 @dataclass(frozen=True)

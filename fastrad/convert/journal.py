@@ -17,14 +17,17 @@ import cv2
 
 from fastrad.convert.chunk import ChunkTask
 from fastrad.convert.destination import Destination
+from fastrad.convert.folder import WorkFolder
+from fastrad.convert.outputs.base import DoneSplit
 from fastrad.convert.plan import SplitPlan, fingerprint
-from fastrad.convert.record import ChunkRecord, commit_record, read_mark, read_record
+from fastrad.convert.record import commit_record, read_arrays
+from fastrad.convert.totals import Totals
 from fastrad.dataset.card import Card
 from fastrad.errors import FormatError, InputError
 from fastrad.system.files import sync_folder, write_atomically
 
 
-class Journal:
+class Journal(WorkFolder):
     """The work folder of one split, opened and locked.
 
     Parameters
@@ -41,8 +44,8 @@ class Journal:
     """
 
     def __init__(self, plan: SplitPlan, work_dir: Path) -> None:
+        super().__init__(work_folder(plan, work_dir), plan.output.in_place)
         self.plan = plan
-        self.folder = work_folder(plan, work_dir)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         self.poison: dict[int, dict[int, str]] = {}
@@ -57,11 +60,9 @@ class Journal:
     def _agree(self) -> None:
         """Note what this run is about, or refuse to go on with a run that was about something else."""
         plan_file = self.folder / "plan.json"
-        if (self.folder / "shards").is_dir():  # begun by fastrad 0.1.0
-            (self.folder / "shards").rename(self._chunks)
         agreed = {**self.plan.fingerprint(), "OpenCV": cv2.__version__}  # another one's JPEG are other bytes
         if not plan_file.exists():
-            self._chunks.mkdir(exist_ok=True)
+            self.chunks.mkdir(exist_ok=True)
             write_atomically(plan_file, json.dumps(agreed, indent=1).encode())
             return
         changed = changed_settings(json.loads(plan_file.read_bytes()), agreed)
@@ -70,6 +71,8 @@ class Journal:
                 f"{self.folder}: an unfinished conversion lies there, but since then {changed}; "
                 f"give the earlier command to finish it, or delete {self.folder} to start anew"
             )
+        if (self.folder / "shards").is_dir():  # begun by fastrad 0.1.0
+            (self.folder / "shards").rename(self.chunks)
 
     def _take_lock(self) -> IO[bytes]:
         lock = open(self.folder / "lock", "ab")  # noqa: SIM115 - held until close
@@ -89,37 +92,6 @@ class Journal:
         shutil.rmtree(self.folder)
         self.close()
 
-    @property
-    def data(self) -> Path:
-        """The file that becomes the dataset."""
-        return self.folder / "data"
-
-    @property
-    def _chunks(self) -> Path:
-        return self.folder / "chunks"
-
-    def record_path(self, index: int) -> Path:
-        """The record of chunk `index`, without its suffix."""
-        return self._chunks / f"{index:06d}"
-
-    def data_of(self, index: int) -> Path:
-        """The file that gets the images of chunk `index`."""
-        return self.data if self.plan.output.in_place else self.record_path(index).with_suffix(".pages")
-
-    def record(self, index: int) -> ChunkRecord | None:
-        """What chunk `index` holds; None where it is not finished."""
-        return read_record(self.record_path(index))
-
-    def finished_record(self, index: int) -> ChunkRecord:
-        """What the finished chunk `index` holds."""
-        record = self.record(index)
-        assert record is not None
-        return record
-
-    def mark(self, index: int) -> tuple[int, int] | None:
-        """How far the worker of chunk `index` has got, and how much it has quarantined."""
-        return read_mark(self.record_path(index))
-
     def task(self, index: int, sync: bool = True) -> ChunkTask:
         """The work on chunk `index`, ready to be sent to a worker."""
         record = self.record_path(index)
@@ -129,20 +101,39 @@ class Journal:
 
     def commit(self, index: int) -> None:
         """Wait for the disk and make the record of chunk `index` valid, where the worker has not."""
-        if not self._is_valid(index):
+        if not self.is_valid(index):
             commit_record(self.record_path(index), self.data_of(index))
 
     def discard(self, index: int) -> None:
         """Forget that chunk `index` is done."""
         self.record_path(index).with_suffix(".json").unlink()
-        sync_folder(self._chunks)  # before its pages are written again
+        sync_folder(self.chunks)  # before its pages are written again
 
     def finished(self) -> list[int]:
         """The chunks with a record."""
-        return [index for index in range(self.plan.output.chunks) if self._is_valid(index)]
+        return [index for index in range(self.plan.output.chunks) if self.is_valid(index)]
 
-    def _is_valid(self, index: int) -> bool:
-        return self.record_path(index).with_suffix(".json").exists()
+    def done(self) -> DoneSplit:
+        """The split, whose chunks are all done.
+
+        Raises
+        ------
+        InputError
+            If not one image of it could be stored.
+        """
+        plan = self.plan
+        totals = Totals(len(plan.source.classes), len(plan.source.patient_names))
+        label, patient = plan.output.columns
+        for index in range(plan.output.chunks):
+            samples, _ = read_arrays(self.record_path(index))
+            totals.add(self.finished_record(index), samples[label], samples[patient])
+        if totals.stored == 0:
+            row, reason = totals.quarantined[0]
+            raise InputError(
+                f"{plan.source.place}: none of the {len(plan.rows)} images of {plan.name} could be stored, so no file "
+                f"is written; the first reason (row {row}): {reason}"
+            )
+        return DoneSplit(plan.name, self, totals, lambda hashes, size: plan.card(totals, hashes, size))
 
 
 class Chunk(NamedTuple):

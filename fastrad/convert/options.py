@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fastrad.convert.images import ImageOptions
 from fastrad.convert.outputs import FORMATS
+from fastrad.convert.sample import ImageOptions
 from fastrad.errors import OptionError
 from fastrad.imaging import FIT_MODES
 

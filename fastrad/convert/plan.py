@@ -13,16 +13,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
+import fastrad
 from fastrad.archives.manifest import Manifest
 from fastrad.convert.archive import ArchiveSplit, split_archive
 from fastrad.convert.chunk import ChunkTask
 from fastrad.convert.from_shards import TarSplit, split_shards
-from fastrad.convert.images import ImageOptions
 from fastrad.convert.options import ConvertOptions
 from fastrad.convert.outputs import FORMATS
 from fastrad.convert.outputs.base import Output
+from fastrad.convert.sample import ImageOptions
+from fastrad.convert.totals import Totals
+from fastrad.dataset.card import Card
 from fastrad.dataset.tar.shards import ShardSet
 
 
@@ -90,6 +94,38 @@ class SplitPlan:
             self.parameters(),
         )
 
+    def card(self, totals: Totals, hashes: dict[str, Any], size: int) -> Card:
+        """The card of a finished split of `size` bytes."""
+        source = self.source
+        mean, std = source.statistics or totals.mean_and_std()
+        return Card(
+            name=self.name,
+            format=self.output.format,
+            synthetic=source.synthetic,
+            layout=source.layout,
+            split=source.split,
+            samples=totals.stored,
+            classes=list(source.classes),
+            class_counts=dict(zip(source.classes, totals.class_counts.tolist(), strict=True)),
+            patients=[source.patient_names[index] for index in totals.patients.tolist()],
+            patient_ids=source.patient_ids,
+            manifest_sha256=source.manifest_sha256,
+            parameters=self.parameters(),
+            mean=mean,
+            std=std,
+            bytes=size,
+            hashes=hashes,
+            quarantined=source.quarantine(totals.quarantined),
+            unlabelled=source.unlabelled(),
+            notes=source.notes,
+            source_options=dict(source.options),
+            versions={
+                "fastrad": fastrad.__version__,
+                "numpy": np.__version__,
+                "opencv": cv2.__version__,
+            },
+        )
+
     def task(self, index: int, data: Path, record: Path, poison: dict[int, str], sync: bool) -> ChunkTask:
         """The work on chunk `index`: images into `data`, the record at `record`."""
         rows = slice(index * self.output.chunk_rows, (index + 1) * self.output.chunk_rows)
@@ -146,4 +182,4 @@ def plan_splits(
     else:
         splits = [(split, split.image) for split in split_shards(source, options.encode, options.quality)]
     output = FORMATS[options.format]
-    return tuple(SplitPlan(split, output.plan(len(split.rows), image, options)) for split, image in splits)
+    return tuple(SplitPlan(split, output.plan(len(split.rows), image, options.shard_bytes)) for split, image in splits)

@@ -23,7 +23,6 @@ from fastrad.convert.outputs import FORMATS
 from fastrad.convert.plan import SplitPlan, plan_splits
 from fastrad.convert.pool import ChunkRunner, LocalWorkers, start_early
 from fastrad.convert.summary import ConvertedFile, ConvertSummary, Preview
-from fastrad.convert.totals import add_up
 from fastrad.dataset.card import Card
 from fastrad.dataset.pseudonym import default_key_path, pseudonym, read_or_make_key
 from fastrad.dataset.tar.shards import ShardSet
@@ -38,7 +37,22 @@ _STAT_THREADS = 16
 
 
 def preview(source: Manifest | Sequence[ShardSet], out_dir: Path | str, options: ConvertOptions) -> Preview:
-    """The plan of a conversion; nothing is written. Parameters and errors are those of `convert`."""
+    """The plan of a conversion; nothing is written.
+
+    Parameters
+    ----------
+    source, out_dir, options
+        As of `convert`.
+
+    Returns
+    -------
+    Preview
+
+    Raises
+    ------
+    InputError
+        As `convert`.
+    """
     plans = plan_splits(source, options, None)
     needed = sum(plan.bytes_needed for plan in plans if len(plan.rows))
     return Preview(plans, needed, free_space(Destination(out_dir).work_dir))
@@ -224,7 +238,7 @@ def _finish(journals: list[Journal], destination: Destination) -> dict[str, Card
     failures: list[InputError] = []
     for journal in journals:
         try:
-            cards[journal.plan.name] = journal.plan.output.finish(journal, add_up(journal), destination)
+            cards[journal.plan.name] = journal.plan.output.finish(journal.done(), destination)
         except InputError as error:
             failures.append(error)
         else:

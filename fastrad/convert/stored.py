@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from fastrad.convert.images import SourceImages, UnusableImageError
-from fastrad.convert.outputs.base import Encoded
+from fastrad.convert.sample import Encoded
 from fastrad.dataset.tar.shards import TarSamples
 
 

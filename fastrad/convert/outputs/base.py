@@ -1,21 +1,20 @@
-"""What formats share: what is stored of an image, the data file of a chunk, and the contract `Output`."""
+"""What formats share: the data file of a chunk, and the contract `Output`."""
 
 from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
-if TYPE_CHECKING:  # the rest of a conversion, which workers do not need
-    from fastrad.convert.destination import Destination
-    from fastrad.convert.images import ImageOptions
-    from fastrad.convert.journal import Journal
-    from fastrad.convert.options import ConvertOptions
-    from fastrad.convert.totals import Totals
-    from fastrad.dataset.card import Card
+from fastrad.convert.destination import Destination
+from fastrad.convert.folder import WorkFolder
+from fastrad.convert.sample import Encoded, ImageOptions, Sample
+from fastrad.convert.totals import Totals
+from fastrad.dataset.card import Card
 
 ROWS_A_CHUNK = 2048  # about a second of decoding: little is lost by a crash, and the journal stays small
 _FEW_ROWS, _MANY_CHUNKS = 256, 32
@@ -26,37 +25,6 @@ _PIECES = 512  # Linux takes 1024 in one call
 def rows_a_chunk(count: int) -> int:
     """Images a chunk of a split of `count`: fewer in small ones, so that all workers end at about the same time."""
     return min(ROWS_A_CHUNK, max(_FEW_ROWS, -(-count // _MANY_CHUNKS)))
-
-
-class Encoded(NamedTuple):
-    """One image as it is stored.
-
-    Attributes
-    ----------
-    data : numpy.ndarray
-        uint8, one axis.
-    kind : str
-        "raw", "jpeg" or "png".
-    side : int
-        Of the stored square, pixels.
-    content : (top, left, height, width)
-        Where it holds image, not padding.
-    """
-
-    data: np.ndarray
-    kind: str
-    side: int
-    content: tuple[int, int, int, int]
-
-
-class Sample(NamedTuple):
-    """What is stored beside an image: manifest row, class index and name, patient index and name."""
-
-    row: int
-    label: int
-    label_name: str
-    patient: int
-    patient_name: str | None
 
 
 class DataFile:
@@ -122,6 +90,27 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
+class DoneSplit:
+    """A split whose chunks are all done.
+
+    Attributes
+    ----------
+    name : str
+    work : WorkFolder
+        The chunks.
+    totals : Totals
+        What they add up to.
+    make_card : callable
+        From the card's `hashes` and the files' size in bytes to the card.
+    """
+
+    name: str
+    work: WorkFolder
+    totals: Totals
+    make_card: Callable[[dict[str, Any], int], Card]
+
+
+@dataclass(frozen=True)
 class Output(ABC):
     """How one split is stored in one format; small, as it is sent to workers.
 
@@ -153,7 +142,7 @@ class Output(ABC):
 
     @classmethod
     @abstractmethod
-    def plan(cls, rows: int, image: ImageOptions, options: ConvertOptions) -> Self:
+    def plan(cls, rows: int, image: ImageOptions, shard_bytes: int) -> Self:
         """How a split of `rows` images is stored; follows from the arguments alone."""
 
     @property
@@ -184,8 +173,8 @@ class Output(ABC):
         """Where a worker puts the images of chunk `index`; `data` is the file that gets them."""
 
     @abstractmethod
-    def finish(self, journal: Journal, totals: Totals, destination: Destination) -> Card:
-        """Make the split's files of its chunks, which are all done, and put them in place; return their card."""
+    def finish(self, split: DoneSplit, destination: Destination) -> Card:
+        """Make the files of a split and put them in place; return their card."""
 
     @abstractmethod
     def last_file(self, name: str) -> str:

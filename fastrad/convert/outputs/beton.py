@@ -11,24 +11,21 @@ import hashlib
 import os
 import zlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
+from fastrad.convert.destination import Destination
+from fastrad.convert.folder import WorkFolder
 from fastrad.convert.outputs import base
-from fastrad.convert.outputs.base import DataFile, Encoded, Output, Sample, rows_a_chunk
+from fastrad.convert.outputs.base import DataFile, DoneSplit, Output, rows_a_chunk
 from fastrad.convert.record import read_arrays
+from fastrad.convert.sample import Encoded, ImageOptions, Sample
+from fastrad.convert.totals import Totals
 from fastrad.dataset.beton import layout
 from fastrad.dataset.card import Card
 from fastrad.errors import InputError
 from fastrad.system.files import write_atomically
-
-if TYPE_CHECKING:
-    from fastrad.convert.destination import Destination
-    from fastrad.convert.images import ImageOptions
-    from fastrad.convert.journal import Journal
-    from fastrad.convert.options import ConvertOptions
-    from fastrad.convert.totals import Totals
 
 _SMALL_FILE = 8 * layout.DEFAULT_PAGE_SIZE
 # file systems that cannot copy ranges between these files say one of these
@@ -47,7 +44,7 @@ class BetonOutput(Output):
     takes_url = False
 
     @classmethod
-    def plan(cls, rows: int, image: ImageOptions, options: ConvertOptions) -> Self:
+    def plan(cls, rows: int, image: ImageOptions, shard_bytes: int) -> Self:
         """Raw images are stored in whole chunks of whole pages, so that each worker knows where its pages go.
 
         Small files and JPEG get FFCV's smallest pages, which waste less at a chunk's end.
@@ -103,26 +100,27 @@ class BetonOutput(Output):
         """The beton: its card is put in place before it."""
         return f"{name}.beton"
 
-    def finish(self, journal: Journal, totals: Totals, destination: Destination) -> Card:
+    def finish(self, split: DoneSplit, destination: Destination) -> Card:
         """Write what comes before and after the pages, then put card and file in place."""
-        with open(journal.data, "r+b" if journal.data.exists() else "w+b") as data:
-            hashes, size = self._write_around_pages(journal, totals, data.fileno())
+        whole = split.work.data
+        with open(whole, "r+b" if whole.exists() else "w+b") as data:
+            hashes, size = self._write_around_pages(split.work, split.totals, data.fileno())
             os.ftruncate(data.fileno(), size)
             os.fsync(data.fileno())
-        card = totals.card(journal.plan, hashes, size)
-        write_atomically(Card.path_for(destination.work_dir / self.last_file(card.name)), card.to_bytes())
-        destination.put(journal.data, self.last_file(card.name))
+        card = split.make_card(hashes, size)
+        write_atomically(Card.path_for(destination.work_dir / self.last_file(split.name)), card.to_bytes())
+        destination.put(whole, self.last_file(split.name))
         return card
 
-    def _write_around_pages(self, journal: Journal, totals: Totals, data: int) -> tuple[dict[str, Any], int]:
+    def _write_around_pages(self, work: WorkFolder, totals: Totals, data: int) -> tuple[dict[str, Any], int]:
         """The card's `hashes`, and the size of the file."""
-        starts, page_hashes = self._gather_pages(journal, data)
+        starts, page_hashes = self._gather_pages(work, data)
         table_start = self.data_start + len(page_hashes) * self.page_size
         metadata_hash, table_hash = hashlib.sha256(), hashlib.sha256()
         patient_numbers = totals.patient_numbers()
         metadata_at, table_at, written = layout.METADATA_START, table_start, 0
         for index in range(self.chunks):
-            metadata, _ = read_arrays(journal.record_path(index))
+            metadata, _ = read_arrays(work.record_path(index))
             metadata["f0"]["data_ptr"] += np.uint64(starts[index])
             metadata["f2"] = patient_numbers[metadata["f2"]]
             table = layout.allocation_table(metadata, written).tobytes()
@@ -147,16 +145,16 @@ class BetonOutput(Output):
         }
         return hashes, table_at
 
-    def _gather_pages(self, journal: Journal, data: int) -> tuple[list[int], list[str]]:
+    def _gather_pages(self, work: WorkFolder, data: int) -> tuple[list[int], list[str]]:
         """Bring the pages into the data file, where workers did not put them; return each chunk's start, and hashes."""
         starts: list[int] = []
         hashes: list[str] = []
         for index in range(self.chunks):
-            pages = journal.finished_record(index).pages
+            pages = work.finished_record(index).pages
             starts.append(self.data_start + len(hashes) * self.page_size)
             hashes += pages
             if not self.in_place:
-                with open(journal.data_of(index), "rb") as file:
+                with open(work.data_of(index), "rb") as file:
                     _copy(file.fileno(), data, len(pages) * self.page_size, starts[index])
         return starts, hashes
 

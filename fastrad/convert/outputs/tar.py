@@ -12,23 +12,19 @@ import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
-from fastrad.convert.outputs.base import DataFile, Encoded, Output, Sample, rows_a_chunk
+from fastrad.convert.destination import Destination
+from fastrad.convert.folder import WorkFolder
+from fastrad.convert.outputs.base import DataFile, DoneSplit, Output, rows_a_chunk
 from fastrad.convert.record import read_arrays
+from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.dataset.card import Card
 from fastrad.dataset.tar import layout
 from fastrad.errors import InputError
 from fastrad.system.files import write_atomically
-
-if TYPE_CHECKING:
-    from fastrad.convert.destination import Destination
-    from fastrad.convert.images import ImageOptions
-    from fastrad.convert.journal import Journal
-    from fastrad.convert.options import ConvertOptions
-    from fastrad.convert.totals import Totals
 
 Stretch = tuple[int, np.ndarray]  # number of the chunk, records of consecutive samples in it
 _COPIED_AT_ONCE = 1 << 22
@@ -46,9 +42,9 @@ class TarOutput(Output):
     takes_url = True
 
     @classmethod
-    def plan(cls, rows: int, image: ImageOptions, options: ConvertOptions) -> Self:
+    def plan(cls, rows: int, image: ImageOptions, shard_bytes: int) -> Self:
         """As of `Output`."""
-        return cls(rows, image, rows_a_chunk(rows), options.shard_bytes)
+        return cls(rows, image, rows_a_chunk(rows), shard_bytes)
 
     @property
     def estimated_bytes(self) -> int:
@@ -68,17 +64,18 @@ class TarOutput(Output):
         """The card."""
         return f"{name}.card.json"
 
-    def finish(self, journal: Journal, totals: Totals, destination: Destination) -> Card:
+    def finish(self, split: DoneSplit, destination: Destination) -> Card:
         """Write the tars, then the card."""
-        name = journal.plan.name
         shards = []
-        for number, stretches in enumerate(_cut(journal, self.shard_bytes - len(layout.END_OF_ARCHIVE))):
-            shards.append(_write_tar(journal, destination, f"{name}-{number:06d}", stretches))
+        limit = self.shard_bytes - len(layout.END_OF_ARCHIVE)
+        for number, stretches in enumerate(_cut(split.work, self.chunks, limit)):
+            name = f"{split.name}-{number:06d}"
+            shards.append(_write_tar(split.work, destination, name, stretches, layout.SUFFIXES[self.image.encode]))
         size = sum(shard["bytes"] for shard in shards)
-        card = totals.card(journal.plan, {"algorithm": "sha256", "shards": shards}, size)
-        path = journal.folder / "card"
+        card = split.make_card({"algorithm": "sha256", "shards": shards}, size)
+        path = split.work.folder / "card"
         write_atomically(path, card.to_bytes())
-        destination.put(path, self.last_file(name))
+        destination.put(path, self.last_file(split.name))
         return card
 
 
@@ -120,12 +117,12 @@ class TarSink:
         self._file.close(sync)
 
 
-def _cut(journal: Journal, limit: int) -> Iterator[list[Stretch]]:
+def _cut(work: WorkFolder, chunks: int, limit: int) -> Iterator[list[Stretch]]:
     """The samples of all chunks in order, in groups of at most `limit` bytes (or one sample)."""
     group: list[Stretch] = []
     used = 0
-    for index in range(journal.plan.output.chunks):
-        samples, _ = read_arrays(journal.record_path(index))
+    for index in range(chunks):
+        samples, _ = read_arrays(work.record_path(index))
         first = 0
         for position, length in enumerate(samples["length"].tolist()):
             if used and used + length > limit:
@@ -140,10 +137,11 @@ def _cut(journal: Journal, limit: int) -> Iterator[list[Stretch]]:
         yield group
 
 
-def _write_tar(journal: Journal, destination: Destination, name: str, stretches: list[Stretch]) -> dict[str, Any]:
+def _write_tar(
+    work: WorkFolder, destination: Destination, name: str, stretches: list[Stretch], suffix: str
+) -> dict[str, Any]:
     """One shard and its index; what the card says of them."""
-    path = journal.folder / f"{name}.tar"
-    suffix = layout.SUFFIXES[journal.plan.image.encode]
+    path = work.folder / f"{name}.tar"
     digest, lines = hashlib.sha256(), []
     with open(path, "wb") as target:
         for index, samples in stretches:
@@ -151,13 +149,13 @@ def _write_tar(journal: Journal, destination: Destination, name: str, stretches:
             positions = (samples["start"].astype(np.int64) + target.tell() - begin).tolist()
             known = zip(samples["row"].tolist(), positions, samples["sizes"].tolist(), strict=True)
             lines += [layout.index_line(row, position, sizes, suffix) for row, position, sizes in known]
-            with open(journal.data_of(index), "rb") as part:
+            with open(work.data_of(index), "rb") as part:
                 part.seek(begin)
                 left = int(samples["start"][-1] + samples["length"][-1]) - begin
                 while left:
                     content = part.read(min(left, _COPIED_AT_ONCE))
                     if not content:
-                        raise InputError(f"{part.name}: is shorter than its record; delete {journal.folder}")
+                        raise InputError(f"{part.name}: is shorter than its record; delete {work.folder}")
                     digest.update(content)
                     target.write(content)
                     left -= len(content)
@@ -167,7 +165,7 @@ def _write_tar(journal: Journal, destination: Destination, name: str, stretches:
         target.flush()
         os.fsync(target.fileno())
     text = layout.index_text(lines).encode()
-    index_path = journal.folder / f"{name}.idx"
+    index_path = work.folder / f"{name}.idx"
     write_atomically(index_path, text)
     destination.put(index_path, f"{name}.idx")
     destination.put(path, f"{name}.tar")

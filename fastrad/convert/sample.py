@@ -1,0 +1,77 @@
+"""What is stored of an image: how, the bytes, and what is known beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from fastrad.dataset.beton.writer import encode_jpeg, encode_png
+
+
+@dataclass(frozen=True)
+class ImageOptions:
+    """How an image is stored.
+
+    Attributes
+    ----------
+    size : int
+        Side of the stored square, pixels.
+    fit : str
+        "pad", "squash" or "crop".
+    encode : str
+        "raw", "jpeg" or "png".
+    quality : int
+        Of the JPEG, 1 to 100.
+    window : (float, float) or None
+        Stored values that become black and white.
+    pass_png : bool
+        Store the bytes of a source PNG as they are, where its pixels are what would be stored and it holds nothing but
+        pixels. It is decoded all the same: that proves it sound and gives mean and standard deviation; what is saved
+        is the encoding.
+    """
+
+    size: int = 224
+    fit: str = "pad"
+    encode: str = "raw"
+    quality: int = 90
+    window: tuple[float, float] | None = None
+    pass_png: bool = False
+
+    def encoded(self, image: np.ndarray) -> np.ndarray:
+        """The bytes to store of a fitted image, uint8, one axis."""
+        if self.encode == "raw":
+            return image.reshape(-1)
+        return encode_jpeg(image, self.quality) if self.encode == "jpeg" else encode_png(image)
+
+
+class Encoded(NamedTuple):
+    """One image as it is stored.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        uint8, one axis.
+    kind : str
+        "raw", "jpeg" or "png".
+    side : int
+        Of the stored square, pixels.
+    content : (top, left, height, width)
+        Where it holds image, not padding.
+    """
+
+    data: np.ndarray
+    kind: str
+    side: int
+    content: tuple[int, int, int, int]
+
+
+class Sample(NamedTuple):
+    """What is stored beside an image: manifest row, class index and name, patient index and name."""
+
+    row: int
+    label: int
+    label_name: str
+    patient: int
+    patient_name: str | None
