@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tarfile
 from pathlib import Path
 
@@ -48,3 +49,10 @@ def ddti_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def dicom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve real ultrasound DICOM files. Not to be changed."""
     return _extract("ultrasound-dicom.tar", tmp_path_factory.mktemp("dicom")) / "ultrasound-dicom"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """End with what the generated images became: right, refused, wrong."""
+    matrix = sys.modules.get("matrix")
+    for line in matrix.table() if matrix is not None else ():
+        terminalreporter.write_line(line)

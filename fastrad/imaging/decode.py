@@ -1,14 +1,13 @@
-"""One image file to gray pixels.
-
-In: a path or bytes of PNG, JPEG, BMP, TIFF (any of gray, RGB, RGBA, palette, 1 to 16 bit) or DICOM. Out: (H, W)
-uint8, or an `ImageError`. HDF5 holds frames as DICOM does. The rules:
+"""One image file to gray pixels: PNG, JPEG, BMP, TIFF, DICOM, or a frame of HDF5.
 
 - An image whose colours are all gray comes out exactly; other colours by luma, 0.299 R + 0.587 G + 0.114 B (ITU-R
   BT.601). A colour JPEG stores that luma already, and it is taken as stored.
-- Alpha is composited on black.
-- 16-bit values are mapped linearly from the full range, 0 to 65535 onto 0 to 255, or from `window`. Never from the
-  image's own minimum and maximum: that would give one tissue another gray in every image.
+- Alpha is composited on black, where the file declares a channel as alpha and it is not zero everywhere.
+- Values of more than 8 bits are mapped linearly from the range of their stored bits onto 0 to 255, or from `window`.
+  A 16-bit PNG whose sBIT declares fewer bits holds values of those bits, unless one is larger: then they are scaled to
+  16 bits, as the PNG specification (W3C, section 11.3.2.7) asks.
 - EXIF orientation is ignored: pixels stay as they were acquired, as boxes and outlines in archives assume.
+- What a JPEG decoder warns about (missing or corrupt data) is damage.
 """
 
 from __future__ import annotations
@@ -21,12 +20,15 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from fastrad.imaging.structure import Header, ImageError, check_structure
-from fastrad.imaging.window import Window, apply_window
+from fastrad.imaging.values import Values, of_bits
+from fastrad.imaging.window import Window
 
 Box = tuple[int, int, int, int]
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 def read_gray(
@@ -122,88 +124,124 @@ def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window
     elif head.startswith(HDF5_SIGNATURE):
         from fastrad.imaging.hdf5 import read_hdf5_frame
 
-        gray = _to_uint8(read_hdf5_frame(name, frame), window, name)
+        gray = hdf5_values(read_hdf5_frame(name, frame)).to_uint8(window, name)
     else:
         if frame != 0:
             raise ImageError(name, f"has no frame {frame}: it is a still image")
-        gray = _to_uint8(_to_gray(decode_stored(head + file.read(), name)), window, name)
+        gray = still_values(head + file.read(), name).to_uint8(window, name)
     if box is not None:
         gray = _crop(gray, box, name)
     return np.ascontiguousarray(gray)
 
 
-def decode_stored(data: bytes, name: str, *, color: bool = False) -> np.ndarray:
-    """The pixels of a still image as they are stored.
+def still_values(data: bytes, name: str) -> Values:
+    """The gray values of a still image.
 
     Parameters
     ----------
-    color : bool
-        Whether to decode the colours of a JPEG; else its luma, which is what it stores, is taken.
-
-    Returns
-    -------
-    numpy.ndarray
-        (H, W), (H, W, 3) BGR or (H, W, 4) BGR and alpha; uint8, uint16, or any type of a gray TIFF.
+    data : bytes
+        A PNG, JPEG, BMP or TIFF file.
+    name : str
+        Stands for the file in errors.
 
     Raises
     ------
     ImageError
         As `read_gray`.
     """
+    if data.startswith(TIFF_SIGNATURES):
+        from fastrad.imaging.tiff import read_tiff  # brings tifffile, which a command that reads none need not wait for
+
+        return read_tiff(data, name)
     header = check_structure(data, name)
+    if header.kind == "JPEG":
+        return of_bits(_decode_jpeg(data, header, name, "GRAY")[..., 0], 8, "JPEG")
+    image = _decode_png_or_bmp(data, header, name)
+    gray = _to_gray(image, header)
+    if gray.dtype == np.uint8:
+        return of_bits(gray, 8, header.kind)
+    bits = header.significant_bits or 16
+    if bits < 16 and int(gray.max()) >= 1 << bits:
+        bits = 16
+    return of_bits(gray, bits, header.kind)
+
+
+def still_colour(data: bytes, name: str) -> np.ndarray | None:
+    """The colours of a still image, (H, W, 3) uint8 in any order; None where it is gray or has other depths.
+
+    Raises
+    ------
+    ImageError
+        As `read_gray`.
+    """
+    if data.startswith(TIFF_SIGNATURES):
+        from fastrad.imaging.tiff import read_tiff_colour
+
+        image = read_tiff_colour(data, name)
+    else:
+        header = check_structure(data, name)
+        if header.kind == "JPEG":
+            return _decode_jpeg(data, header, name, "BGR")
+        image = _decode_png_or_bmp(data, header, name)
+    return image[..., :3] if image is not None and image.ndim == 3 and image.dtype == np.uint8 else None
+
+
+def hdf5_values(frame: np.ndarray) -> Values:
+    """The values of an HDF5 frame: the full range of uint8 or uint16; other types have none."""
+    if frame.dtype in (np.uint8, np.uint16):
+        return of_bits(frame, frame.dtype.itemsize * 8, "HDF5")
+    return Values(frame, None, f"HDF5, {frame.dtype}", frame.dtype.itemsize * 8)
+
+
+def _decode_jpeg(data: bytes, header: Header, name: str, colours: str) -> np.ndarray:
+    try:
+        image = simplejpeg.decode_jpeg(data, colours)  # libjpeg-turbo's warnings are errors to it
+    except ValueError as error:
+        if "subsampling" in str(error):
+            raise ImageError(name, "JPEG with unusual chroma subsampling is not supported; save it as PNG") from None
+        raise ImageError(name, f"JPEG is damaged or of an unknown kind: {error}") from None
+    if image.shape[:2] != (header.height, header.width):
+        raise ImageError(name, "JPEG decodes to another size than it declares")
+    return image
+
+
+def _decode_png_or_bmp(data: bytes, header: Header, name: str) -> np.ndarray:
+    """The pixels as they are stored: (H, W), (H, W, 3) BGR or (H, W, 4) BGR and alpha; uint8 or uint16."""
     image = None
     if header.kind == "PNG":
         from fastrad.imaging.png import decode_png  # brings numba, which a command that reads no PNG need not wait for
 
         image = decode_png(data)
     if image is None:
-        image = _decode_by_opencv(data, header, name, color)
-    if image.ndim == 2 and header.gray_key is not None:
-        image[image == header.gray_key] = 0
-    return image
-
-
-def _decode_by_opencv(data: bytes, header: Header, name: str, color: bool) -> np.ndarray:
-    # IMREAD_UNCHANGED keeps alpha and 16 bit, and ignores orientation.
-    flags = int(cv2.IMREAD_UNCHANGED)
-    if header.kind == "JPEG" and not color:
-        flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        image = None
+        try:
+            # keeps alpha and 16 bit, and ignores orientation
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        except cv2.error:
+            image = None
     if image is None:
         raise ImageError(name, f"{header.kind} cannot be decoded: its image data are damaged or of an unknown kind")
     if image.shape[:2] != (header.height, header.width):
         raise ImageError(name, f"{header.kind} decodes to another size than it declares")
-    if image.ndim == 3 and (image.dtype not in (np.uint8, np.uint16) or image.shape[2] not in (3, 4)):
-        raise ImageError(name, f"{image.shape[2]} channels of {image.dtype} are not supported")
+    if image.dtype not in (np.uint8, np.uint16) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
+        raise ImageError(name, f"{image.shape[2:]} channels of {image.dtype} are not supported")
     return image
 
 
-def _to_gray(image: np.ndarray) -> np.ndarray:
+def _to_gray(image: np.ndarray, header: Header) -> np.ndarray:
     """Luma at the image's own depth, alpha composited on black."""
     if image.ndim == 2:
+        if header.gray_key is not None:
+            image[image == header.gray_key] = 0
         return image
     if image.shape[2] == 3:
         return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     gray = cv2.cvtColor(image, cv2.COLOR_BGRA2GRAY)
+    if not header.has_alpha or not image[..., 3].any():
+        return gray
     opaque = 255 if image.dtype == np.uint8 else 65535
     composited = gray.astype(np.uint32) * image[..., 3]
     # Half of the divisor is added so that the division rounds; 65535 * 65535 + 32767 still fits 32 bits.
     return ((composited + opaque // 2) // opaque).astype(image.dtype)
-
-
-def _to_uint8(gray: np.ndarray, window: Window | None, name: str) -> np.ndarray:
-    """Map gray values onto 0 to 255: by `window`, else from the full range of uint8 or uint16."""
-    if window is not None:
-        return apply_window(gray, window, name)
-    if gray.dtype == np.uint8:
-        return gray
-    if gray.dtype == np.uint16:
-        # 65535 = 255 * 257, so this is value * 255 / 65535 rounded to nearest.
-        return ((gray.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise ImageError(name, f"holds {gray.dtype} values, which have no range of their own; give a window (low, high)")
 
 
 def _crop(gray: np.ndarray, box: Box, name: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fastrad.imaging.decode import decode_stored
+from fastrad.imaging.decode import still_colour
 from fastrad.imaging.dicom import decode_colour, is_dicom
 from fastrad.imaging.structure import ImageError
 
@@ -46,8 +46,7 @@ def colour_share(path: Path, *, frame: int = 0) -> float:
                 pixels = decode_colour(file, name=str(path), frame=frame)
             else:
                 file.seek(0)
-                stored = decode_stored(file.read(), str(path), color=True)
-                pixels = stored[..., :3] if stored.ndim == 3 and stored.dtype == np.uint8 else None
+                pixels = still_colour(file.read(), str(path))
     except OSError as error:
         raise ImageError(str(path), f"cannot be read ({error.strerror})") from None
     if pixels is None:

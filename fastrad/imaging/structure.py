@@ -1,8 +1,7 @@
 """Whether an image file is whole, asked before it is decoded.
 
-In: the bytes of a file. Out: its `Header`, or an `ImageError`. Decoders are lenient (libjpeg paints the missing rest
-gray and reports success), so PNG is checked by its chunk chain and CRCs, JPEG by its markers up to EOI, and BMP and
-TIFF by the extents that they declare. A declared size is judged before any memory is asked for. JPEG carries no
+Decoders are lenient, so PNG is checked by its chunk chain and CRCs, JPEG by its markers up to EOI, and BMP by the
+extent that it declares (TIFF: `tiff`). A declared size is judged before any memory is asked for. JPEG carries no
 checksum: a byte altered inside its compressed data can't be noticed here.
 """
 
@@ -23,7 +22,7 @@ _PNG_CHUNK = struct.Struct(">I4s")
 # In entropy-coded data 0xFF is followed by 0x00 or a restart marker; anything else is the next marker.
 _NEXT_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _JPEG_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_TIFF_FIELD_FORMATS = {3: "H", 4: "I", 16: "Q"}
+_BMP_MASKS = {16: ((0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)), 32: ((0xFF0000, 0xFF00, 0xFF),)}
 
 
 class ImageError(InputError):
@@ -50,17 +49,23 @@ class Header:
     Attributes
     ----------
     kind : str
-        "PNG", "JPEG", "BMP" or "TIFF".
+        "PNG", "JPEG" or "BMP".
     width, height : int
         Pixels.
     gray_key : int or None
         The gray value, on the 8- or 16-bit scale of the decoded image, that a gray PNG declares transparent (tRNS).
+    significant_bits : int or None
+        What a 16-bit gray PNG declares by sBIT.
+    has_alpha : bool
+        Whether a fourth channel is alpha; a BMP's mostly is not.
     """
 
     kind: str
     width: int
     height: int
     gray_key: int | None = None
+    significant_bits: int | None = None
+    has_alpha: bool = True
 
 
 def check_structure(data: bytes, name: str) -> Header:
@@ -81,8 +86,6 @@ def check_structure(data: bytes, name: str) -> Header:
             header = _check_jpeg(data, name)
         elif data.startswith(b"BM"):
             header = _check_bmp(data, name)
-        elif data.startswith((b"II*\x00", b"MM\x00*")):
-            header = _check_tiff(data, name)
         else:
             raise ImageError(name, "not an image (none of PNG, JPEG, BMP, TIFF, DICOM)")
     except struct.error:
@@ -98,7 +101,7 @@ def check_structure(data: bytes, name: str) -> Header:
 
 def _check_png(data: bytes, name: str) -> Header:
     view = memoryview(data)
-    position, total, transparency = 8, len(data), b""
+    position, total, transparency, significant = 8, len(data), b"", b""
     while True:
         if position + 12 > total:
             raise ImageError(name, "PNG is cut short (no IEND chunk)")
@@ -112,6 +115,8 @@ def _check_png(data: bytes, name: str) -> Header:
             raise ImageError(name, "PNG is damaged: it does not begin with an IHDR chunk")
         if chunk == b"tRNS":
             transparency = data[position + 8 : end - 4]
+        if chunk == b"sBIT":
+            significant = data[position + 8 : end - 4]
         if chunk == b"IEND":
             break
         position = end
@@ -121,7 +126,8 @@ def _check_png(data: bytes, name: str) -> Header:
         gray_key = int.from_bytes(transparency, "big")
         if depth < 8:
             gray_key = gray_key * 255 // ((1 << depth) - 1)
-    return Header("PNG", width, height, gray_key)
+    bits = significant[0] if significant and depth == 16 and colour in (0, 4) and 8 < significant[0] < 16 else None
+    return Header("PNG", width, height, gray_key, bits)
 
 
 def _check_jpeg(data: bytes, name: str) -> Header:
@@ -155,30 +161,11 @@ def _check_bmp(data: bytes, name: str) -> Header:
     (declared,) = struct.unpack_from("<I", data, 2)
     if len(data) < max(pixels + rows, declared if compression in (1, 2) else 0):
         raise ImageError(name, f"BMP is cut short ({len(data)} bytes)")
-    return Header("BMP", width, height)
-
-
-def _check_tiff(data: bytes, name: str) -> Header:
-    order = "<" if data.startswith(b"II") else ">"
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, directory)
-    fields: dict[int, tuple[int, ...]] = {}
-    for entry in range(directory + 2, directory + 2 + 12 * count, 12):
-        tag, kind, length = struct.unpack_from(order + "HHI", data, entry)
-        if tag not in (256, 257, 273, 279, 324, 325) or kind not in _TIFF_FIELD_FORMATS:
-            continue
-        if length > len(data):
-            raise ImageError(name, "TIFF is damaged: a field is longer than the file")
-        values = f"{order}{length}{_TIFF_FIELD_FORMATS[kind]}"
-        inline = struct.calcsize(values) <= 4
-        start = entry + 8 if inline else struct.unpack_from(order + "I", data, entry + 8)[0]
-        fields[tag] = struct.unpack_from(values, data, start)
-    if not fields.get(256) or not fields.get(257):
-        raise ImageError(name, "TIFF is damaged: it declares no size")
-    if struct.unpack_from(order + "I", data, directory + 2 + 12 * count)[0]:
-        raise ImageError(name, "a TIFF of several pages: save each as a file of its own")
-    starts = fields.get(273) or fields.get(324) or ()
-    lengths = fields.get(279) or fields.get(325) or ()
-    if not starts or any(start + length > len(data) for start, length in zip(starts, lengths, strict=False)):
-        raise ImageError(name, f"TIFF is cut short ({len(data)} bytes)")
-    return Header("TIFF", fields[256][0], fields[257][0])
+    alpha = 0
+    if compression in (3, 6):
+        masks = struct.unpack_from("<III", data, 54)
+        if masks not in _BMP_MASKS.get(depth, ()):
+            raise ImageError(name, "BMP with unusual colour masks is not supported; save it as PNG")
+        if info >= 56 or compression == 6:
+            (alpha,) = struct.unpack_from("<I", data, 66)
+    return Header("BMP", width, height, has_alpha=bool(alpha))
