@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fastrad import phantom
 from fastrad.archives import read_source
 from fastrad.convert.run import ConvertOptions, convert
-from fastrad.phantom import write_phantom
 from fastrad.system.progress import say
 
 
@@ -52,8 +52,7 @@ class DemoPlan:
     seed: int = field(default=0, metadata={"min": 0})
 
 
-# kind of phantom, its layout
-PRETRAINING = (("radiology", "radimagenet"), ("natural", "folder"))
+PRETRAINING = ("radiology", "natural")  # kinds of phantoms
 
 
 def run_demo(out: Path, plan: DemoPlan | None = None) -> Path:
@@ -78,15 +77,15 @@ def run_demo(out: Path, plan: DemoPlan | None = None) -> Path:
     # The stages that compute import torch, which takes seconds; the archives need not wait for it.
     plan = plan or DemoPlan()
     with _stage("generate"):
-        for kind, _ in PRETRAINING:
-            write_phantom(kind, out / "archives" / kind, images=plan.pretraining_images, seed=plan.seed)
-        write_phantom("thyroid", out / "archives" / "thyroid", images=plan.thyroid_images, seed=plan.seed)
+        for kind in PRETRAINING:
+            phantom.write_phantom(kind, out / "archives" / kind, images=plan.pretraining_images, seed=plan.seed)
+        phantom.write_phantom("thyroid", out / "archives" / "thyroid", images=plan.thyroid_images, seed=plan.seed)
     with _stage("convert"):
-        for kind, layout in (*PRETRAINING, ("thyroid", "table")):
-            manifest = read_source(layout, out / "archives" / kind)
+        for kind in (*PRETRAINING, "thyroid"):
+            manifest = read_source(phantom.LAYOUTS[kind], out / "archives" / kind)
             # These patients are made up: nobody is protected by a key in the user's folder.
             convert(manifest, out / "datasets" / kind, ConvertOptions(size=plan.size, keep_patient_ids=True))
-    for kind, _ in PRETRAINING:
+    for kind in PRETRAINING:
         with _stage(f"pretrain on {kind}"):
             _pretrain(out, kind, plan)
     with _stage("compare"):

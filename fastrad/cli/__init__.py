@@ -1,4 +1,4 @@
-"""The command line: one thin click command per file of this folder, imported when it is called.
+"""The command line: one thin click command a file, named as the command is, and imported when it is called.
 
 Exit status: 0 on success, 2 on wrong usage, 1 on failure with one clear line on stderr. Tracebacks only with
 `--debug`.
@@ -10,6 +10,7 @@ import errno
 import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -17,9 +18,13 @@ import fastrad
 from fastrad.errors import FastradError, OptionError
 from fastrad.system.processes import deliver_lost_interrupts
 
-# name -> one-line help; the command `name` is `fastrad.cli.<name>:command`.
+# Words -> one-line help. The command `bench loaders` is `fastrad.cli.bench_loaders:command`, and so on; the layouts of
+# `convert` are beside it, from `fastrad.archives.LAYOUTS`.
 COMMANDS = {
     "convert": "Convert an archive of images into dataset files.",
+    "convert phantom": "Generated images of three kinds.",
+    "convert shards": "WebDataset shards, without their archive, into betons.",
+    "convert thyroid": "As `convert LAYOUT`, with the layout as an option.",
     "inspect": "Say what a dataset file and its card hold.",
     "verify": "Prove a dataset file unchanged, or name what is damaged.",
     "audit": "Look for copies, leaks, blanks and burned-in text in datasets.",
@@ -29,28 +34,48 @@ COMMANDS = {
     "predict": "Score new patients with the networks of a finished study.",
     "report": "Write the tables, figures and page of a finished study again.",
     "bench": "Measure how fast this machine loads and trains.",
+    "bench loaders": "Images/s of each engine beside the limits of this machine.",
+    "bench train": "Images/s of training beside a constant batch and the plain recipe.",
     "demo": "Run the whole path on synthetic images.",
     "doctor": "Say what works here, what is missing, and the command that mends it.",
 }
 
 
-class _LazyGroup(click.Group):
-    """A group whose commands are imported when they are called: `--help` need not import torch."""
+class CommandGroup(click.Group):
+    """The commands of `COMMANDS` after some words, each imported when it is called: `--help` need not import torch.
+
+    Parameters
+    ----------
+    words : str
+        Those before the commands, "bench" say; none for the program itself.
+    """
+
+    def __init__(self, *arguments: Any, words: str = "", **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.words = words
+
+    def commands_and_help(self) -> dict[str, str]:
+        """Each command's last word, and what it does."""
+        found = {}
+        for words, text in COMMANDS.items():
+            before, _, last = words.rpartition(" ")
+            if before == self.words:
+                found[last] = text
+        return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return list(self.commands_and_help())
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        return import_module(f"fastrad.cli.{name}").command
+        words = f"{self.words} {name}".strip()
+        return import_module(f"fastrad.cli.{words.replace(' ', '_')}").command if words in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self.commands_and_help().items()))
 
 
-@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("fastrad", cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(fastrad.__version__, prog_name="fastrad")
 @click.option("--debug", is_flag=True, help="Show the traceback of a failure.")
 def cli(debug: bool) -> None:

@@ -4,7 +4,8 @@ In: a frozen dataclass. Out: click options, one a field; `given` turns what clic
 
 - by its name the option (`batch_size` is `--batch-size`), by its annotation the type: int, float, str, Path; a bool is
   a flag (`--no-NAME` where the default is True), a `tuple[...]` without `parse` may be given several times;
-- by the class's docstring, section Attributes, the help; by its default what stands in brackets behind it;
+- by the class's docstring, section Attributes, the help; by its default what stands in brackets behind it (but with
+  `parse` the docstring has to say it as one would type it);
 - by `field(metadata={...})` what these cannot say:
     choices   the words that are allowed: a tuple, or a registry's keys (what is empty, "", is no choice)
     min, max  bounds, both allowed
@@ -80,7 +81,7 @@ def _option(field: Field, hint: Any, words: str) -> click.Option:
         hint = inner[0]
     spelling = about.get("option") or "--" + field.name.replace("_", "-")
     default = field.default if field.default_factory is MISSING else field.default_factory()
-    if default not in (MISSING, None, "", ()) and not isinstance(default, bool):
+    if default not in (MISSING, None, "", ()) and not isinstance(default, bool) and "parse" not in about:
         words += f" [{default:g}]" if isinstance(default, float) else f" [{default}]"
     settings: dict[str, Any] = {"default": None, "help": words.strip(), "metavar": about.get("metavar")}
     if hint is bool:
@@ -103,4 +104,4 @@ def _type(kind: Any, about: Mapping[str, Any]) -> Any:
     if "min" in about or "max" in about:
         bounded = click.IntRange if kind is int else click.FloatRange
         return bounded(about.get("min"), about.get("max"))
-    return kind if kind in (int, float) else str
+    return kind if kind in (int, float) and "parse" not in about else str

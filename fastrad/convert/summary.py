@@ -1,4 +1,4 @@
-"""What a conversion did, or would do."""
+"""What a conversion did, or would do, as data, as JSON's content and as the lines that a person is told."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from typing import Any
 
 from fastrad.convert.plan import SplitPlan
 from fastrad.dataset.card import Card
+from fastrad.system.files import in_units
+
+_SHOWN = 8  # classes, and reasons of quarantine
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,28 @@ class ConvertedFile:
     path: str
     card: Card
     done_before: bool
+
+    def to_lines(self) -> list[str]:
+        """For a terminal: how much of what it holds, and what was left out."""
+        card = self.card
+        patients = f" of {len(card.patients):,} patients" if card.patients else ""
+        counts = ", ".join(f"{name} {count:,}" for name, count in list(card.class_counts.items())[:_SHOWN])
+        more = f" and {len(card.classes) - _SHOWN} more" if len(card.classes) > _SHOWN else ""
+        shards = f" in {len(card.files())} shards" if card.format == "webdataset" else ""
+        lines = [
+            f"{self.path}{'  (finished before)' if self.done_before else ''}",
+            f"  {card.samples:,} images{patients}",
+            f"  {len(card.classes)} classes: {counts}{more}",
+            f"  {in_units(card.bytes)}{shards}, mean {card.mean:.4f}, std {card.std:.4f} of pixel/255",
+        ]
+        if count := card.unlabelled["count"]:
+            known = card.unlabelled.get("patients")
+            lines.append(f"  unlabelled, left out: {count:,} images" + (f" of {known:,} patients" if known else ""))
+        if card.quarantined:
+            lines.append(f"  quarantined: {len(card.quarantined):,} rows (listed in the card)")
+        if card.synthetic:
+            lines.append("  synthetic: these images are generated")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -88,6 +113,28 @@ class ConvertSummary:
             "notices": list(self.notices),
         }
 
+    def to_text(self) -> str:
+        """For a terminal: what was written and what was left out, and why."""
+        lines = [line for file in self.files for line in file.to_lines()]
+        reasons = self.quarantine_reasons
+        lines += [f"quarantined {count:,}: {reason}" for reason, count in reasons[:_SHOWN]]
+        if len(reasons) > _SHOWN:
+            lines.append(f"quarantined for {len(reasons) - _SHOWN} more reasons: see the cards")
+        lines += [f"{split}: no row is usable, so no file is written" for split in self.empty_splits]
+        notes = dict.fromkeys(note for file in self.files for note in file.card.notes)
+        lines += [f"note: {note}" for note in (*notes, *self.notices)]
+        if self.key_path is not None:
+            made = "made now; keep it, and keep it apart from the data" if self.key_made else "as before"
+            lines.append(f"patients are pseudonyms by the key in {self.key_path} ({made})")
+        if self.converted:
+            rate = self.converted / self.seconds
+            lines.append(f"read {self.converted:,} images in {self.seconds:.1f} s, {rate:,.0f} images/s")
+        else:
+            lines.append(
+                "everything was finished before; nothing to do (`fastrad verify --source` compares the pixels again)"
+            )
+        return "\n".join(lines)
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -103,3 +150,28 @@ class Preview:
     plans: tuple[SplitPlan, ...]
     bytes_needed: int
     bytes_free: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """For `--json`."""
+        files = [
+            {
+                "name": plan.name,
+                "images": len(plan.rows),
+                "classes": len(plan.source.classes),
+                "patients": len(plan.source.patient_names),
+                "chunks": plan.output.chunks,
+                "bytes": plan.output.estimated_bytes if len(plan.rows) else 0,
+            }
+            for plan in self.plans
+        ]
+        return {"files": files, "bytes_needed": self.bytes_needed, "bytes_free": self.bytes_free}
+
+    def to_text(self) -> str:
+        """For a terminal: a line a file, and whether the disk has room."""
+        lines = [
+            f"{file['name']}: {file['images']:,} images, {file['classes']} classes, "
+            f"{file['patients']:,} patients, {file['chunks']} chunks of work, {in_units(file['bytes'])}"
+            for file in self.to_dict()["files"]
+        ]
+        free = f"{in_units(self.bytes_free)} are free"
+        return "\n".join([*lines, f"needs {in_units(self.bytes_needed)}, {free}; nothing was written"])

@@ -10,6 +10,6 @@ leaves.py       colour dead leaves
 shapes.py, texture.py   outlines and random fields
 """
 
-from fastrad.phantom.archive import MARKER, write_phantom
+from fastrad.phantom.archive import LAYOUTS, MARKER, write_phantom
 
-__all__ = ["MARKER", "write_phantom"]
+__all__ = ["LAYOUTS", "MARKER", "write_phantom"]

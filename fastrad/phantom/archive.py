@@ -45,6 +45,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class _Kind:
+    layout: str  # of the archive
     size: int  # by default
     plan: Callable[[int, int], list[Picture]]  # seed, images -> pictures
     draw: Callable[[Picture, int, int], np.ndarray]  # picture, seed, size -> uint8 gray, or BGR
@@ -251,7 +252,8 @@ def _draw_natural(picture: Picture, seed: int, size: int) -> np.ndarray:
 
 
 _KINDS = {
-    "thyroid": _Kind(128, _plan_thyroid, _draw_thyroid, _write_thyroid_tables),
-    "radiology": _Kind(96, _plan_radiology, _draw_radiology, _write_radiology_tables),
-    "natural": _Kind(96, _plan_natural, _draw_natural, lambda root, pictures, seed: None),
+    "thyroid": _Kind("table", 128, _plan_thyroid, _draw_thyroid, _write_thyroid_tables),
+    "radiology": _Kind("radimagenet", 96, _plan_radiology, _draw_radiology, _write_radiology_tables),
+    "natural": _Kind("folder", 96, _plan_natural, _draw_natural, lambda root, pictures, seed: None),
 }
+LAYOUTS = {kind: each.layout for kind, each in _KINDS.items()}  # kind -> the layout of its archive

@@ -80,11 +80,16 @@ class Settings(Base):
     inside: str = field(default="x", metadata={"option": ""})
 
 
+def _pairs(words: tuple[str, ...]) -> dict[str, str]:
+    return dict(word.split("=") for word in words)
+
+
 @dataclass(frozen=True)
 class Parsed:
     """Attributes without words."""
 
-    pair: str | None = field(default=None, metadata={"metavar": "LOW,HIGH", "parse": _pair})
+    pair: tuple[int, ...] = field(default=(0, 1), metadata={"metavar": "LOW,HIGH", "parse": _pair})
+    pairs: dict[str, str] | None = field(default=None, metadata={"parse": _pairs, "multiple": True})
 
 
 def _call(*words: str) -> tuple[dict[str, Any], Result]:
@@ -151,5 +156,7 @@ def test_a_word_is_parsed_where_the_field_says_how() -> None:
         click.echo(given(Parsed, values))
 
     assert CliRunner().invoke(command, ["--pair", "3,40"]).output == "{'pair': (3, 40)}\n"
+    assert CliRunner().invoke(command, "--pairs a=1 --pairs b=2").output == "{'pairs': {'a': '1', 'b': '2'}}\n"
     assert CliRunner().invoke(command, []).output == "{}\n"
+    assert "(0, 1)" not in CliRunner().invoke(command, ["--help"]).output  # not as one would type it
     assert isinstance(CliRunner().invoke(command, ["--pair", "wide"]).exception, OptionError)

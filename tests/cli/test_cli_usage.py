@@ -65,7 +65,7 @@ def test_debug_keeps_the_traceback(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_every_listed_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
-        main([name, "--help"])
+        main([*name.split(), "--help"])
     assert not stop.value.code
     assert "Usage: fastrad" in capsys.readouterr().out
 
@@ -74,6 +74,9 @@ def test_every_listed_command_has_help(name: str, capsys: pytest.CaptureFixture[
     "words",
     [
         ["convert", "thyroid", "{}", "{}/o", "--layout", "ddti", "--margin", "0.3"],
+        ["convert", "thyroidxl", "{}", "{}/o", "--margin", "0.3"],
+        ["convert", "ddti", "{}", "{}/o", "--crop", "nodule", "--margin", "11"],
+        ["convert", "table", "{}", "{}/o", "--frames", "every:0"],
         ["convert", "thyroid", "{}", "{}/o", "--layout", "table", "--shard-size", "1MB"],
         ["convert", "thyroid", "{}", "{}/o", "--layout", "table", "--keep-patient-ids", "--pseudonym-key", "{}/k"],
         ["convert", "thyroid", "{}", "{}/o", "--layout", "table", "--window", "0,inf"],
