@@ -6,6 +6,8 @@ numpy and cv2 are imported (numba, pydicom or h5py when such a file is met), so 
     decode.py     bytes -> pixels: colour, alpha, 16 bit, windows, boxes
     png.py        plain gray and RGB PNG, faster than OpenCV; the rest is left to it
     structure.py  is the file whole? asked before the decoder, which may return part of an image in silence
+    tiff.py       TIFF, strictly
+    values.py     gray values as a file holds them, and their way to 8 bits
     window.py     a range of values onto 0 to 255
     geometry.py   pad, squash or crop into a square
     dicom.py      DICOM: windowing, the ultrasound region
@@ -14,8 +16,19 @@ numpy and cv2 are imported (numba, pydicom or h5py when such a file is met), so 
     doppler.py    is it colour Doppler?
 """
 
-from fastrad.imaging.decode import decode_gray, read_gray
-from fastrad.imaging.geometry import FIT_MODES, fit
+from fastrad.imaging.decode import decode_gray, decode_values, read_gray, read_values
+from fastrad.imaging.geometry import FIT_MODES, PIXEL_ASPECTS, fit, make_square
 from fastrad.imaging.structure import MAX_PIXELS, ImageError
 
-__all__ = ["FIT_MODES", "MAX_PIXELS", "ImageError", "decode_gray", "fit", "read_gray"]
+__all__ = [
+    "FIT_MODES",
+    "MAX_PIXELS",
+    "PIXEL_ASPECTS",
+    "ImageError",
+    "decode_gray",
+    "decode_values",
+    "fit",
+    "make_square",
+    "read_gray",
+    "read_values",
+]

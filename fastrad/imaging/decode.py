@@ -6,6 +6,7 @@
 - Values of more than 8 bits are mapped linearly from the range of their stored bits onto 0 to 255, or from `window`.
   A 16-bit PNG whose sBIT declares fewer bits holds values of those bits, unless one is larger: then they are scaled to
   16 bits, as the PNG specification (W3C, section 11.3.2.7) asks.
+- Pixels that the file declares not to be square are made square, the coarser axis enlarged.
 - EXIF orientation is ignored: pixels stay as they were acquired, as boxes and outlines in archives assume.
 - What a JPEG decoder warns about (missing or corrupt data) is damage.
 """
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from fastrad.imaging.geometry import make_square
 from fastrad.imaging.structure import Header, ImageError, check_structure
 from fastrad.imaging.values import Values, of_bits
 from fastrad.imaging.window import Window
@@ -38,6 +40,7 @@ def read_gray(
     box: Box | None = None,
     window: Window | None = None,
     within: Path | str | None = None,
+    pixel_aspect: str = "header",
 ) -> np.ndarray:
     """Read one image file, or one frame of it, as gray pixels.
 
@@ -55,6 +58,8 @@ def read_gray(
         The values that become 0 and 255; values between are mapped linearly, rounded to nearest.
     within : Path, optional
         A folder: where `path` itself is a link, what it points at must lie in there.
+    pixel_aspect : {"header", "ignore"}
+        Whether pixels that are not square by what the file says are made square (`geometry.make_square`).
 
     Returns
     -------
@@ -66,6 +71,63 @@ def read_gray(
     ImageError
         If the file is missing, damaged, no image, too large, or lacks the frame or box asked for. It is an
         `InputError`; its `reason` leaves the path out.
+    """
+    values = read_values(path, frame=frame, box=box, window=window, within=within)
+    return _finished(values, window, str(path), pixel_aspect)
+
+
+def decode_gray(
+    data: bytes,
+    *,
+    name: str = "image",
+    frame: int = 0,
+    box: Box | None = None,
+    window: Window | None = None,
+    pixel_aspect: str = "header",
+) -> np.ndarray:
+    """As `read_gray`, from the bytes of a file.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file; HDF5 is read from a path alone.
+    name : str
+        Stands for the file in errors.
+    frame, box, window, pixel_aspect
+        As of `read_gray`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H, W) uint8.
+
+    Raises
+    ------
+    ImageError
+        As `read_gray`.
+    """
+    return _finished(decode_values(data, name=name, frame=frame, box=box, window=window), window, name, pixel_aspect)
+
+
+def _finished(values: Values, window: Window | None, name: str, pixel_aspect: str) -> np.ndarray:
+    gray = values.to_uint8(window, name)
+    return np.ascontiguousarray(gray if pixel_aspect == "ignore" else make_square(gray, values.aspect))
+
+
+def read_values(
+    path: Path | str,
+    *,
+    frame: int = 0,
+    box: Box | None = None,
+    window: Window | None = None,
+    within: Path | str | None = None,
+) -> Values:
+    """As `read_gray`, before the values become 8 bits: what a whole archive's window is chosen from.
+
+    Raises
+    ------
+    ImageError
+        As `read_gray`.
     """
     name = str(path)
     if within is not None and os.path.islink(path):
@@ -83,55 +145,34 @@ def read_gray(
         raise ImageError(name, f"cannot be read ({error.strerror})") from None
 
 
+def decode_values(
+    data: bytes, *, name: str = "image", frame: int = 0, box: Box | None = None, window: Window | None = None
+) -> Values:
+    """As `read_values`, from the bytes of a file. Raises `ImageError` as `read_gray`."""
+    return _read(io.BytesIO(data), name, frame, box, window)
+
+
 def _open_without_waiting(path: str, flags: int) -> int:
     # A named pipe would otherwise keep a worker waiting for somebody to write into it.
     return os.open(path, flags | os.O_NONBLOCK)
 
 
-def decode_gray(
-    data: bytes, *, name: str = "image", frame: int = 0, box: Box | None = None, window: Window | None = None
-) -> np.ndarray:
-    """As `read_gray`, from the bytes of a file.
-
-    Parameters
-    ----------
-    data : bytes
-        The whole file; HDF5 is read from a path alone.
-    name : str
-        Stands for the file in errors.
-    frame, box, window
-        As of `read_gray`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (H, W) uint8.
-
-    Raises
-    ------
-    ImageError
-        As `read_gray`.
-    """
-    return _read(io.BytesIO(data), name, frame, box, window)
-
-
-def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window | None) -> np.ndarray:
+def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window | None) -> Values:
     head = file.read(132)
     if head[128:] == b"DICM":
         from fastrad.imaging.dicom import decode_dicom
 
         gray = decode_dicom(file, name=name, frame=frame, window=window, regions=box is None)
+        values = Values(gray, (0, 255), "DICOM", 8, windowed=True)
     elif head.startswith(HDF5_SIGNATURE):
         from fastrad.imaging.hdf5 import read_hdf5_frame
 
-        gray = hdf5_values(read_hdf5_frame(name, frame)).to_uint8(window, name)
+        values = hdf5_values(read_hdf5_frame(name, frame))
     else:
         if frame != 0:
             raise ImageError(name, f"has no frame {frame}: it is a still image")
-        gray = still_values(head + file.read(), name).to_uint8(window, name)
-    if box is not None:
-        gray = _crop(gray, box, name)
-    return np.ascontiguousarray(gray)
+        values = still_values(head + file.read(), name)
+    return values if box is None else values._replace(pixels=_crop(values.pixels, box, name))
 
 
 def still_values(data: bytes, name: str) -> Values:

@@ -1,7 +1,6 @@
-"""An image of any size into a square.
+"""Pixels made square, and an image of any size into a square.
 
-In: (H, W) uint8. Out: (size, size) uint8 and the rectangle in it that holds image, not padding. Shrinking averages
-areas, enlarging is bilinear; along an axis that already has the right length nothing is resampled.
+Shrinking averages areas, enlarging is bilinear; along an axis that already has the right length nothing is resampled.
 """
 
 from __future__ import annotations
@@ -13,7 +12,33 @@ from fastrad.errors import InputError
 
 FIT_MODES = ("pad", "squash", "crop")
 
+PIXEL_ASPECTS = ("header", "ignore")
+_SQUARE = 0.01  # a pixel's sides that differ by less are what rounding made of a square
+
 Content = tuple[int, int, int, int]
+
+
+def make_square(image: np.ndarray, aspect: float) -> np.ndarray:
+    """An image with square pixels: the axis with the coarser pixels is enlarged linearly, none is shrunk.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (H, W) uint8.
+    aspect : float
+        Height of a pixel over its width.
+
+    Returns
+    -------
+    numpy.ndarray
+        (H * aspect, W) where a pixel is higher than wide, else (H, W / aspect); `image` itself where they are square
+        within 1 %.
+    """
+    if abs(aspect - 1) < _SQUARE or not 0 < aspect < np.inf:
+        return image
+    height, width = image.shape
+    size = (width, round(height * aspect)) if aspect > 1 else (round(width / aspect), height)
+    return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 
 
 def fit(image: np.ndarray, size: int, mode: str = "pad") -> tuple[np.ndarray, Content]:

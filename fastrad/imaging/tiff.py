@@ -2,7 +2,8 @@
 
 Of the tags, these decide: photometric interpretation, planar arrangement, predictor, bits, sample format, compression
 and extra samples. Orientation (tag 274) is ignored, as EXIF's is: pixels stay as they were acquired, as boxes and
-outlines in archives assume. A page beside the image is allowed where it says that it is a smaller copy.
+outlines in archives assume. Resolution (282, 283) counts where its unit is inch or centimetre: then pixels may not be
+square. A page beside the image is allowed where it says that it is a smaller copy.
 """
 
 from __future__ import annotations
@@ -31,12 +32,22 @@ def read_tiff(data: bytes, name: str) -> Values:
     """
     page, image = _decode(data, name)
     bits = page.bitspersample if isinstance(page.bitspersample, int) else max(page.bitspersample)
-    photometric = page.photometric.name
-    if photometric in ("MINISWHITE", "MINISBLACK"):
-        return _gray(page, image, bits, name)
-    colour = _colour(page, image, bits, name)
-    depth = 8 if colour.dtype == np.uint8 else 16
-    return of_bits(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), depth, "TIFF")
+    if page.photometric.name in ("MINISWHITE", "MINISBLACK"):
+        values = _gray(page, image, bits, name)
+    else:
+        colour = _colour(page, image, bits, name)
+        depth = 8 if colour.dtype == np.uint8 else 16
+        values = of_bits(cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY), depth, "TIFF")
+    return values._replace(aspect=_aspect(page))
+
+
+def _aspect(page: Any) -> float:
+    """Height of a pixel over its width, where both resolutions stand there with a unit of length (inch, centimetre)."""
+    unit, across, down = (page.tags.get(tag) for tag in ("ResolutionUnit", "XResolution", "YResolution"))
+    if unit is None or int(unit.value) not in (2, 3) or across is None or down is None:
+        return 1.0
+    (x, per_x), (y, per_y) = across.value, down.value
+    return (x / per_x) / (y / per_y) if x > 0 and y > 0 and per_x > 0 and per_y > 0 else 1.0
 
 
 def read_tiff_colour(data: bytes, name: str) -> np.ndarray | None:

@@ -30,6 +30,10 @@ class Values(NamedTuple):
         Bits that the source stores of each value; 8 or fewer lose no gray level.
     inverted : bool
         The range's low end is white.
+    windowed : bool
+        Gray levels 0 to 255 already, by the window or table that the file itself brings, or by the caller's.
+    aspect : float
+        Height of a pixel over its width, 1 where the file says nothing.
     """
 
     pixels: np.ndarray
@@ -37,6 +41,8 @@ class Values(NamedTuple):
     kind: str
     bits: int
     inverted: bool = False
+    windowed: bool = False
+    aspect: float = 1.0
 
     def to_uint8(self, window: Window | None, name: str) -> np.ndarray:
         """Gray levels 0 to 255, by `window` or the file's own range; `name` stands for the file in errors.
@@ -46,6 +52,8 @@ class Values(NamedTuple):
         ImageError
             If there is neither, or the window has no width.
         """
+        if self.windowed:
+            return self.pixels
         chosen = window or self.range
         if chosen is None:
             raise ImageError(
