@@ -17,11 +17,13 @@ import resource
 import shutil
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
 import numpy as np
 import provenance
+import psutil
 
 CLASSES, DISTINCT, SIDE = 165, 1000, 8
 
@@ -58,30 +60,12 @@ class PeakMemory(threading.Thread):
 
     def run(self) -> None:
         while True:
-            for pid in descendants(os.getpid()):
-                try:
-                    status = Path(f"/proc/{pid}/status").read_text()
-                except OSError:
-                    continue
-                for line in status.splitlines():
-                    if line.startswith("VmHWM:"):
-                        self.peaks[pid] = int(line.split()[1])
+            for process in psutil.Process().children(recursive=True):
+                with suppress(OSError):  # it has ended
+                    for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
+                        if line.startswith("VmHWM:"):  # the peak, which psutil does not give
+                            self.peaks[process.pid] = int(line.split()[1])
             time.sleep(0.5)
-
-
-def descendants(pid: int) -> list[int]:
-    """Process ids below `pid`."""
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-    found, frontier = [], {pid}
-    while frontier:
-        frontier = {child for child, parent in parents.items() if parent in frontier}
-        found += frontier
-    return found
 
 
 def main() -> None:

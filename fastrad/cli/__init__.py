@@ -37,7 +37,7 @@ COMMANDS = {
     "bench loaders": "Images/s of each engine beside the limits of this machine.",
     "bench train": "Images/s of training beside a constant batch and the plain recipe.",
     "demo": "Run the whole path on synthetic images.",
-    "doctor": "Say what works here, what is missing, and the command that mends it.",
+    "doctor": "Say what works here, what is missing, and the command that fixes it.",
 }
 
 

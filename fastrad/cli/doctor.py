@@ -1,4 +1,4 @@
-"""`fastrad doctor`: what works here, what is missing, the command that mends it, and what a large job would need."""
+"""`fastrad doctor`: what works here, what is missing, the command that fixes it, and what a large job would need."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -22,7 +23,7 @@ _COLOURS = {"works": "green", "limited": "yellow", "missing": "red"}
 @click.option("--size", type=click.IntRange(8, 4096), default=224, show_default=True, help="Stored side length, px.")
 @click.option("--epochs", type=click.IntRange(1), default=16, show_default=True, help="Of pretraining.")
 def command(as_json: bool, images: int, size: int, epochs: int) -> None:
-    """Say what works here, what is missing and how to mend it, and what a RadImageNet-sized job would need.
+    """Say what works here, what is missing and how to fix it, and what a RadImageNet-sized job would need.
 
     Disk space is looked at in the current folder. Ends with status 1 where something that fastrad cannot do
     without is missing.
@@ -33,7 +34,7 @@ def command(as_json: bool, images: int, size: int, epochs: int) -> None:
     if as_json:
         content = {
             "fastrad": fastrad.__version__,
-            "findings": [dataclasses.asdict(finding) for finding in findings],
+            "findings": [_content(finding) for finding in findings],
             "job": dataclasses.asdict(job),
         }
         click.echo(json.dumps(content, indent=2))
@@ -46,14 +47,19 @@ def command(as_json: bool, images: int, size: int, epochs: int) -> None:
         sys.exit(1)
 
 
+def _content(finding: Finding) -> dict[str, Any]:
+    content = dataclasses.asdict(finding)
+    return {**content, "mend": content.pop("fix")}  # what 0.1.0 called it
+
+
 def _print_findings(findings: tuple[Finding, ...]) -> None:
     click.echo(f"fastrad {fastrad.__version__}\n")
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
         state = click.style(f"{finding.state:8}", fg=_COLOURS[finding.state])
         click.echo(f"{state} {finding.name:{width}}  {finding.detail}")
-        if finding.mend:
-            click.echo(f"{'':8} {'':{width}}  mend: {finding.mend}")
+        if finding.fix:
+            click.echo(f"{'':8} {'':{width}}  fix: {finding.fix}")
 
 
 def _print_job(job: Job) -> None:

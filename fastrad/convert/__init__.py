@@ -1,7 +1,7 @@
 """From a manifest to dataset files: planned into chunks, converted in parallel, journalled, joined.
 
-In: a `Manifest`, or WebDataset shards that were converted before. Out: betons or WebDataset shards, one set a split,
-each with its card. A *chunk* is a unit of work, some thousand rows of a split; a *shard* is a tar.
+In: a `Manifest`, or WebDataset shards that were converted before. Out: one beton file per split, or its
+WebDataset shards, with a card. A *chunk* is a unit of work, some thousand rows of a split; a *shard* is a tar.
 `docs/design/conversion.md` says how it holds together.
 
     run.py          the conversion from start to end

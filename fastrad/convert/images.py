@@ -37,10 +37,10 @@ class SourceImages:
     boxes : list of (left, top, right, bottom) or None
     options : ImageOptions
     rows, labels, patients : numpy.ndarray
-        int64, one an image.
+        int64, one per image.
     classes : tuple of str
     patient_names : list of str or None
-        One an image, as they are stored.
+        One per image, as they are stored.
     """
 
     root: str

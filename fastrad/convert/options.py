@@ -47,9 +47,9 @@ class ConvertOptions:
     fit : str
         Into the square: pad keeps the aspect ratio, squash stretches, crop takes the centre.
     format : str
-        What to write: betons, or WebDataset shards.
+        What to write: beton files, or WebDataset shards.
     encode : str
-        Betons: raw or jpeg; shards: png or jpeg. By default the first of them.
+        Beton files: raw or jpeg; shards: png or jpeg. By default the first of them.
     quality : int
         Of the JPEG, with encode jpeg.
     pass_png : bool
@@ -60,7 +60,7 @@ class ConvertOptions:
     window : (float, float) or None
         Stored values that become black and white; by default the whole range of the file's type.
     workers : int or None
-        Processes; by default one a core that may be used.
+        Processes; by default one per core that may be used.
     scheduler : str or None
         Convert on the workers of the Dask cluster at this address, over a file system that they share.
     pseudonym_key : Path or None

@@ -162,7 +162,7 @@ def fingerprint(
 def plan_splits(
     source: Manifest | Sequence[ShardSet], options: ConvertOptions, name_patient: Callable[[str], str] | None
 ) -> tuple[SplitPlan, ...]:
-    """One plan a split that occurs in the source, also where it has no usable row.
+    """One plan per split that occurs in the source, also where it has no usable row.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Converts an archive into dataset files, one a split: in parallel, resumable, the same bytes every time."""
+"""Converts an archive into dataset files, one per split: in parallel, resumable, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def convert(
     Parameters
     ----------
     source : Manifest or sequence of ShardSet
-        An archive; or, from `read_shards`, what an earlier conversion made of one, which becomes betons.
+        An archive; or, from `read_shards`, what an earlier conversion made of one, which becomes beton files.
     out_dir : Path or str
         A folder, made where it does not exist; for WebDataset shards also a URL that fsspec opens.
     options : ConvertOptions, optional
@@ -90,7 +90,9 @@ def convert(
     started = time.monotonic()
     destination = Destination(out_dir)
     if not destination.local and not FORMATS[options.format].takes_url:
-        raise OptionError(f"{out_dir}: betons are written to local folders only; choose format webdataset for a URL")
+        raise OptionError(
+            f"{out_dir}: beton files are written to local folders only; choose format webdataset for a URL"
+        )
     work_dir = destination.work_dir
     if options.scheduler is None:
         start_early()

@@ -21,7 +21,7 @@ class ConvertedFile:
     Attributes
     ----------
     path : str
-        Of the beton; of WebDataset shards, their card. A path or a URL.
+        Of the beton file; of WebDataset shards, their card. A path or a URL.
     card : Card
     done_before : bool
         True where an earlier run had finished it.

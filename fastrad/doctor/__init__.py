@@ -1,4 +1,4 @@
-"""Says what this machine has, what it lacks, the command that mends it, and what a large job would need here.
+"""Says what this machine has, what it lacks, the command that fixes it, and what a large job would need here.
 
 In: the machine. Out: `examine()` gives findings, `estimate()` a plan of the job. Nothing here needs more than the base
 package; what is absent is found out without importing it.

@@ -1,6 +1,5 @@
-"""What works here, what is missing, and the exact command that mends it.
+"""What works here, what is missing, and the exact command that fixes it, in the order in which a reader would go.
 
-In: a `Machine` and the Python environment. Out: one `Finding` a part, in the order in which a reader would mend them.
 Only torch, torchvision, OpenCV and DALI are imported, and only where they are installed; FFCV is judged by its
 compiled part, because importing it takes seconds and changes torch's number of threads.
 """
@@ -47,8 +46,8 @@ class Finding:
         "works", "limited" (usable, with the limitation in `detail`) or "missing".
     detail : str
         What was found, in one line.
-    mend : str
-        The command that mends it; "" where there is nothing to mend.
+    fix : str
+        The command that fixes it; "" where there is nothing to fix.
     required : bool
         True where fastrad does nothing useful without it.
     """
@@ -56,7 +55,7 @@ class Finding:
     name: str
     state: str
     detail: str
-    mend: str = ""
+    fix: str = ""
     required: bool = False
 
 

@@ -1,7 +1,7 @@
 """What a job of a given size would need on a machine: disk, memory, hours a step, and the engine that fits.
 
-In: a `Machine`, the number of images and their side length. Out: a `Job` of `Step`s. Every duration is a count divided
-by a rate that was measured somewhere, and says where. This machine is not measured: the scripts of benchmarks/ do that.
+Every duration is a count divided by a rate that was measured somewhere, and says where. This machine is not measured:
+the scripts of benchmarks/ do that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A folder of dataset files: local, or a URL that fsspec opens (s3://, gs://, memory://, ...).
 
-In: a path or URL. Out: what the files in it hold, by name.
+Local files do not go through fsspec: its import takes 0.13 s, and its times of change are too coarse for `stamp`.
 """
 
 from __future__ import annotations

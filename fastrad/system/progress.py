@@ -1,7 +1,4 @@
-"""Progress of long work: a bar where stderr is a terminal, a plain line every few seconds where it is not.
-
-In: a description and a total. Out: text on stderr; stdout stays free for results.
-"""
+"""Progress of long work on stderr: a bar where it is a terminal, a plain line every few seconds where it is not."""
 
 from __future__ import annotations
 

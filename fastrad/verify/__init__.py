@@ -1,13 +1,13 @@
-"""Verifies dataset files: every byte against the card, every sample against its checksum, and the pixels against the
-source where it is at hand.
+"""Verifies datasets: every byte against the card, every sample against its checksum, pixels against the archive.
+
+In: the path of a dataset, and perhaps the archive that it was made from. Out: a `Verification` that lists what is
+wrong, with the manifest row of each damaged sample. It goes by the card, since what is damaged cannot be opened;
+nothing in a file is trusted before its hash was compared.
 
     findings.py   what is found
     beton.py      a `.beton` file
-    shards.py     WebDataset shards, or one of their tars
-    source.py     what is stored against the archive
-
-In: the path of a dataset, and perhaps the archive that it was made from. Out: a `Verification` that lists what is
-wrong, with the manifest row of each damaged sample. Nothing in a file is trusted before its hash was compared.
+    tar.py        WebDataset shards, or one of their tars
+    source.py     what is stored against the archive, converted again: so this is a room of its own
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def verify(path: Path | str, manifest: Manifest | None = None, workers: int | No
     manifest : Manifest, optional
         The source, read anew; then every image is converted again and compared.
     workers : int, optional
-        Threads, and processes for the source; one a core by default.
+        Threads, and processes for the source; one per core by default.
 
     Returns
     -------

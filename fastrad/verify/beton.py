@@ -1,8 +1,4 @@
-"""Verifies a `.beton` file: every byte against the card, every sample against its checksum.
-
-In: the file's path and its card, which is proven. Out: what is wrong, with the manifest row of each damaged sample.
-Nothing in the file is trusted before its hash was compared.
-"""
+"""Verifies a `.beton` file by its card, which is proven: every byte, and every sample against its checksum."""
 
 from __future__ import annotations
 
@@ -42,7 +38,7 @@ class _Regions:
 
 
 def verify_beton(path: Path, card: Card, manifest: Manifest | None, workers: int) -> Verification:
-    """As `fastrad.verify.verify`, of a beton."""
+    """As `fastrad.verify.verify`, of a beton file."""
     size = path.stat().st_size
     if size != card.bytes:
         reason = f"has {size} bytes where the card says {card.bytes}: it was cut short or lengthened"

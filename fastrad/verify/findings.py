@@ -34,7 +34,7 @@ class Verification:
     samples : int
         Samples whose checksum was compared.
     pages, tars : int
-        Pages of a beton, or tar files, whose hash was compared.
+        Pages of a beton file, or tar files, whose hash was compared.
     compared_with_source : int
         Samples whose pixels were made again from the source and compared.
     problems : tuple of Problem

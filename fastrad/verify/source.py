@@ -1,7 +1,4 @@
-"""Compares what a dataset stores with the archive that it was made from: rows, labels, patients, and the pixels again.
-
-In: a card, what is stored, and the archive's `Manifest`, read anew. Out: what differs, by manifest row.
-"""
+"""Compares what a dataset stores with the archive that it was made from: rows, labels, patients, pixels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Verifies WebDataset shards: every byte of tars and indexes against the card, every sample against its checksum.
+"""Verifies WebDataset shards by their card, which is proven: every byte of tars and indexes, and every sample.
 
-In: the card's path, or one tar's, and the card, which is proven. Out: what is wrong, with the manifest row of each
-damaged sample. An index is trusted after its hash was compared; it says where in a tar, damaged or not, samples are.
+An index is trusted after its hash was compared; it says where in a tar, damaged or not, samples are.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
@@ -65,13 +66,13 @@ def test_a_run_goes_on_after_its_process_was_killed(archive, tmp_path, small_chu
     process = subprocess.Popen([sys.executable, script, manifest.root, out, encode], stderr=subprocess.DEVNULL)
     records = out / ".all.work" / "chunks"
     wait_until(lambda: records.is_dir() and len(list(records.glob("*.json"))) >= 2)
-    children = descendants(process.pid)
+    children = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
     assert not (out / "all.beton").exists()
     done = {path.name: path.stat().st_mtime_ns for path in records.glob("*.json")}
     assert 2 <= len(done) < 9
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() and not zombie(child) for child in children))
+    wait_until(lambda: not any(map(runs, children)))
 
     second = subprocess.Popen([sys.executable, script, manifest.root, out, encode], stderr=subprocess.DEVNULL)
     kept: set[str] = set()
@@ -226,7 +227,7 @@ def test_ctrl_c_stops_within_two_seconds_and_says_how_to_go_on(archive, tmp_path
         wait_until(lambda: mark.is_file() and mark.stat().st_size > 0)
     else:
         wait_until(work.is_dir)
-    children = descendants(process.pid)
+    children = psutil.Process(process.pid).children(recursive=True)
     asked = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
     _, errors = process.communicate(timeout=20)
@@ -234,7 +235,7 @@ def test_ctrl_c_stops_within_two_seconds_and_says_how_to_go_on(archive, tmp_path
     assert process.returncode == 130
     assert "give the same command again to go on" in errors
     assert "Traceback" not in errors
-    wait_until(lambda: not any(Path(f"/proc/{child}").exists() and not zombie(child) for child in children))
+    wait_until(lambda: not any(map(runs, children)))
 
 
 def begin(manifest, out: Path, chunks: tuple[int, ...] | list[int] = ()) -> None:
@@ -277,30 +278,16 @@ class Killer(threading.Thread):
 
 def holds_open(pid: int | None, path: Path) -> bool:
     try:
-        return any(os.readlink(entry) == str(path) for entry in Path(f"/proc/{pid}/fd").iterdir())
-    except OSError:
+        return any(file.path == str(path) for file in psutil.Process(pid).open_files())
+    except psutil.Error:
         return False
 
 
-def descendants(pid: int) -> list[int]:
-    parents = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(folder.name)] = int((folder / "stat").read_text().rsplit(")", 1)[1].split()[1])
-        except OSError:
-            continue
-    found, frontier = [], [pid]
-    while frontier:
-        frontier = [child for child, parent in parents.items() if parent in frontier]
-        found += frontier
-    return found
-
-
-def zombie(pid: int) -> bool:
+def runs(process: psutil.Process) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def mtime(path: Path) -> int:

@@ -155,5 +155,5 @@ def test_shards_go_to_a_url_and_only_shards_do(archive, tmp_path, monkeypatch):
     assert stored == {path.name: path.read_bytes() for path in (tmp_path / "local").iterdir()}
     assert summary.files[0].path == "memory://bucket/set/all.card.json"
     assert convert(manifest, "memory://bucket/set", options).converted == 0
-    with pytest.raises(InputError, match="betons are written to local folders only"):
+    with pytest.raises(InputError, match="beton files are written to local folders only"):
         convert(manifest, "memory://bucket/other", ConvertOptions())

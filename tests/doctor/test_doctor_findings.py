@@ -94,7 +94,7 @@ def test_fewer_cores_than_the_machine_has_is_a_limitation(machine: Machine) -> N
 
 def test_few_descriptors_name_the_ulimit_that_needs_no_root(machine: Machine) -> None:
     findings = examine(dataclasses.replace(machine, descriptors=256, descriptors_limit=2048))
-    assert finding(findings, "file descriptors").mend == "ulimit -n 2048"
+    assert finding(findings, "file descriptors").fix == "ulimit -n 2048"
 
 
 def test_docker_sized_shared_memory_is_a_limitation(machine: Machine) -> None:
@@ -110,7 +110,7 @@ def test_driver_too_old_for_the_installed_torch_names_an_older_build(machine: Ma
     gpu = finding(examine(old), "GPU")
     assert gpu.state == "limited"
     assert "driver 470.57.02 is too old" in gpu.detail
-    assert gpu.mend.endswith("--index-url https://download.pytorch.org/whl/cu126 torch torchvision")
+    assert gpu.fix.endswith("--index-url https://download.pytorch.org/whl/cu126 torch torchvision")
 
 
 def test_everything_that_the_tests_run_with_is_found_to_work(machine: Machine) -> None:

@@ -83,7 +83,7 @@ class Sink(Protocol):
         """Store one image."""
 
     def records(self) -> np.ndarray:
-        """One record a stored image, with the fields that `Output.columns` names among its own."""
+        """One record per stored image, with the fields that `Output.columns` names among its own."""
 
     def close(self, finished: bool, sync: bool) -> None:
         """Write what is held; `finished` says that the chunk is whole, `sync` to wait for the disk."""

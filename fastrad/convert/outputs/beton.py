@@ -86,7 +86,7 @@ class BetonOutput(Output):
         return self.rows * a_row + (self.chunks + 1) * self.page_size
 
     def parameters(self) -> dict[str, Any]:
-        """Page size, and rows a chunk under the name that cards have always given it."""
+        """Page size, and rows per chunk under the name that cards have always given it."""
         return {"page_size": self.page_size, "shard_rows": self.chunk_rows}
 
     def sink(self, index: int, data: str) -> PageSink:

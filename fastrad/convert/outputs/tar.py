@@ -53,7 +53,7 @@ class TarOutput(Output):
         return self.rows * (image + 5 * layout.BLOCK)
 
     def parameters(self) -> dict[str, Any]:
-        """Bytes a tar, and rows a chunk under the name that cards have always given it."""
+        """Bytes per tar, and rows per chunk under the name that cards have always given it."""
         return {"shard_bytes": self.shard_bytes, "shard_rows": self.chunk_rows}
 
     def sink(self, index: int, data: str) -> TarSink:
@@ -80,7 +80,7 @@ class TarOutput(Output):
 
 
 class TarSink:
-    """A stretch of a tar file: three members a sample, without the end of an archive."""
+    """A stretch of a tar file: three members per sample, without the end of an archive."""
 
     def __init__(self, path: str) -> None:
         self._file = DataFile(path, 0)
