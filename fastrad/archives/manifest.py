@@ -1,7 +1,7 @@
-"""The manifest: the one table between the sources and the conversion.
+"""The manifest: the one table between archives and conversion.
 
-In: rows from a source. Out: a typed table whose order is the source's own; `row` is the position in it. A row
-that the source could not use stays in the table with a reason.
+In: an archive's rows. Out: a typed table whose order is the archive's own; `row` is the position in it. A row that
+cannot be used stays in the table with a reason.
 """
 
 from __future__ import annotations
@@ -155,7 +155,3 @@ class Manifest:
             hashed = pd.util.hash_array(self.table[name].astype("str").to_numpy(dtype=object), categorize=True)
             digest.update(np.ascontiguousarray(hashed, dtype="<u8").tobytes())
         return digest.hexdigest()
-
-    def write_csv(self, path: Path) -> None:
-        """Write the table as CSV with a `row` column first. It holds patient ids as the source has them."""
-        self.table.to_csv(path, index_label="row")

@@ -39,7 +39,8 @@ def _options_of_layouts() -> list[click.Option]:
             name = str(option.name)
             takers.setdefault(name, []).append(layout)
             kept = found.setdefault(name, option)
-            kept.help = f"{', '.join(takers[name])}: {help_of(settings)[name]}"  # defaults differ between layouts
+            # without a default, which may differ between layouts
+            kept.help = f"{', '.join(takers[name])}: {help_of(settings).get(name, '')}"
     return list(found.values())
 
 

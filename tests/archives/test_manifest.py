@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -71,16 +70,6 @@ def test_the_hash_follows_every_value_and_the_order_but_not_the_place(rows, data
     changed = [tuple(other if (r, c) == (row, column) else v for c, v in enumerate(rows[r])) for r in range(len(rows))]
     assert (made(changed).sha256() == manifest.sha256()) == (changed == rows)
     assert (made(rows[::-1]).sha256() == manifest.sha256()) == (rows[::-1] == rows)
-
-
-def test_csv_holds_every_row(tmp_path):
-    rows = [('a,"b".png', 0, "NA", "P 1", "train", None, ""), ("ü.png", 3, "", "", "", (1, 2, 3, 4), "damaged")]
-    made(rows).write_csv(tmp_path / "manifest.csv")
-    table = pd.read_csv(tmp_path / "manifest.csv", keep_default_na=False)
-    assert table["row"].tolist() == [0, 1]
-    assert table["path"].tolist() == ['a,"b".png', "ü.png"]
-    assert table["label"].tolist() == ["NA", ""]
-    assert table["reason"].tolist() == ["", "damaged"]
 
 
 def test_columns_of_unequal_length_and_unknown_splits_are_refused():

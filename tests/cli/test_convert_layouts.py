@@ -200,6 +200,16 @@ def test_help_of_convert_needs_no_heavy_import() -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_layouts_know_neither_dataset_files_nor_torch() -> None:
+    code = (
+        "import sys; from fastrad.archives import LAYOUTS, layout_module;"
+        "[layout_module(name).read for name in LAYOUTS];"
+        "print([name for name in ('torch', 'fastrad.dataset', 'fastrad.convert') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 @pytest.mark.parametrize("words", [words for words in COMMANDS if " " in words])
 def test_a_command_in_a_group_is_the_module_of_its_words(words: str) -> None:
     assert _command(*words.split()).name == words.rpartition(" ")[2]
