@@ -1,6 +1,6 @@
 """What a conversion worker does with one chunk of a plan: its images into the chunk's data, then a record beside.
 
-A worker imports neither torch nor FFCV nor pandas, and holds one page and one image at a time.
+A worker imports neither torch nor FFCV nor pandas, and holds one image at a time.
 """
 
 from __future__ import annotations
