@@ -97,6 +97,7 @@ def audit(paths: Sequence[Path], out_dir: Path, options: AuditOptions | None = N
                 "samples": len(dataset),
                 "classes": dict(dataset.card.class_counts),
                 "manifest_sha256": dataset.card.manifest_sha256,
+                "gray_levels": dataset.card.gray_levels or None,
             }
             for dataset in datasets
         ],

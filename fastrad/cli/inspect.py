@@ -64,6 +64,10 @@ def _print(content: dict[str, Any]) -> None:
         f"median {size['image_median']:,}"
     )
     print(f"  mean {content['mean']:.4f}, std {content['std']:.4f} of pixel/255, padding left out")
+    if content["gray_levels"]:
+        print(f"  {content['gray_levels']} of 256 gray levels are used")
+    if content["made_square"]:
+        print(f"  {content['made_square']:,} images had pixels that are not square and were resampled")
     print(f"  {len(content['classes'])} classes")
     width = max(len(name) for name in content["classes"])
     for name, count in content["classes"].items():

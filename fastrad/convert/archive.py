@@ -78,7 +78,7 @@ class ArchiveSplit:
 
     @property
     def statistics(self) -> None:
-        """Mean and standard deviation, where they are known before; here they are not."""
+        """What knows of the pixels before they are read; here nothing does."""
         return None
 
     def parameters(self) -> dict[str, Any]:

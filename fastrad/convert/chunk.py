@@ -16,6 +16,8 @@ from fastrad.convert.images import SourceImages, UnusableImageError
 from fastrad.convert.outputs.base import Output
 from fastrad.convert.record import ChunkRecord, marking, read_arrays, write_record
 
+_ROWS_SEEN = 32  # of each image: enough to see which gray levels an archive uses, for a tenth of the time
+
 
 @dataclass(frozen=True)
 class ChunkTask:
@@ -58,7 +60,8 @@ def convert_chunk(task: ChunkTask) -> int:
     sink, images = task.output.sink(task.index, str(task.data)), task.images
     stamps = np.empty((len(images.rows), 2), dtype=np.int64)
     quarantined: list[tuple[int, str]] = []
-    stored = value_sum = square_sum = pixels = 0
+    stored = value_sum = square_sum = pixels = made_square = 0
+    seen = np.zeros(256, dtype=bool)
     finished = False
     try:
         with marking(task.record) as mark:
@@ -81,13 +84,17 @@ def convert_chunk(task: ChunkTask) -> int:
                     value_sum += round(mean * content.size)
                     square_sum += round((deviation**2 + mean**2) * content.size)
                     pixels += content.size
+                    some = content[:: max(1, height // _ROWS_SEEN)]
+                    seen |= cv2.calcHist([some], [0], None, [256], [0, 256]).ravel() > 0
+                made_square += encoded.made_square
                 sink.store(encoded, images.sample(index))
                 stored += 1
             mark.set(len(images.rows), len(quarantined))
         finished = True
     finally:
         sink.close(finished, task.sync)
-    record = ChunkRecord(stored, sink.hashes, quarantined, value_sum, square_sum, pixels)
+    gray_levels = sum(1 << level for level in np.flatnonzero(seen).tolist())
+    record = ChunkRecord(stored, sink.hashes, quarantined, value_sum, square_sum, pixels, made_square, gray_levels)
     write_record(task.record, record, sink.records(), stamps, valid=task.sync)
     return stored
 

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
+from fastrad.dataset.card import Card
 from fastrad.dataset.opening import datasets_in
 from fastrad.dataset.tar.shards import ShardSet, TarSamples
 from fastrad.errors import FormatError
@@ -175,10 +176,9 @@ class TarSplit:
         return self.shards.card.patient_ids
 
     @property
-    def statistics(self) -> tuple[float, float] | None:
-        """Mean and standard deviation, where the samples are taken as they are; else they follow from the pixels."""
-        card = self.shards.card
-        return (card.mean, card.std) if self.image.encode == self.shards.encoding else None
+    def statistics(self) -> Card | None:
+        """What knows of the pixels, where the samples are taken as they are; else that follows from the pixels."""
+        return self.shards.card if self.image.encode == self.shards.encoding else None
 
     def parameters(self) -> dict[str, Any]:
         """What the card says of the shards among its parameters."""

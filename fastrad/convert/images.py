@@ -10,7 +10,7 @@ import numpy as np
 
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.errors import InputError
-from fastrad.imaging import ImageError, decode_gray, fit, read_gray
+from fastrad.imaging import ImageError, decode_values, fit, make_square, read_values
 
 Box = tuple[int, int, int, int]
 
@@ -87,10 +87,13 @@ class SourceImages:
         try:
             content = _still_image(path)
             if content is None:
-                gray = read_gray(path, frame=frame, box=box, window=window, within=self.root)
+                values = read_values(path, frame=frame, box=box, window=window, within=self.root)
             else:
-                gray = decode_gray(content, name=path, frame=frame, box=box, window=window)
-            image, place = fit(gray, options.size, options.fit)
+                values = decode_values(content, name=path, frame=frame, box=box, window=window)
+            pixels = gray = values.to_uint8(window, path)
+            if options.pixel_aspect == "header":
+                gray = make_square(pixels, values.aspect)
+            image, place = fit(np.ascontiguousarray(gray), options.size, options.fit)
             if content and options.pass_png and image is gray and self._is_what_is_stored(index, content):
                 data = np.frombuffer(content, np.uint8)
             else:
@@ -103,7 +106,7 @@ class SourceImages:
             raise UnusableImageError(error.reason) from None
         except Exception as error:  # one odd file must not end a run of hours
             raise UnusableImageError(f"cannot be converted ({type(error).__name__}: {error})") from error
-        return image, Encoded(data, options.encode, options.size, place)
+        return image, Encoded(data, options.encode, options.size, place, gray is not pixels)
 
     def _is_what_is_stored(self, index: int, content: bytes) -> bool:
         """Whether a file that is as large as what is stored is an 8-bit gray PNG of nothing but these pixels."""

@@ -12,19 +12,31 @@ from typing import Any
 from fastrad.convert.outputs import FORMATS
 from fastrad.convert.sample import ImageOptions
 from fastrad.errors import OptionError
-from fastrad.imaging import FIT_MODES
+from fastrad.imaging import FIT_MODES, PIXEL_ASPECTS
 
 MAX_SIZE = 8192
 _ENCODINGS = tuple(dict.fromkeys(encoding for output in FORMATS.values() for encoding in output.encodings))
+AUTO = "auto"
+# By their usual centre and width in Hounsfield units: 40/400, -600/1500, 480/2500, 40/80.
+WINDOWS = {
+    "ct-soft": (-160.0, 240.0),
+    "ct-lung": (-1350.0, 150.0),
+    "ct-bone": (-770.0, 1730.0),
+    "ct-brain": (0.0, 80.0),
+}
 _UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
 
-def parse_window(text: str) -> tuple[float, float]:
-    """`LOW,HIGH` to two numbers; raises OptionError."""
+def parse_window(text: str) -> tuple[float, float] | str:
+    """`LOW,HIGH` to two numbers; "auto" and the names of `WINDOWS` stay; raises OptionError."""
+    if text == AUTO or text in WINDOWS:
+        return text
     try:
         low, high = (float(word) for word in text.split(","))
     except ValueError:
-        raise OptionError(f"--window {text}: two numbers LOW,HIGH are needed") from None
+        raise OptionError(
+            f"--window {text}: two numbers LOW,HIGH are needed, or one of {', '.join([AUTO, *WINDOWS])}"
+        ) from None
     return low, high
 
 
@@ -57,8 +69,12 @@ class ConvertOptions:
         nothing but pixels. It is decoded to prove that, and for mean and standard deviation; encoding it is saved.
     shard_bytes : int
         Of a tar at most, for example 500MB; with format webdataset, by default 1GiB.
-    window : (float, float) or None
-        Stored values that become black and white; by default the whole range of the file's type.
+    window : (float, float), str or None
+        Values that become black and white: LOW,HIGH in the files' own units, ct-soft, ct-lung, ct-bone or ct-brain, or
+        auto, chosen once from a sample of the whole archive. By default DICOM files' own windows, and the range of the
+        stored bits.
+    pixel_aspect : str
+        Pixels that are not square by what DICOM and TIFF files say: header makes them square, ignore does not.
     workers : int or None
         Processes; by default one per core that may be used.
     scheduler : str or None
@@ -67,6 +83,8 @@ class ConvertOptions:
         File with the key of the patients' pseudonyms, made where missing; by default in your configuration folder.
     keep_patient_ids : bool
         Store patient ids as the source has them.
+    window_from : str
+        How the window was found: "auto" or a name; "" where it was given in numbers, or there is none.
     source_options : mapping
         What `read_source` was given, kept in the card so that the source can be read again; no absolute paths.
     """
@@ -80,11 +98,15 @@ class ConvertOptions:
     shard_bytes: int = field(
         default=1 << 30, metadata={"option": "--shard-size", "metavar": "BYTES", "parse": parse_bytes}
     )
-    window: tuple[float, float] | None = field(default=None, metadata={"metavar": "LOW,HIGH", "parse": parse_window})
+    window: tuple[float, float] | str | None = field(
+        default=None, metadata={"metavar": "LOW,HIGH|auto|ct-...", "parse": parse_window}
+    )
+    pixel_aspect: str = field(default="header", metadata={"choices": PIXEL_ASPECTS})
     workers: int | None = None
     scheduler: str | None = field(default=None, metadata={"metavar": "tcp://HOST:PORT"})
     pseudonym_key: Path | None = None
     keep_patient_ids: bool = False
+    window_from: str = field(default="", metadata={"option": ""})
     source_options: Mapping[str, Any] = field(default_factory=dict, metadata={"option": ""})
 
     def __post_init__(self) -> None:
@@ -105,7 +127,11 @@ class ConvertOptions:
             raise OptionError(f"a shard of {self.shard_bytes} bytes: at least one is needed")
         if not 1 <= self.quality <= 100:
             raise OptionError(f"quality {self.quality}: choose 1 to 100")
-        if self.window is not None and not 0 < self.window[1] - self.window[0] < math.inf:
+        if self.pixel_aspect not in PIXEL_ASPECTS:
+            raise OptionError(f"pixel aspect {self.pixel_aspect!r}: choose one of {', '.join(PIXEL_ASPECTS)}")
+        if isinstance(self.window, str) and self.window != AUTO and self.window not in WINDOWS:
+            raise OptionError(f"window {self.window!r}: choose one of {', '.join([AUTO, *WINDOWS])}")
+        if isinstance(self.window, tuple) and not 0 < self.window[1] - self.window[0] < math.inf:
             raise OptionError(f"window {self.window}: its second value must exceed the first, and both be finite")
         if self.workers is not None and self.workers < 1:
             raise OptionError(f"workers {self.workers}: at least one is needed")
@@ -113,4 +139,14 @@ class ConvertOptions:
     @property
     def image(self) -> ImageOptions:
         """The part that decides about pixels."""
-        return ImageOptions(self.size, self.fit, self.encode, self.quality, self.window, self.pass_png)
+        assert not isinstance(self.window, str), "settle_window comes first"
+        return ImageOptions(
+            self.size,
+            self.fit,
+            self.encode,
+            self.quality,
+            self.window,
+            self.pass_png,
+            self.pixel_aspect,
+            self.window_from,
+        )

@@ -73,6 +73,10 @@ class SplitPlan:
             parameters["window"] = list(self.image.window)
         if "png" not in self.output.encodings:
             del parameters["pass_png"]
+        if self.image.pixel_aspect == "header":  # as before there was a choice
+            del parameters["pixel_aspect"]
+        if not self.image.window_from:
+            del parameters["window_from"]
         return {**parameters, **self.output.parameters()}
 
     def fingerprint(self, stored_patients: Sequence[str] | None = None) -> dict[str, Any]:
@@ -97,7 +101,8 @@ class SplitPlan:
     def card(self, totals: Totals, hashes: dict[str, Any], size: int) -> Card:
         """The card of a finished split of `size` bytes."""
         source = self.source
-        mean, std = source.statistics or totals.mean_and_std()
+        known = source.statistics
+        mean, std = (known.mean, known.std) if known else totals.mean_and_std()
         return Card(
             name=self.name,
             format=self.output.format,
@@ -113,6 +118,8 @@ class SplitPlan:
             parameters=self.parameters(),
             mean=mean,
             std=std,
+            gray_levels=known.gray_levels if known else totals.gray_levels,
+            made_square=known.made_square if known else totals.made_square,
             bytes=size,
             hashes=hashes,
             quarantined=source.quarantine(totals.quarantined),

@@ -37,6 +37,10 @@ class ChunkRecord:
     value_sum, square_sum, pixels : int
         Exact sums over the pixel values (0 to 255) as they were before JPEG, padding left out; of images that were
         not decoded 0.
+    made_square : int
+        Images whose pixels were not square.
+    gray_levels : int
+        Bit g is 1 where gray level g was seen, in at most 32 rows of each image; 0 where none was decoded.
     """
 
     stored: int
@@ -45,6 +49,8 @@ class ChunkRecord:
     value_sum: int
     square_sum: int
     pixels: int
+    made_square: int = 0
+    gray_levels: int = 0
 
 
 def write_record(path: Path, record: ChunkRecord, samples: np.ndarray, stamps: np.ndarray, *, valid: bool) -> None:

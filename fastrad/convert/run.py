@@ -18,6 +18,7 @@ from fastrad.convert.cluster import ClusterWorkers
 from fastrad.convert.destination import Destination
 from fastrad.convert.from_shards import read_shards, refuse_altered_shards
 from fastrad.convert.journal import Chunk, Journal, finished_card, remove_leftover, work_folder
+from fastrad.convert.levels import settle_window
 from fastrad.convert.options import ConvertOptions
 from fastrad.convert.outputs import FORMATS
 from fastrad.convert.plan import SplitPlan, plan_splits
@@ -53,7 +54,7 @@ def preview(source: Manifest | Sequence[ShardSet], out_dir: Path | str, options:
     InputError
         As `convert`.
     """
-    plans = plan_splits(source, options, None)
+    plans = plan_splits(source, _settled(source, options), None)
     needed = sum(plan.bytes_needed for plan in plans if len(plan.rows))
     return Preview(plans, needed, free_space(Destination(out_dir).work_dir))
 
@@ -97,6 +98,7 @@ def convert(
     if options.scheduler is None:
         start_early()
 
+    options = _settled(source, options)
     patients = _name_patients(source, work_dir, options)
     plans = plan_splits(source, options, patients.name)
     finished_before = {plan.name: card for plan in plans if (card := finished_card(plan, destination)) is not None}
@@ -128,6 +130,11 @@ def convert(
         key_made=patients.key_made,
         notices=tuple(notices),
     )
+
+
+def _settled(source: Manifest | Sequence[ShardSet], options: ConvertOptions) -> ConvertOptions:
+    """Options whose window is settled; shards hold 8 bits already."""
+    return settle_window(source, options) if isinstance(source, Manifest) else options
 
 
 @dataclass(frozen=True)

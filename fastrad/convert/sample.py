@@ -30,6 +30,10 @@ class ImageOptions:
         Store the bytes of a source PNG as they are, where its pixels are what would be stored and it holds nothing but
         pixels. It is decoded all the same: that proves it sound and gives mean and standard deviation; what is saved
         is the encoding.
+    pixel_aspect : str
+        "header" makes pixels square that the file says are not; "ignore" takes them as they are.
+    window_from : str
+        What `window` was found by: "auto", or the name of a preset.
     """
 
     size: int = 224
@@ -38,6 +42,8 @@ class ImageOptions:
     quality: int = 90
     window: tuple[float, float] | None = None
     pass_png: bool = False
+    pixel_aspect: str = "header"
+    window_from: str = ""
 
     def encoded(self, image: np.ndarray) -> np.ndarray:
         """The bytes to store of a fitted image, uint8, one axis."""
@@ -59,12 +65,15 @@ class Encoded(NamedTuple):
         Of the stored square, pixels.
     content : (top, left, height, width)
         Where it holds image, not padding.
+    made_square : bool
+        The source's pixels were not square.
     """
 
     data: np.ndarray
     kind: str
     side: int
     content: tuple[int, int, int, int]
+    made_square: bool = False
 
 
 class Sample(NamedTuple):

@@ -49,6 +49,13 @@ class ConvertedFile:
             lines.append(f"  unlabelled, left out: {count:,} images" + (f" of {known:,} patients" if known else ""))
         if card.quarantined:
             lines.append(f"  quarantined: {len(card.quarantined):,} rows (listed in the card)")
+        if card.gray_levels:
+            lines.append(f"  {card.gray_levels} of 256 gray levels are used")
+        if window := card.parameters.get("window"):
+            found = f" ({card.parameters['window_from']})" if card.parameters.get("window_from") else ""
+            lines.append(f"  window {window[0]:g} to {window[1]:g}{found}")
+        if card.made_square:
+            lines.append(f"  made square: {card.made_square:,} images whose pixels are not (--pixel-aspect ignore)")
         if card.synthetic:
             lines.append("  synthetic: these images are generated")
         return lines
@@ -100,6 +107,8 @@ class ConvertSummary:
                     "quarantined": file.card.quarantined,
                     "unlabelled": file.card.unlabelled,
                     "bytes": file.card.bytes,
+                    "gray_levels": file.card.gray_levels,
+                    "made_square": file.card.made_square,
                     "mean": file.card.mean,
                     "std": file.card.std,
                     "card_sha256": file.card.sha256(),

@@ -17,7 +17,7 @@ class Totals:
     """
 
     def __init__(self, classes: int, patients: int) -> None:
-        self.stored = self.value_sum = self.square_sum = self.pixels = 0
+        self.stored = self.value_sum = self.square_sum = self.pixels = self.made_square = self._levels = 0
         self.class_counts = np.zeros(classes, dtype=np.int64)
         self._seen = np.zeros(patients + 1, dtype=bool)  # the last one is what -1 (unknown) picks
         self.quarantined: list[tuple[int, str]] = []
@@ -28,6 +28,8 @@ class Totals:
         self.value_sum += record.value_sum
         self.square_sum += record.square_sum
         self.pixels += record.pixels
+        self.made_square += record.made_square
+        self._levels |= record.gray_levels
         self.class_counts += np.bincount(labels, minlength=len(self.class_counts))
         self._seen[patients] = True
         self.quarantined += record.quarantined
@@ -42,6 +44,11 @@ class Totals:
         numbers = np.full(len(self._seen), -1, dtype=np.int64)
         numbers[self.patients] = np.arange(len(self.patients))
         return numbers
+
+    @property
+    def gray_levels(self) -> int:
+        """How many of the 256 gray levels were seen; 0 where no image was decoded."""
+        return self._levels.bit_count()
 
     def mean_and_std(self) -> tuple[float, float]:
         """Of pixel / 255; population standard deviation, from exact integer sums."""

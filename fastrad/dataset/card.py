@@ -61,6 +61,10 @@ class Card:
         The source's remarks.
     source_options : dict
         What the source was read with, so that `fastrad verify --source` can read it again; no absolute paths.
+    gray_levels : int
+        How many of the 256 gray levels the images use, seen in at most 32 rows of each; 0 where that is not known.
+    made_square : int
+        Images whose pixels were not square in the source and were resampled.
     versions : dict
         Of fastrad and the libraries that decided on the bytes.
     hashes : dict
@@ -91,11 +95,15 @@ class Card:
     notes: list[str] = field(default_factory=list)
     source_options: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    gray_levels: int = 0
+    made_square: int = 0
 
     def to_bytes(self) -> builtins.bytes:
         """The card as it stands on disk: UTF-8 JSON that ends with the hash of everything else in it."""
         content: dict[str, Any] = {"card_version": CARD_VERSION}
         content.update({item.name: getattr(self, item.name) for item in fields(self)})
+        if not self.gray_levels:  # a card of 0.1.0 keeps its hash
+            del content["gray_levels"], content["made_square"]
         content["card_sha256"] = _NO_HASH
         text = (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
         head, tail = text.rsplit(_NO_HASH.encode(), 1)
@@ -180,7 +188,7 @@ _TYPES |= {"list": list, "dict": dict}
 def _is_well_formed(content: dict[str, Any]) -> bool:
     """Whether a card with a true hash also holds values of the kinds that readers count on."""
     known = {item.name: item for item in fields(Card)}
-    required = {item.name for item in fields(Card) if item.default_factory is MISSING}
+    required = {item.name for item in fields(Card) if item.default_factory is item.default is MISSING}
     if not required <= set(content) <= set(known):
         return False
     for key, value in content.items():

@@ -53,6 +53,8 @@ def describe(file: Dataset, samples: int = 5) -> dict[str, Any]:
         },
         "mean": card.mean,
         "std": card.std,
+        "gray_levels": card.gray_levels or None,
+        "made_square": card.made_square,
         "quarantined": card.quarantined,
         "unlabelled": card.unlabelled,
         "notes": card.notes,

@@ -124,6 +124,15 @@ def read_values(
 ) -> Values:
     """As `read_gray`, before the values become 8 bits: what a whole archive's window is chosen from.
 
+    Parameters
+    ----------
+    path, frame, box, window, within
+        As of `read_gray`.
+
+    Returns
+    -------
+    Values
+
     Raises
     ------
     ImageError
@@ -148,7 +157,22 @@ def read_values(
 def decode_values(
     data: bytes, *, name: str = "image", frame: int = 0, box: Box | None = None, window: Window | None = None
 ) -> Values:
-    """As `read_values`, from the bytes of a file. Raises `ImageError` as `read_gray`."""
+    """As `read_values`, from the bytes of a file.
+
+    Parameters
+    ----------
+    data, name, frame, box, window
+        As of `decode_gray`.
+
+    Returns
+    -------
+    Values
+
+    Raises
+    ------
+    ImageError
+        As `read_gray`.
+    """
     return _read(io.BytesIO(data), name, frame, box, window)
 
 
@@ -203,7 +227,7 @@ def still_values(data: bytes, name: str) -> Values:
         return of_bits(gray, 8, header.kind)
     bits = header.significant_bits or 16
     if bits < 16 and int(gray.max()) >= 1 << bits:
-        bits = 16
+        return of_bits(gray, 16, header.kind)._replace(kind=f"{header.kind}, {bits} bits scaled to 16")
     return of_bits(gray, bits, header.kind)
 
 

@@ -112,5 +112,7 @@ def _plan_again(card: Card, manifest: Manifest) -> SplitPlan:
         quality=last["quality"] or 90,
         pass_png=parameters.get("pass_png", False),
         window=tuple(parameters["window"]) if parameters["window"] else None,
+        # files of 0.1.0 do not know their gray levels, and were made without a look at the pixels' shape
+        pixel_aspect=parameters.get("pixel_aspect", "header" if card.gray_levels else "ignore"),
     )
     return next(plan for plan in plan_splits(manifest, options, None) if plan.source.split == card.split)

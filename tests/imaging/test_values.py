@@ -1,4 +1,4 @@
-"""Values of more than 8 bits become gray levels by their range or a window; pixels that are not square become square."""
+"""Values of more than 8 bits become gray levels by range or window; pixels that are not square become square."""
 
 from __future__ import annotations
 

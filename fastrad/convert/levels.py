@@ -1,0 +1,144 @@
+"""Do an archive's gray levels survive 8 bits? Judged once, on a sample of it, before anything is converted.
+
+Values of more than 8 bits are mapped onto 0 to 255 by the range that their stored bits can hold. Where an archive uses
+a small part of it (12-bit values in 16-bit files), what is stored is nearly black; so that stops the conversion, and
+the message names the window that would not. No image is ever stretched by its own minimum and maximum.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import PurePosixPath
+
+import numpy as np
+
+from fastrad.archives.manifest import Manifest
+from fastrad.convert.options import AUTO, WINDOWS, ConvertOptions
+from fastrad.errors import InputError, OptionError
+from fastrad.imaging import ImageError, read_values
+from fastrad.imaging.values import Values
+from fastrad.system.progress import track
+
+SAMPLE = 200  # images of each file suffix, spread evenly over the archive
+LEAST_SHARE = 0.25  # of its range that a kind of source must use
+_PIXELS = 4096  # of an image, spread evenly
+_TAILS = 0.1, 99.9  # percentiles: a marker or a dead pixel is not the range in use
+_AUTO = 0.5, 99.5  # percentiles that --window auto makes black and white
+
+
+def settle_window(manifest: Manifest, options: ConvertOptions) -> ConvertOptions:
+    """The options with a window of two numbers, or none where the archive can do without.
+
+    Raises
+    ------
+    InputError
+        If too few gray levels would be left, or several kinds of source cannot share a window.
+    OptionError
+        If "auto" finds nothing to choose from.
+    """
+    if isinstance(options.window, tuple):
+        return options
+    if options.window in WINDOWS:
+        return replace(options, window=WINDOWS[options.window], window_from=options.window)
+    kinds = _sample(manifest)
+    if options.window == AUTO:
+        return replace(options, window=_choose(manifest, kinds), window_from=AUTO)
+    for kind, found in kinds.items():
+        _refuse_few_levels(manifest, kind, found)
+    _refuse_two_scales(manifest, kinds)
+    return options
+
+
+class _Kind:
+    """Values of one kind of source, from many images."""
+
+    def __init__(self, first: Values) -> None:
+        self.range, self.bits, self.windowed = first.range, first.bits, first.windowed
+        self._parts: list[np.ndarray] = []
+
+    @property
+    def is_deep(self) -> bool:
+        """It holds more than 8 bits, and its files bring no window of their own."""
+        return (self.bits > 8 or self.range is None) and not self.windowed
+
+    def add(self, values: np.ndarray) -> None:
+        self._parts.append(values[:: max(1, values.size // _PIXELS)].astype(np.float64))
+
+    def percentiles(self, *shares: float) -> list[float]:
+        pooled = np.concatenate(self._parts)
+        return np.percentile(pooled[np.isfinite(pooled)], shares).tolist()
+
+
+def _sample(manifest: Manifest) -> dict[str, _Kind]:
+    """Values of up to `SAMPLE` images of each suffix, by kind of source; blank images left out."""
+    table = manifest.table
+    usable = np.flatnonzero((table["reason"] == "").to_numpy())
+    rows: defaultdict[str, list[int]] = defaultdict(list)
+    for row, path in zip(usable.tolist(), table["path"].iloc[usable].tolist(), strict=True):
+        rows[PurePosixPath(path).suffix.lower()].append(row)
+    chosen = [
+        members[place]
+        for members in rows.values()
+        for place in np.unique(np.linspace(0, len(members) - 1, SAMPLE).astype(int)).tolist()
+    ]
+    kinds: dict[str, _Kind] = {}
+    with track("looking at gray levels", len(chosen)) as progress:
+        for row in chosen:
+            progress.advance(1)
+            path, frame, box = (table[name].iloc[row] for name in ("path", "frame", "box"))
+            try:
+                values = read_values(manifest.root / path, frame=int(frame), box=box, within=manifest.root)
+            except ImageError:
+                continue  # the conversion lists it with its reason
+            pixels = values.pixels.ravel()
+            if np.ptp(np.percentile(pixels[:: max(1, pixels.size // _PIXELS)], _TAILS)) == 0:
+                continue
+            kinds.setdefault(values.kind, _Kind(values)).add(pixels)
+    return kinds
+
+
+def _choose(manifest: Manifest, kinds: dict[str, _Kind]) -> tuple[float, float]:
+    deep = {kind: found for kind, found in kinds.items() if found.is_deep}
+    if not deep:
+        raise OptionError(
+            "--window auto: no image of a sample has more than 8 stored bits without a window of its own; leave it out"
+        )
+    if len(kinds) > 1:
+        raise InputError(
+            f"{manifest.root}: holds several kinds of images ({', '.join(sorted(kinds))}), for which one window does "
+            "not mean the same; convert them apart, or give --window LOW,HIGH"
+        )
+    (found,) = deep.values()
+    low, high = found.percentiles(*_AUTO)
+    if found.range is not None:  # whole numbers
+        low, high = float(np.floor(low)), float(np.ceil(high))
+    if not low < high:
+        raise InputError(f"{manifest.root}: a sample has nearly one value only ({low:g}); give --window LOW,HIGH")
+    return low, high
+
+
+def _refuse_few_levels(manifest: Manifest, kind: str, found: _Kind) -> None:
+    if not found.is_deep or found.range is None:
+        return
+    low, high = found.percentiles(*_TAILS)
+    least, greatest = found.range
+    share = (high - low) / (greatest - least)
+    if share >= LEAST_SHARE:
+        return
+    presets = f", or one of {', '.join(WINDOWS)}" if " CT" in kind else ""
+    raise InputError(
+        f"{manifest.root}: its images ({kind}) use the values {low:g} to {high:g} of {least:g} to {greatest:g}, which "
+        f"leaves about {round(share * 255) + 1} of 256 gray levels; choose one window for the whole archive: --window "
+        f"auto, or --window LOW,HIGH{presets}"
+    )
+
+
+def _refuse_two_scales(manifest: Manifest, kinds: dict[str, _Kind]) -> None:
+    scaled = [kind for kind in kinds if "scaled" in kind]
+    plain = [kind for kind in kinds if any(kind == each.split(" scaled")[0] for each in scaled)]
+    if plain:
+        raise InputError(
+            f"{manifest.root}: some of its images ({plain[0]}) hold values of those bits, others ({scaled[0]}) scaled "
+            "ones; convert them apart, or give --window LOW,HIGH"
+        )
