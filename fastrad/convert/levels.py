@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from fastrad.archives.manifest import Manifest
 from fastrad.convert.options import AUTO, WINDOWS, ConvertOptions
 from fastrad.errors import InputError, OptionError
 from fastrad.imaging import ImageError, read_values
-from fastrad.imaging.values import Values
+from fastrad.imaging.decode import kind_of_8_bits
+from fastrad.imaging.window import Window
 from fastrad.system.progress import track
 
 SAMPLE = 200  # images of each file suffix, spread evenly over the archive
@@ -53,8 +54,8 @@ def settle_window(manifest: Manifest, options: ConvertOptions) -> ConvertOptions
 class _Kind:
     """Values of one kind of source, from many images."""
 
-    def __init__(self, first: Values) -> None:
-        self.range, self.bits, self.windowed = first.range, first.bits, first.windowed
+    def __init__(self, value_range: Window | None, bits: int, *, windowed: bool) -> None:
+        self.range, self.bits, self.windowed = value_range, bits, windowed
         self._parts: list[np.ndarray] = []
 
     @property
@@ -88,14 +89,25 @@ def _sample(manifest: Manifest) -> dict[str, _Kind]:
             progress.advance(1)
             path, frame, box = (table[name].iloc[row] for name in ("path", "frame", "box"))
             try:
+                if shallow := _kind_of_8_bits(manifest.root / path):
+                    kinds.setdefault(shallow, _Kind((0, 255), 8, windowed=False))
+                    continue
                 values = read_values(manifest.root / path, frame=int(frame), box=box, within=manifest.root)
-            except ImageError:
+            except (ImageError, OSError):
                 continue  # the conversion lists it with its reason
             pixels = values.pixels.ravel()
             if np.ptp(np.percentile(pixels[:: max(1, pixels.size // _PIXELS)], _TAILS)) == 0:
                 continue
-            kinds.setdefault(values.kind, _Kind(values)).add(pixels)
+            kinds.setdefault(values.kind, _Kind(values.range, values.bits, windowed=values.windowed)).add(pixels)
     return kinds
+
+
+def _kind_of_8_bits(path: Path) -> str | None:
+    """As of `imaging.decode`: most archives hold such files alone, which need not be decoded to be judged."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        return kind_of_8_bits(file.read(32))
 
 
 def _choose(manifest: Manifest, kinds: dict[str, _Kind]) -> tuple[float, float]:

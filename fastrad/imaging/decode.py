@@ -24,7 +24,7 @@ import numpy as np
 import simplejpeg
 
 from fastrad.imaging.geometry import make_square
-from fastrad.imaging.structure import Header, ImageError, check_structure
+from fastrad.imaging.structure import PNG_SIGNATURE, Header, ImageError, check_structure
 from fastrad.imaging.values import Values, of_bits
 from fastrad.imaging.window import Window
 
@@ -249,6 +249,13 @@ def still_colour(data: bytes, name: str) -> np.ndarray | None:
             return _decode_jpeg(data, header, name, "BGR")
         image = _decode_png_or_bmp(data, header, name)
     return image[..., :3] if image is not None and image.ndim == 3 and image.dtype == np.uint8 else None
+
+
+def kind_of_8_bits(head: bytes) -> str | None:
+    """The kind (`Values.kind`) of a file that can hold 8 bits at most, by its first 32 bytes; None for any other."""
+    if head.startswith(PNG_SIGNATURE) and head[12:16] == b"IHDR" and head[24:25] <= b"\x08":
+        return "PNG, 8 bits"
+    return "JPEG, 8 bits" if head.startswith(b"\xff\xd8") else None
 
 
 def hdf5_values(frame: np.ndarray) -> Values:
