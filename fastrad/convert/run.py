@@ -30,6 +30,7 @@ from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import FastradError, InputError, OptionError
 from fastrad.system.cores import available_cores
 from fastrad.system.files import free_space, in_units
+from fastrad.system.place import is_url
 from fastrad.system.progress import track
 
 __all__ = ["ConvertOptions", "ConvertSummary", "ConvertedFile", "Preview", "convert", "preview", "read_shards"]
@@ -89,11 +90,11 @@ def convert(
     """
     options = options or ConvertOptions()
     started = time.monotonic()
-    destination = Destination(out_dir)
-    if not destination.local and not FORMATS[options.format].takes_url:
+    if is_url(out_dir) and not FORMATS[options.format].takes_url:
         raise OptionError(
             f"{out_dir}: beton files are written to local folders only; choose format webdataset for a URL"
         )
+    destination = Destination(out_dir)
     work_dir = destination.work_dir
     if options.scheduler is None:
         start_early()
