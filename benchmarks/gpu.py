@@ -5,8 +5,8 @@
 In: a raw and perhaps a JPEG file of the same kind of images (the script makes 4,096 frames of noise where none is
 given). Out: one JSON with provenance, and a table:
 
-- `training`: images/s of ResNet-18 with mixed precision for engines resident, ffcv and dali, real over constant batch
-  (`fastrad.train.bench`); the goal is 0.98 for resident and ffcv.
+- `training`: images/s of ResNet-18 with mixed precision for engines resident, direct and dali, real over constant batch
+  (`fastrad.train.bench`); the goal is 0.98 for resident and direct.
 - `loading`: images/s of each engine alone, crops and flips done, batches on the device, float16; for dali with a JPEG
   file that is decoding.
 - `epoch`: one whole epoch of `--epoch-images` (1,350,000) samples, the file's indices repeated, loaded and trained on:
@@ -75,12 +75,17 @@ def loading(path: Path, engine: str, words: dict[str, Any]) -> dict[str, Any]:
 
 def epoch(path: Path, engine: str, words: dict[str, Any]) -> dict[str, Any]:
     """One epoch of training on as many samples as RadImageNet has."""
+    from functools import partial
+
     from torch.nn import functional
 
+    from fastrad.imaging.normalisation import Normalisation
     from fastrad.loading import Loader
-    from fastrad.models.resnet import Normalisation, resnet18
-    from fastrad.train.optimiser import set_lr, sgd
+    from fastrad.models.resnet import resnet18
     from fastrad.train.precision import choose_precision
+    from fastrad.train.ranks import Ranks
+    from fastrad.train.schedule import set_lr, sgd
+    from fastrad.train.step import Learner, timed_convolutions
 
     device, count = torch.device(words["device"]), words["epoch_images"]
     begun = time.perf_counter()
@@ -94,18 +99,16 @@ def epoch(path: Path, engine: str, words: dict[str, Any]) -> dict[str, Any]:
         indices=np.arange(count) % stored,
     )
     normalisation = Normalisation.gray(loader.card.mean, loader.card.std)
-    model = resnet18(max(2, len(loader.card.classes))).to(device, memory_format=torch.channels_last).train()
-    optimiser, precision = sgd(model, momentum=0.9, weight_decay=5e-5), choose_precision("amp", device)
+    model = resnet18(max(2, len(loader.card.classes))).to(device)
+    optimiser, precision = sgd(model, momentum=0.9, weight_decay=5e-5), choose_precision("amp", device, words["size"])
     set_lr(optimiser, 0.01)
+    learner = Learner(model, optimiser, precision, normalisation, Ranks(0, 1, device))
     first, seen = 0.0, 0
-    for images, labels, _ in loader:
-        optimiser.zero_grad(set_to_none=True)
-        with precision.autocast(device):
-            logits = model(normalisation.apply(images))
-        functional.cross_entropy(logits.float(), labels).backward()
-        optimiser.step()
-        seen += len(labels)
-        first = first or time.perf_counter() - begun
+    with timed_convolutions():
+        for step, (images, labels, _) in enumerate(loader):
+            learner.step(images, partial(functional.cross_entropy, target=labels), number=step)
+            seen += len(labels)
+            first = first or time.perf_counter() - begun
     _wait(device)
     seconds = time.perf_counter() - begun
     assert seen == count

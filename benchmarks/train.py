@@ -3,7 +3,7 @@
     python benchmarks/train.py TRAIN.beton [--sizes 64 128 224]
 
 In: a training file of 224 px. Out: `benchmarks/results/train.json`, what `fastrad bench train --json` gives at each
-size, each in a fresh process (fastrad/training/bench.py says what is measured). Run it with nothing else to do.
+size, each in a fresh process (fastrad/train/bench.py says what is measured). Run it with nothing else to do.
 """
 
 from __future__ import annotations

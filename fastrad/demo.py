@@ -123,7 +123,7 @@ def _pretrain(out: Path, kind: str, plan: DemoPlan) -> None:
 
 def _compare(out: Path, plan: DemoPlan) -> Path:
     from fastrad.study.compare import CompareConfig, compare
-    from fastrad.study.networks.tune import Recipe
+    from fastrad.study.networks.tune import Tuning
 
     return compare(
         CompareConfig(
@@ -131,7 +131,7 @@ def _compare(out: Path, plan: DemoPlan) -> Path:
             out=out / "study",
             radimagenet=str(out / "runs" / "radiology" / "weights.safetensors"),
             imagenet=str(out / "runs" / "natural" / "weights.safetensors"),
-            recipe=Recipe(epochs=plan.study_epochs, size=plan.size, batch_size=plan.study_batch_size),
+            recipe=Tuning(epochs=plan.study_epochs, size=plan.size, batch_size=plan.study_batch_size),
             test_fraction=plan.test_fraction,
             seeds=1,
             seed=plan.seed,

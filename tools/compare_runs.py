@@ -16,7 +16,7 @@ import pandas as pd
 from safetensors.numpy import load_file
 
 from fastrad.errors import FastradError
-from fastrad.train.config import differences
+from fastrad.train.config import changed_settings
 from fastrad.train.run_folder import RunFolder
 
 TIMING = ("images_per_second", "seconds", "loader_wait")
@@ -25,7 +25,8 @@ TIMING = ("images_per_second", "seconds", "loader_wait")
 def compare(first: RunFolder, second: RunFolder) -> tuple[list[str], bool]:
     """Lines for the reader, and whether metrics and weights are equal."""
     lines = [
-        f"setting: {line}" for line in differences(first.read_config()["settings"], second.read_config()["settings"])
+        f"setting: {line}"
+        for line in changed_settings(first.read_config()["settings"], second.read_config()["settings"])
     ]
     # as text: what was written for one float differs from what was written for another
     tables = (pd.read_csv(run.metrics, dtype=str, keep_default_na=False) for run in (first, second))

@@ -113,11 +113,11 @@ def command(
     """
     from fastrad.dataset.opening import read_card
     from fastrad.study.compare import CompareConfig, compare
-    from fastrad.study.networks.tune import Recipe
+    from fastrad.study.networks.tune import Tuning
     from fastrad.study.protocol.patients import study_file
     from fastrad.train import recipe_file
 
-    chosen = replace(Recipe(), size=int(read_card(study_file(thyroid)).parameters["size"]))
+    chosen = replace(Tuning(), size=int(read_card(study_file(thyroid)).parameters["size"]))
     if recipe is not None:
         chosen = recipe_file.changed(chosen, recipe_file.read(recipe), str(recipe))
     given: dict[str, Any] = {

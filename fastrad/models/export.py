@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from fastrad.errors import InputError, MissingDependencyError, OptionError
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.models.card import model_card
-from fastrad.models.resnet import HEAD, STEM, Normalisation, resnet18
+from fastrad.models.resnet import HEAD, STEM, resnet18
 from fastrad.models.weights import Weights, initialise, load_weights, save_weights
 from fastrad.system.files import refuse_to_replace, write_atomically
 

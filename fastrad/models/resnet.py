@@ -1,19 +1,13 @@
-"""ResNet-18 and its family with a one-channel stem, and how its pixels are normalised.
-
-In: a number of classes. Out: a model in `channels_last` whose parameter names are torchvision's.
-"""
+"""ResNet-18 and its family with a one-channel stem, in `channels_last`, under torchvision's parameter names."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 STEM = "conv1.weight"
 HEAD = ("fc.weight", "fc.bias")
 # (bottlenecks, blocks of the third stage): He et al., CVPR 2016, table 1
@@ -24,46 +18,6 @@ _FAMILY = {
     (True, 23): "resnet101",
     (True, 36): "resnet152",
 }
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """What is done to pixels before the first layer: (pixel / 255 - mean) / std, one value a channel.
-
-    Attributes
-    ----------
-    mean, std : tuple of float
-        Of pixel / 255; one value for gray, three for RGB.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-    @staticmethod
-    def gray(mean: float, std: float) -> Normalisation:
-        """The normalisation of one-channel images, whose pixel / 255 has this mean and std; a std of 0 counts as 1."""
-        return Normalisation((float(mean),), (float(std) or 1.0,))
-
-    def apply(self, images: Tensor) -> Tensor:
-        """Normalise a batch on its own device.
-
-        Parameters
-        ----------
-        images : uint8 tensor, (N, C, H, W)
-
-        Returns
-        -------
-        float32 tensor, (N, C, H, W)
-        """
-        if len(self.mean) == 1:  # plain numbers: a tensor made on the host would make the host wait for the GPU
-            return images.float().sub_(255 * self.mean[0]).mul_(1 / (255 * self.std[0]))
-        shape = (1, len(self.mean), 1, 1)
-        mean = torch.tensor(self.mean, device=images.device).mul_(255).view(shape)
-        scale = torch.tensor(self.std, device=images.device).mul_(255).reciprocal_().view(shape)
-        return images.float().sub_(mean).mul_(scale)
-
-
-IMAGENET = Normalisation(IMAGENET_MEAN, IMAGENET_STD)
 
 
 def resnet18(num_classes: int, in_channels: int = 1) -> nn.Module:

@@ -20,16 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from fastrad.errors import FormatError, InputError
-from fastrad.models.resnet import (
-    HEAD,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    STEM,
-    Normalisation,
-    architecture_label,
-    architecture_of,
-    expected_shapes,
-)
+from fastrad.imaging.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+from fastrad.models.resnet import HEAD, STEM, architecture_label, architecture_of, expected_shapes
 from fastrad.system.files import write_atomically
 
 _FOREIGN_HEADS = ("fc.", "head.", "classifier.")

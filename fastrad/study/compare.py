@@ -30,7 +30,7 @@ from fastrad.study.networks.external import (
     score_external,
 )
 from fastrad.study.networks.runs import Network, Protocol, check_finished, development_normalisation, gather, tune
-from fastrad.study.networks.tune import Recipe
+from fastrad.study.networks.tune import Tuning
 from fastrad.study.protocol.arms import Arm, make_arms
 from fastrad.study.protocol.patients import StudyDataset, read_patients
 from fastrad.study.protocol.splits import TEST_FRACTION, make_splits, read_splits, training_subset
@@ -54,7 +54,7 @@ class CompareConfig:
         Weights files; "torchvision" downloads ImageNet's.
     arms, frozen : tuple of (name, weights file)
         Further arms; `frozen` ones are not tuned but put under a logistic regression.
-    recipe : Recipe
+    recipe : Tuning
     positive : str or None
         The class that counts as malignant.
     folds, seeds, seed : int
@@ -84,7 +84,7 @@ class CompareConfig:
     out: Path
     radimagenet: str
     imagenet: str
-    recipe: Recipe
+    recipe: Tuning
     arms: tuple[tuple[str, str], ...] = ()
     frozen: tuple[tuple[str, str], ...] = ()
     positive: str | None = None

@@ -1,8 +1,8 @@
 """How fast training is, and what it is made of: against a constant batch, and against the recipe that people write.
 
-In: a dataset file. Out: images/s of each variant (median, minimum and maximum of interleaved rounds) and the parts of
-a step. The plain recipe trains torchvision's three-channel ResNet-18 in float32 and NCHW from a DataLoader over PNG
-files (the same images, written to a temporary folder).
+There are images/s of each variant (median, minimum and maximum of interleaved rounds) and the parts of a step, which is
+that of pretraining (`fastrad.train.step`). The plain recipe trains torchvision's three-channel ResNet-18 in float32 and
+NCHW from a DataLoader over PNG files (the same images, written to a temporary folder).
 """
 
 from __future__ import annotations
@@ -12,25 +12,28 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 import fastrad
 from fastrad.dataset import BetonFile
 from fastrad.errors import OptionError
+from fastrad.imaging.normalisation import IMAGENET, Normalisation
 from fastrad.loading import Loader
-from fastrad.models.resnet import IMAGENET, Normalisation, resnet18
-from fastrad.train.compiled import compile_for
-from fastrad.train.optimiser import set_lr, sgd
+from fastrad.models.resnet import resnet18
 from fastrad.train.precision import Precision, choose_precision
+from fastrad.train.ranks import Ranks
+from fastrad.train.schedule import set_lr, sgd
+from fastrad.train.step import Learner, timed_convolutions
 
 _PLAIN_IMAGES = 1000  # written as PNG for the plain recipe
 
-Step = Callable[[], int]  # trains on one batch and returns its number of images
+Turn = Callable[[], int]  # trains on one batch and returns its number of images
 
 
 def measure_training(
@@ -77,8 +80,8 @@ def measure_training(
     constant = itertools.repeat(kept[0])
     amp, full = choose_precision("amp", device, size), Precision("float32")
     used, other = (amp, full) if device.type == "cuda" else (full, amp)
-    with tempfile.TemporaryDirectory() as folder:
-        variants: dict[str, Step] = {
+    with tempfile.TemporaryDirectory() as folder, timed_convolutions():
+        variants: dict[str, Turn] = {
             "constant batch": _gray_step(constant, normalisation, classes, device, used),
             f"real loading ({loader.engine})": _gray_step(real, normalisation, classes, device, used),
             "replayed batches": _gray_step(itertools.cycle(kept), normalisation, classes, device, used),
@@ -107,7 +110,7 @@ def measure_training(
     return {
         "variants": table,
         "images_per_second": {name: [round(speed, 1) for speed in found] for name, found in speeds.items()},
-        "parts": _parts(kept[0], normalisation, classes, device),
+        "parts": _parts(kept[0], _learner(classes, 1, normalisation, used, device)),
         "real_to_constant": _median_ratio(measured, speeds["constant batch"]),
         "real_to_plain": _median_ratio(measured, speeds["plain recipe"]),
         "size": size,
@@ -141,29 +144,39 @@ def _gray_step(
     *,
     memory: torch.memory_format = torch.channels_last,
     compiled_for: tuple[int, int] | None = None,
-) -> Step:
+) -> Turn:
     channels = len(normalisation.mean)
-    model = resnet18(classes, channels).to(device, memory_format=memory).train()  # type: ignore[call-overload]
-    network = model
+    learner = _learner(classes, channels, normalisation, precision, device, memory)
     if compiled_for is not None:
         size, batch_size = compiled_for
-        compiled, why_not = compile_for(model, [size], batch_size, device, precision)
-        if compiled is None:
+        if why_not := learner.compile([size], batch_size):
             raise OptionError(f"{why_not}; leave --compile out")
-        network = compiled
-    optimiser = sgd(model, momentum=0.9, weight_decay=5e-5)
-    set_lr(optimiser, 0.01)
+    done = itertools.count()
 
     def step() -> int:
         images, labels = next(batches)
-        inputs = normalisation.apply(images.expand(-1, channels, -1, -1)).contiguous(memory_format=memory)
-        _learn(network, optimiser, inputs, labels, precision, device)
+        loss_of = partial(functional.cross_entropy, target=labels, label_smoothing=0.1)
+        learner.step(images.expand(-1, channels, -1, -1), loss_of, number=next(done))
         return len(labels)
 
     return step
 
 
-def _plain_step(path: Path, folder: Path, size: int, batch_size: int, classes: int, device: torch.device) -> Step:
+def _learner(
+    classes: int,
+    channels: int,
+    normalisation: Normalisation,
+    precision: Precision,
+    device: torch.device,
+    memory: torch.memory_format = torch.channels_last,
+) -> Learner:
+    model = resnet18(classes, channels).to(device)
+    optimiser = sgd(model, momentum=0.9, weight_decay=5e-5)
+    set_lr(optimiser, 0.01)
+    return Learner(model, optimiser, precision, normalisation, Ranks(0, 1, device), memory_format=memory)
+
+
+def _plain_step(path: Path, folder: Path, size: int, batch_size: int, classes: int, device: torch.device) -> Turn:
     import cv2
     from torch.utils.data import DataLoader
     from torchvision import transforms
@@ -189,28 +202,15 @@ def _plain_step(path: Path, folder: Path, size: int, batch_size: int, classes: i
 
     def step() -> int:
         images, labels = (tensor.to(device) for tensor in next(endless))
-        _learn(model, optimiser, images, labels, Precision("float32"), device)
+        optimiser.zero_grad()
+        functional.cross_entropy(model(images), labels, label_smoothing=0.1).backward()
+        optimiser.step()
         return len(labels)
 
     return step
 
 
-def _learn(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    inputs: Tensor,
-    labels: Tensor,
-    precision: Precision,
-    device: torch.device,
-) -> None:
-    optimiser.zero_grad(set_to_none=True)
-    with precision.autocast(device):
-        logits = model(inputs)
-    functional.cross_entropy(logits.float(), labels, label_smoothing=0.1).backward()
-    optimiser.step()
-
-
-def _interleaved(variants: dict[str, Step], rounds: int, steps: int, device: torch.device) -> dict[str, list[float]]:
+def _interleaved(variants: dict[str, Turn], rounds: int, steps: int, device: torch.device) -> dict[str, list[float]]:
     speeds: dict[str, list[float]] = {name: [] for name in variants}
     for _ in range(rounds):
         for name, step in variants.items():
@@ -223,19 +223,18 @@ def _interleaved(variants: dict[str, Step], rounds: int, steps: int, device: tor
     return speeds
 
 
-def _parts(
-    batch: tuple[Tensor, Tensor], normalisation: Normalisation, classes: int, device: torch.device, repeats: int = 5
-) -> dict[str, float]:
+def _parts(batch: tuple[Tensor, Tensor], learner: Learner, repeats: int = 5) -> dict[str, float]:
     """Median milliseconds of the parts of one step, each waited for."""
     images, labels = batch
-    model = resnet18(classes).to(device).train()
-    optimiser = sgd(model, momentum=0.9, weight_decay=5e-5)
+    device, model, optimiser = learner.ranks.device, learner.model.train(), learner.optimiser
     found: dict[str, list[float]] = {"normalise": [], "forward": [], "backward": [], "optimiser": []}
     for number in range(repeats + 1):
         marks = [_now(device)]
-        inputs = normalisation.apply(images)
+        inputs = learner.normalisation.apply(images)
         marks.append(_now(device))
-        loss = functional.cross_entropy(model(inputs), labels, label_smoothing=0.1)
+        with learner.precision.autocast(device):
+            logits = model(inputs)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=0.1)
         marks.append(_now(device))
         loss.backward()
         marks.append(_now(device))

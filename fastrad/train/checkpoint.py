@@ -1,26 +1,91 @@
-"""Checkpoints: everything that a run needs to go on, in one file that is either sound or refused.
+"""Everything of a run that changes, and its way into a file from which the run goes on, and back.
 
-In: a dict of tensors and plain values. Out: `checkpoints/step-NNNNNNNNN.ckpt`, written under a temporary name, fsynced
-and renamed; the newest few are kept. The file is a magic word, the SHA-256 of what follows, and a `torch.save` that is
-read with `weights_only=True`.
+The model draws no random numbers after its first weights, and order and augmentation are functions of (seed, epoch): so
+there is no random state to keep. A checkpoint, `step-NNNNNNNNN.ckpt`, is a magic word, the SHA-256 of what follows, and
+a `torch.save` that is read with `weights_only=True`: it is either sound or refused. The newest few are kept.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fastrad.errors import FormatError
 from fastrad.system.files import write_atomically
+from fastrad.train.step import Learner
 
 MAGIC = b"FASTRAD-CKPT-1\n"
 KEPT = 2
 _NAME = re.compile(r"step-(\d{9})\.ckpt")
+
+
+@dataclass
+class State:
+    """A run between two steps.
+
+    Attributes
+    ----------
+    learner : Learner
+        Model, optimiser, loss scale and moving average.
+    epoch, step : int
+        Epochs that are finished, and steps done of the one that is not.
+    loss_sum : float
+        Of this epoch's samples so far, over all ranks.
+    seconds, waited : float
+        This epoch's training so far, and how much of it was spent waiting for the loader.
+    best_epoch, best_auroc
+        The epoch (from 0) whose weights are kept, and its macro AUROC; of equal ones that with the lower loss.
+    rows : list of dict
+        The lines of metrics.csv.
+    class_auroc : list of float
+        Of the best epoch, one a class.
+    confusion : list of lists of int
+        Of the best epoch: true class by predicted class.
+    """
+
+    learner: Learner
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    seconds: float = 0.0
+    waited: float = 0.0
+    best_epoch: int = -1
+    best_auroc: float = -math.inf
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    class_auroc: list[float] = field(default_factory=list)
+    confusion: list[list[int]] = field(default_factory=list)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is validated and kept."""
+        averaged = self.learner.averaged
+        return self.learner.model if averaged is None else averaged.model
+
+    def content(self) -> dict[str, Any]:
+        """Tensors and plain values, for a checkpoint."""
+        plain = {name: value for name, value in vars(self).items() if name != "learner"}
+        return {"progress": plain, **{name: module.state_dict() for name, module in self._modules()}}
+
+    def load(self, content: dict[str, Any]) -> None:
+        """Go back to where `content` was taken."""
+        for name, module in self._modules():
+            module.load_state_dict(content[name])
+        for name, value in content["progress"].items():
+            setattr(self, name, value)
+
+    def _modules(self) -> list[tuple[str, Any]]:
+        """The parts with a state of their own, without wrappers: their names are the same for any number of ranks."""
+        learner = self.learner
+        parts = [("model", learner.model), ("optimiser", learner.optimiser), ("scaler", learner.scaler)]
+        return parts if learner.averaged is None else [*parts, ("averaged", learner.averaged.model)]
 
 
 def write_checkpoint(folder: Path, step: int, content: dict[str, Any]) -> Path:

@@ -1,7 +1,6 @@
 """What a pretraining run is told: the recipe, which decides the numbers, and the rest, which doesn't.
 
-In: a recipe file (TOML) and the command line's words. Out: frozen dataclasses, and the record of them that a run folder
-keeps.
+Both are frozen dataclasses, from which the command line derives its options; a run folder keeps their record.
 """
 
 from __future__ import annotations
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fastrad.errors import OptionError
+from fastrad.loading.engines import engine_choices
+from fastrad.loading.policy import Augmentation
 from fastrad.train import recipe_file
 
 SAMPLINGS = ("natural", "balanced")
@@ -25,15 +26,16 @@ class Recipe:
     Attributes
     ----------
     epochs : int
+        Passes over the training file.
     batch_size : int
-        Samples a step, over all ranks.
+        Images a step, over all ranks.
     size : int
-        Pixels a side in validation; 0 takes the dataset's stored size.
+        Pixels a side in validation; 0 takes the stored size.
     first_size, last_size : int
         Pixels a side in training: from the one to the other in equal steps over the first four fifths of the epochs,
         in multiples of 16; 0 takes `size`.
     lr : float
-        Peak learning rate for 256 samples a step; the rate used is lr * batch_size / 256.
+        Peak learning rate for 256 images a step; the rate used is lr * batch_size / 256.
     warmup : float
         Share of all steps in which the rate rises linearly; after it, it falls to zero along a cosine.
     momentum : float
@@ -49,6 +51,8 @@ class Recipe:
         "natural": every sample once an epoch; "balanced": as many, drawn so that each class comes equally often.
     flip_average : bool
         Validate on the mean of the logits of an image and its mirror image.
+    augment : Augmentation
+        What may happen to a training image: the table [augment] of a recipe file.
     """
 
     epochs: int = 16
@@ -65,6 +69,7 @@ class Recipe:
     ema: float = 0.0
     sampling: str = "natural"
     flip_average: bool = False
+    augment: Augmentation = field(default_factory=Augmentation, metadata={"option": ""})
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -110,15 +115,17 @@ class Recipe:
         """
         return recipe_file.changed(self, values, origin)
 
+    def record(self) -> dict[str, object]:
+        """The recipe in JSON's types; without `augment` where that is the default, the only one that 0.1.0 knew."""
+        values = asdict(self)
+        augment = values.pop("augment")
+        if self.augment != Augmentation():
+            values["augment"] = {name: list(one) if isinstance(one, tuple) else one for name, one in augment.items()}
+        return values
+
     def to_toml(self) -> str:
         """The recipe as a file that `--recipe` reads."""
-        return "".join(f"{name} = {_toml(value)}\n" for name, value in asdict(self).items())
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+        return recipe_file.to_toml(self)
 
 
 def recipe_names() -> list[str]:
@@ -151,25 +158,27 @@ class PretrainConfig:
 
     Attributes
     ----------
-    train, val : Path
-        Dataset files with the same classes.
+    train : Path
+        Training file.
+    val : Path
+        Validation file with the same classes.
     out : Path
-        The run folder.
+        Folder of the run.
     recipe : Recipe
     seed : int
-        Of the first weights, the order and the augmentation.
+        Of first weights, order and augmentation.
     precision : str
         "float32"; or autocast with "amp" (the best that the device has), "bfloat16" or "float16".
     compile : bool
-        Compile the training step with `torch.compile`.
+        Compile the training step (torch.compile).
     device : str or None
-        "cpu", "cuda", "cuda:1", ...; None takes a GPU where there is one.
+        cpu, cuda or cuda:N; by default a GPU where there is one.
     engine : str
         The loader's.
     workers : int or None
-        The loader's threads a rank; None leaves it to the loader.
+        Loader threads of each rank; by default the CPUs.
     resume : bool
-        Go on from the newest sound checkpoint of `out`.
+        Go on from the newest checkpoint in the run folder.
     checkpoint_minutes : float
         A checkpoint is written at each epoch's end and, inside an epoch, after this many minutes.
     """
@@ -178,25 +187,25 @@ class PretrainConfig:
     val: Path
     out: Path
     recipe: Recipe = field(default_factory=Recipe)
-    seed: int = 0
+    seed: int = field(default=0, metadata={"min": 0, "max": 2**64 - 1})
     precision: str = "float32"
     compile: bool = False
     device: str | None = None
-    engine: str = "auto"
-    workers: int | None = None
+    engine: str = field(default="auto", metadata={"choices": engine_choices()})
+    workers: int | None = field(default=None, metadata={"min": 1})
     resume: bool = False
     checkpoint_minutes: float = 10.0
 
 
 def settings_of(recipe: Recipe, seed: int, precision: str, train_sha256: str, val_sha256: str) -> dict[str, object]:
     """What must be the same for a run to be the same run: the record kept as `settings` in `config.json`."""
-    return {**asdict(recipe), "seed": seed, "precision": precision, "train": train_sha256, "val": val_sha256}
+    return {**recipe.record(), "seed": seed, "precision": precision, "train": train_sha256, "val": val_sha256}
 
 
-def differences(stored: dict[str, object], asked: dict[str, object]) -> list[str]:
+def changed_settings(stored: dict[str, object], asked: dict[str, object]) -> list[str]:
     """Where two records of settings differ, a phrase each, in a fixed order."""
     names = [*(item.name for item in fields(Recipe)), "seed", "precision", "train", "val"]
-    phrases = {"train": "another training file", "val": "another validation file"}
+    phrases = {"train": "another training file", "val": "another validation file", "augment": "another augmentation"}
     return [
         phrases.get(name, f"{name} {stored.get(name)} there, {asked.get(name)} asked")
         for name in names

@@ -1,8 +1,8 @@
 """A moving average of the weights, evaluated in place of the last ones.
 
-In: the model after each step. Out: a copy with averaged weights whose batch statistics are computed anew on training
-images, since an average of running statistics belongs to no network that ever was (Izmailov et al., Averaging weights
-leads to wider optima, UAI 2018).
+The copy with averaged weights has batch statistics that are computed anew on training images, since an average of
+running statistics belongs to no network that ever was (Izmailov et al., Averaging weights leads to wider optima, UAI
+2018).
 """
 
 from __future__ import annotations

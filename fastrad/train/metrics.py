@@ -1,6 +1,6 @@
 """Classification metrics over a whole validation set: losses, hits and areas under ROC curves.
 
-In: logits and labels of all samples, on any device. Out: plain floats. Every AUROC here is the Mann-Whitney statistic
+Logits and labels may lie on any device; the results are plain floats. Every AUROC here is the Mann-Whitney statistic
 with ties counted as one half (Hanley and McNeil, Radiology 1982), one class against the rest.
 """
 
@@ -45,8 +45,8 @@ class Metrics:
     classes_absent: int
 
 
-def auroc(positive: Tensor, negative: Tensor) -> float:
-    """Probability that a positive's score is above a negative's; ties count one half.
+def mann_whitney(positive: Tensor, negative: Tensor) -> float:
+    """Probability that a positive's score is above a negative's (the AUROC); ties count one half.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def auroc(positive: Tensor, negative: Tensor) -> float:
 
     Examples
     --------
-    >>> auroc(torch.tensor([0.9, 0.4]), torch.tensor([0.1, 0.4]))
+    >>> mann_whitney(torch.tensor([0.9, 0.4]), torch.tensor([0.1, 0.4]))
     0.875
     """
     ordered = negative.sort().values
@@ -85,7 +85,9 @@ def evaluate(logits: Tensor, labels: Tensor) -> Metrics:
     recall = torch.bincount(labels[hit], minlength=classes).double() / counts
     truth = functional.one_hot(labels, classes).bool()
     class_auroc = tuple(
-        auroc(scores[truth[:, index], index], scores[~truth[:, index], index]) if 0 < count < samples else float("nan")
+        mann_whitney(scores[truth[:, index], index], scores[~truth[:, index], index])
+        if 0 < count < samples
+        else float("nan")
         for index, count in enumerate(counts.tolist())
     )
     known = [value for value in class_auroc if value == value]
@@ -95,7 +97,7 @@ def evaluate(logits: Tensor, labels: Tensor) -> Metrics:
         top5=hit5.double().mean().item(),
         balanced_accuracy=recall[present].mean().item(),
         macro_auroc=sum(known) / len(known) if known else float("nan"),
-        micro_auroc=auroc(scores[truth], scores[~truth]) if classes > 1 else float("nan"),
+        micro_auroc=mann_whitney(scores[truth], scores[~truth]) if classes > 1 else float("nan"),
         class_auroc=class_auroc,
         classes_absent=int((~present).sum()),
     )

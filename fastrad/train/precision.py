@@ -1,6 +1,7 @@
 """Which number format a run computes in: float32, or autocast where the device gains from it.
 
-In: what was asked and the device. Out: a `Precision`, with a line for the user where it is not what was asked.
+The rule is one for pretraining and for tuning. It is for training steps: a score of a study is computed in float32 on
+every device (`fastrad.study.networks.score`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
-"""The pretraining loop.
+"""The pretraining loop: from a `PretrainConfig` to a run folder with the best weights by validation macro AUROC.
 
-In: a `PretrainConfig`. Out: a run folder with the best weights by validation macro AUROC, a line of metrics an epoch, a
-learning curve, and checkpoints from which an interrupted run goes on as if nothing had happened.
-
+There are a line of metrics an epoch, and checkpoints from which an interrupted run goes on as if nothing had happened.
 Inside an epoch the host waits for the device only where the losses are read: every `HEARTBEAT` steps, or at each step
 on a CPU, where it costs nothing.
 """
@@ -11,43 +9,28 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
-from torch.nn.parallel import DistributedDataParallel
 
 from fastrad.errors import FastradError
 from fastrad.loading import Batch
 from fastrad.models.resnet import resnet18
 from fastrad.train import metrics
-from fastrad.train.compiled import compile_for
+from fastrad.train.checkpoint import State
 from fastrad.train.config import PretrainConfig
-from fastrad.train.ema import AveragedWeights
-from fastrad.train.optimiser import learning_rate, set_lr, sgd
 from fastrad.train.products import finish, publish, record, resume, save
 from fastrad.train.ranks import joined
-from fastrad.train.run import Run, prepare, stopped
-from fastrad.train.signals import StopSignals
-from fastrad.train.state import State
+from fastrad.train.run import Run, StopSignals, prepare, stopped
+from fastrad.train.schedule import learning_rate, set_lr, sgd
+from fastrad.train.step import Learner, timed_convolutions
 
 
 class NonFiniteLossError(FastradError):
     """The loss is no longer a number; the message has the step, the learning rate and the rows of the batch."""
-
-
-@dataclass(frozen=True)
-class _Networks:
-    """The model as it is trained: over the ranks, and compiled for full batches where that was asked for."""
-
-    plain: nn.Module
-    compiled: nn.Module | None
-    full_batch: int
-
-    def of(self, samples: int) -> nn.Module:
-        return self.compiled if self.compiled is not None and samples == self.full_batch else self.plain
 
 
 def pretrain(config: PretrainConfig) -> Path:
@@ -71,7 +54,7 @@ def pretrain(config: PretrainConfig) -> Path:
     Stopped
         After a stopping signal, with a checkpoint written.
     """
-    with joined(config.device) as ranks, StopSignals() as signals:
+    with joined(config.device) as ranks, StopSignals() as signals, timed_convolutions():
         run = prepare(config, ranks, signals)
         if run.folder.begin(run.settings, config.resume):
             run.say(f"{config.out}: this run is finished already; nothing was done")
@@ -84,9 +67,12 @@ def pretrain(config: PretrainConfig) -> Path:
         state = _first_state(run)
         if config.resume:
             resume(run, state)
-        networks = _networks(run, state)
+        if config.compile:
+            sizes = sorted({run.recipe.training_size(epoch) for epoch in range(run.recipe.epochs)})
+            if notice := state.learner.compile(sizes, run.train.batch_size):
+                run.say(notice)
         while state.epoch < run.recipe.epochs:
-            _train_epoch(run, state, networks)
+            _train_epoch(run, state)
             _finish_epoch(run, state, *_validate(run, state))
         if state.best_epoch < 0:
             raise NonFiniteLossError(
@@ -99,34 +85,31 @@ def pretrain(config: PretrainConfig) -> Path:
 
 
 def _first_state(run: Run) -> State:
+    recipe = run.recipe
     torch.manual_seed(run.config.seed)
     model = resnet18(len(run.train.card.classes)).to(run.ranks.device)
-    torch.backends.cudnn.benchmark = True
-    optimiser = sgd(model, momentum=run.recipe.momentum, weight_decay=run.recipe.weight_decay)
-    averaged = AveragedWeights(model, run.recipe.ema) if run.recipe.ema else None
-    return State(model, optimiser, run.precision.scaler(run.ranks.device), averaged)
+    optimiser = sgd(model, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+    return State(
+        Learner(
+            model,
+            optimiser,
+            run.precision,
+            run.normalisation,
+            run.ranks,
+            clip_norm=recipe.clip_norm,
+            ema=recipe.ema,
+        )
+    )
 
 
-def _networks(run: Run, state: State) -> _Networks:
-    network = state.model
-    if run.ranks.world_size > 1:
-        network = DistributedDataParallel(network, broadcast_buffers=False, gradient_as_bucket_view=True)
-    compiled, full_batch = None, run.train.batch_size
-    if run.config.compile:
-        sizes = sorted({run.recipe.training_size(epoch) for epoch in range(run.recipe.epochs)})
-        compiled, notice = compile_for(network, sizes, full_batch, run.ranks.device, run.precision)
-        if notice:
-            run.say(notice)
-    return _Networks(network, compiled, full_batch)
-
-
-def _train_epoch(run: Run, state: State, networks: _Networks) -> None:
+def _train_epoch(run: Run, state: State) -> None:
     """Train what is left of the epoch: nothing where the run was stopped in the validation behind it."""
     if state.step == run.steps:
         return
     if state.step == 0:
         run.train.epoch = state.epoch
     recipe, all_steps = run.recipe, run.recipe.epochs * run.steps
+    rising = round(recipe.warmup * all_steps)
     run.train.size = recipe.training_size(state.epoch)
     pending: list[tuple[int, float, Tensor, Tensor]] = []
     before, began = state.seconds, time.monotonic()
@@ -139,9 +122,9 @@ def _train_epoch(run: Run, state: State, networks: _Networks) -> None:
             batch = next(batches)
             state.waited += time.monotonic() - asked
             done = state.epoch * run.steps + state.step
-            lr = learning_rate(done, all_steps, peak=recipe.peak_lr, warmup=recipe.warmup)
-            set_lr(state.optimiser, lr)
-            loss = _train_step(run, state, networks, batch)
+            lr = learning_rate(done, all_steps, rising=rising, peak=recipe.peak_lr)
+            set_lr(state.learner.optimiser, lr)
+            loss = _train_step(run, state, batch)
             pending.append((done, lr, loss, batch.rows))
             trained += run.samples_of(state.step)
             state.step += 1
@@ -165,47 +148,21 @@ def _train_epoch(run: Run, state: State, networks: _Networks) -> None:
         assert ended is None
 
 
-def _train_step(run: Run, state: State, networks: _Networks, batch: Batch) -> Tensor:
+def _train_step(run: Run, state: State, batch: Batch) -> Tensor:
     """One step of the optimiser; the batch's summed loss, still on the device.
 
     Each sample has the same weight in every step: the gradient of a ragged batch is smaller by what it lacks.
     """
-    recipe, ranks, count = run.recipe, run.ranks, len(batch.labels)
-    ragged = ranks.world_size > 1 and run.samples_of(state.step) < recipe.batch_size
-    # Ranks whose last batches differ can't meet in DistributedDataParallel, which talks to the others in a forward pass
-    # too: they use the model itself, and their gradients are summed below.
-    network = state.model if ragged else networks.of(count)
-    network.train(count > 1)  # one sample has no variance: it is normalised by the running statistics
-    state.optimiser.zero_grad(set_to_none=True)
-    if count:
-        with run.precision.autocast(ranks.device):
-            logits = network(run.normalisation.apply(batch.images))
-        loss = functional.cross_entropy(
-            logits.float(), batch.labels, label_smoothing=recipe.label_smoothing, reduction="sum"
-        )
-        share = 1 if ragged else ranks.world_size  # DistributedDataParallel divides by the ranks
-        state.scaler.scale(loss * (share / recipe.batch_size)).backward()
-        loss = loss.detach()
-    else:
-        loss = torch.zeros((), device=ranks.device)
-        state.scaler.scale(loss)  # after --resume the scaler has its scale only from here
-    if ragged:
-        ranks.add_([_gradient(parameter) for parameter in state.model.parameters()])
-    if recipe.clip_norm:
-        state.scaler.unscale_(state.optimiser)
-        nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_norm)
-    state.scaler.step(state.optimiser)
-    state.scaler.update()
-    ranks.average_([buffer for buffer in state.model.buffers() if buffer.is_floating_point()])
-    if state.averaged is not None:
-        state.averaged.update(state.model, state.epoch * run.steps + state.step)
-    return loss
-
-
-def _gradient(parameter: nn.Parameter) -> Tensor:
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    return parameter.grad
+    summed_loss = partial(
+        functional.cross_entropy, target=batch.labels, label_smoothing=run.recipe.label_smoothing, reduction="sum"
+    )
+    return state.learner.step(
+        batch.images,
+        summed_loss,
+        number=state.epoch * run.steps + state.step,
+        divisor=run.recipe.batch_size,
+        ragged=run.is_ragged(state.step),
+    )
 
 
 def _read_losses(pending: list[tuple[int, float, Tensor, Tensor]]) -> float:
@@ -222,9 +179,10 @@ def _read_losses(pending: list[tuple[int, float, Tensor, Tensor]]) -> float:
 
 def _validate(run: Run, state: State) -> tuple[metrics.Metrics, Tensor]:
     """Metrics and confusion counts over the whole validation file, the same on every rank."""
-    if state.averaged is not None and run.statistics is not None:
+    averaged = state.learner.averaged
+    if averaged is not None and run.statistics is not None:
         run.statistics.epoch, run.statistics.size = 0, run.recipe.training_size(state.epoch)
-        state.averaged.recompute_statistics(
+        averaged.recompute_statistics(
             (run.normalisation.apply(batch.images) for batch in run.statistics if len(batch.labels) > 1),
             run.ranks.average_,
         )
@@ -263,7 +221,7 @@ def _finish_epoch(run: Run, state: State, found: metrics.Metrics, confusion: Ten
             "val_top5": found.top5,
             "val_balanced_accuracy": found.balanced_accuracy,
             "val_classes_absent": found.classes_absent,
-            "lr": state.optimiser.param_groups[0]["lr"],
+            "lr": state.learner.optimiser.param_groups[0]["lr"],
             "size": run.recipe.training_size(state.epoch),
             "images_per_second": round(run.train.num_samples / max(state.seconds, 1e-9), 1),
             "seconds": round(state.seconds, 2),

@@ -1,13 +1,12 @@
-"""What a run leaves behind: checkpoints, and the files of its folder.
-
-In: the run and its state. Out: `config.json`, `metrics.csv`, `weights.safetensors`, `learning_curve.png`,
-`summary.json` and checkpoints; and the way back from these.
-"""
+"""What a run leaves in its folder after an epoch and at its end, and the way back from a checkpoint."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
+import tempfile
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,9 @@ import fastrad
 from fastrad.models.card import model_card
 from fastrad.models.weights import load_weights, save_weights
 from fastrad.system.files import write_atomically
-from fastrad.train.checkpoint import newest_checkpoint, write_checkpoint
-from fastrad.train.curves import draw_curves
-from fastrad.train.picture import draw_classes
+from fastrad.train.checkpoint import State, newest_checkpoint, write_checkpoint
+from fastrad.train.pictures import draw_classes, draw_curves
 from fastrad.train.run import Run
-from fastrad.train.state import State
-from fastrad.train.tensorboard import write_events
 
 
 def record(run: Run) -> dict[str, Any]:
@@ -52,6 +48,38 @@ def publish(run: Run, state: State) -> None:
         save_weights(run.folder.weights, state.evaluated.state_dict(), _weights_metadata(run, state))
 
 
+def write_events(folder: Path, rows: Sequence[Mapping[str, float]]) -> bool:
+    """Write every epoch's numbers for TensorBoard anew, as `metrics.csv` is: after a resumption none is there twice.
+
+    Parameters
+    ----------
+    folder : Path
+        The run folder.
+    rows : sequence of mappings
+        With `epoch`; every other number becomes a curve over it.
+
+    Returns
+    -------
+    bool
+        False where TensorBoard is not installed: then nothing is written.
+    """
+    if find_spec("tensorboard") is None:
+        return False
+    from torch.utils.tensorboard import SummaryWriter
+
+    with tempfile.TemporaryDirectory() as scratch:
+        with SummaryWriter(scratch) as writer:
+            for row in rows:
+                for name, value in row.items():
+                    if name != "epoch":
+                        writer.add_scalar(name, value, int(row["epoch"]), walltime=float(row["epoch"]))
+        (events,) = Path(scratch).iterdir()  # under a name with the host's, which is nobody's business
+        target = folder / "tensorboard"
+        target.mkdir(exist_ok=True)
+        write_atomically(target / "events.out.tfevents.run", events.read_bytes())
+    return True
+
+
 def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
     card = run.train.card
     return {
@@ -64,7 +92,7 @@ def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
         "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples},
         "synthetic": card.synthetic,
         "metrics": state.rows[state.best_epoch],
-        "recipe": asdict(run.recipe),
+        "recipe": run.recipe.record(),
         "seed": run.config.seed,
         "precision": run.precision.name,
         "fastrad": fastrad.__version__,

@@ -1,7 +1,6 @@
 """One process a device, under `torchrun` or alone.
 
-In: torchrun's environment and the device asked for. Out: `Ranks`, which says who we are and adds numbers up over all
-ranks. Alone, nothing is initialised and the sums are the numbers themselves.
+Alone, nothing is initialised and the sums are the numbers themselves.
 """
 
 from __future__ import annotations

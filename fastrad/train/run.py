@@ -1,31 +1,77 @@
-"""What a run is, from the first step to the last: data, recipe, folder, ranks; checked before anything is written.
+"""What a run is, from the first step to the last: data, recipe, folder, ranks, and the signals that may stop it.
 
-In: a `PretrainConfig`. Out: a `Run`.
+Everything is checked here before anything is written. SIGTERM, SIGUSR1 (SLURM's warning) and Ctrl-C ask for a
+checkpoint and an end; they are looked at between two steps.
 """
 
 from __future__ import annotations
 
 import signal
 import sys
+import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
 
 import numpy as np
 
 from fastrad.dataset import Card
-from fastrad.errors import InputError
+from fastrad.errors import FastradError, InputError
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Loader
-from fastrad.models.resnet import Normalisation
 from fastrad.system.progress import Progress, track
 from fastrad.train.config import PretrainConfig, Recipe, settings_of
 from fastrad.train.precision import Precision, choose_precision
 from fastrad.train.ranks import Ranks
 from fastrad.train.run_folder import RunFolder
-from fastrad.train.signals import Stopped, StopSignals
 
 HEARTBEAT = 50  # steps between two looks at a GPU
 STATISTICS_BATCHES = 100  # for the batch statistics of averaged weights
+STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+
+
+class Stopped(FastradError):
+    """A run that ended early, with a checkpoint, because a signal asked for it.
+
+    Attributes
+    ----------
+    signal : int
+        Its number; the process's exit status is 128 more.
+    """
+
+    def __init__(self, number: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = number
+
+
+class StopSignals:
+    """Inside this context the first stopping signal is only noted; a second one of the kind acts as usual.
+
+    Attributes
+    ----------
+    received : int
+        The signal's number, 0 while there is none.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._usual: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():  # Python handles signals nowhere else
+            for number in STOPPING:
+                self._usual[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, usual in self._usual.items():
+            signal.signal(number, usual)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        signal.signal(number, self._usual[number])
 
 
 @dataclass(frozen=True)
@@ -55,8 +101,12 @@ class Run:
         return HEARTBEAT if self.ranks.device.type == "cuda" else 1
 
     def samples_of(self, step: int) -> int:
-        """Samples of one step over all ranks: the last step of an epoch may be ragged."""
+        """Samples of one step over all ranks; of the last step of an epoch there may be less."""
         return min(self.recipe.batch_size, self.train.num_samples - step * self.recipe.batch_size)
+
+    def is_ragged(self, step: int) -> bool:
+        """Whether the ranks' batches of one step may differ in length."""
+        return self.ranks.world_size > 1 and self.samples_of(step) < self.recipe.batch_size
 
     def say(self, line: str) -> None:
         """Tell the user, once for all ranks."""
@@ -112,6 +162,7 @@ def _loader(
         workers=config.workers,
         rank=ranks.rank,
         world_size=ranks.world_size,
+        augment=recipe.augment,
         sampler="balanced" if sampling == "balanced" else None,
     )
 

@@ -1,8 +1,8 @@
 """The folder of a pretraining run: what lies in it, and whether a run may start or go on there.
 
-In: settings, metrics, weights. Out: `config.json`, `metrics.csv`, `weights.safetensors`, `learning_curve.png`,
-`checkpoints/`, `tensorboard/` where that is installed, and, when the run is finished, `classes.png`, `MODEL_CARD.md`
-and `summary.json`. Every file is written under a temporary name and renamed.
+`config.json`, `metrics.csv`, `weights.safetensors`, `learning_curve.png`, `checkpoints/`, `tensorboard/` where that is
+installed, and, when the run is finished, `classes.png`, `MODEL_CARD.md` and `summary.json`. Every file is written under
+a temporary name and renamed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from fastrad.errors import FormatError, InputError
 from fastrad.system.files import write_atomically
-from fastrad.train.config import differences
+from fastrad.train.config import changed_settings
 
 
 class RunFolder:
@@ -51,7 +51,7 @@ class RunFolder:
             if self.path.is_dir() and any(self.path.iterdir()):
                 raise InputError(f"{self.path}: is not empty and holds no run (no config.json); give another folder")
             return False
-        different = differences(self.read_config()["settings"], settings)
+        different = changed_settings(self.read_config()["settings"], settings)
         if different:
             raise InputError(
                 f"{self.path}: holds a run with other settings ({'; '.join(different)}); "

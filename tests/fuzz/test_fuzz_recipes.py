@@ -21,11 +21,11 @@ def _pretraining_recipe(path: str) -> str:
 
 
 def _study_recipe(path: str) -> str:
-    from fastrad.study.networks.tune import Recipe
+    from fastrad.study.networks.tune import Tuning
     from fastrad.train import recipe_file
 
     try:
-        return repr(recipe_file.changed(Recipe(), recipe_file.read(Path(path)), path))
+        return repr(recipe_file.changed(Tuning(), recipe_file.read(Path(path)), path))
     except FastradError as error:
         return f"error: {error}"
 
@@ -54,7 +54,7 @@ def _check(read, text: str, suffix: str, folder: Path, seed: int) -> list[str]:
 
 
 def test_damaged_pretraining_recipes(tmp_path, seed):
-    text = (resources.files("fastrad") / "recipes" / "rn18-16.toml").read_text()
+    text = (resources.files("fastrad.train") / "recipes" / "rn18-16.toml").read_text()
     assert any(result.startswith("error") for result in _check(_pretraining_recipe, text, ".toml", tmp_path, seed))
 
 

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from fastrad.errors import FastradError
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.models.export import export
-from fastrad.models.resnet import Normalisation, resnet18
+from fastrad.models.resnet import resnet18
 from fastrad.models.weights import initialise, load_weights, save_weights
 
 CLASSES = ["abdomen", "head", "thyroid"]

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from torchvision.models import resnet18 as torchvision_resnet18
 
 from fastrad.errors import FastradError, InputError
-from fastrad.models.resnet import IMAGENET, Normalisation, resnet, resnet18
+from fastrad.imaging.normalisation import IMAGENET, Normalisation
+from fastrad.models.resnet import resnet, resnet18
 from fastrad.models.weights import initialise, load_weights, save_weights
 
 

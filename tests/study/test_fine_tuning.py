@@ -10,13 +10,17 @@ from scipy import stats
 from fastrad.dataset import write_beton
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
-from fastrad.models.resnet import Normalisation, resnet18
+from fastrad.imaging.normalisation import Normalisation
+from fastrad.models.resnet import resnet18
 from fastrad.models.weights import load_weights
 from fastrad.study.inference.statistics import auroc, auroc_interval
-from fastrad.study.networks.tune import Recipe, Task, fine_tune, score_images, whole_frames
+from fastrad.study.networks.score import score_images, whole_frames
+from fastrad.study.networks.tune import Task, Tuning, fine_tune
+from fastrad.train.precision import Precision
 
 CPU = torch.device("cpu")
-RECIPE = Recipe(epochs=3, size=32, batch_size=16, learning_rate=1e-3)
+HERE = {"device": CPU, "precision": Precision("float32")}
+RECIPE = Tuning(epochs=3, size=32, batch_size=16, learning_rate=1e-3)
 
 
 def make_task(path, *, seed=0, shuffle=False, images=96):
@@ -40,12 +44,12 @@ def make_task(path, *, seed=0, shuffle=False, images=96):
 
 def test_a_visible_difference_is_learned_and_the_stored_weights_score_the_same(tmp_path):
     task = make_task(tmp_path / "all.beton")
-    run = fine_tune(task, None, RECIPE, seed=0, fold=0, device=CPU)
+    run = fine_tune(task, None, RECIPE, seed=0, fold=0, **HERE)
     assert auroc(task.labels[task.test], run.test_scores) > 0.85
     assert run.best_epoch == 1 + int(np.argmax([line.val_auroc for line in run.history]))
     model = resnet18(1)
     model.load_state_dict({key: value.float() for key, value in run.state.items()})
-    images = whole_frames(task.dataset, task.test, 32, 7, CPU)
+    images = whole_frames(task.dataset, task.test, 32, CPU)
     again = score_images(model, images, task.normalisation, CPU, flip_average=True)
     assert again == pytest.approx(run.test_scores, abs=1e-4)
 
@@ -56,17 +60,17 @@ def test_class_weighting_keeps_the_mean_probability_near_the_prevalence(tmp_path
         (task.training[task.labels[task.training] == 0], task.training[task.labels[task.training] == 1][:4])
     )
     unbalanced = Task(**{**task.__dict__, "training": np.sort(rare)})
-    recipe = Recipe(epochs=3, size=32, batch_size=8, learning_rate=1e-3, class_weighting=True)
-    weighted = fine_tune(unbalanced, None, recipe, seed=0, fold=0, device=CPU)
+    recipe = Tuning(epochs=3, size=32, batch_size=8, learning_rate=1e-3, class_weighting=True)
+    weighted = fine_tune(unbalanced, None, recipe, seed=0, fold=0, **HERE)
     shifted = (1 / (1 + np.exp(-weighted.test_scores))).mean()
     assert shifted < 0.4
 
 
 def test_a_frozen_backbone_stays_as_it_was(tmp_path):
     task = make_task(tmp_path / "all.beton", images=48)
-    run = fine_tune(task, None, Recipe(epochs=1, size=32, backbone_rate=0.0), seed=3, fold=1, device=CPU)
+    run = fine_tune(task, None, Tuning(epochs=1, size=32, backbone_rate=0.0), seed=3, fold=1, **HERE)
     other = fine_tune(
-        task, None, Recipe(epochs=1, size=32, backbone_rate=0.0, learning_rate=0.1), seed=3, fold=1, device=CPU
+        task, None, Tuning(epochs=1, size=32, backbone_rate=0.0, learning_rate=0.1), seed=3, fold=1, **HERE
     )
     for key, value in run.state.items():
         assert torch.equal(value, other.state[key]) == (not key.startswith("fc.")), key
@@ -77,9 +81,9 @@ def test_the_start_of_the_head_is_alike_in_every_arm(tmp_path):
     task = make_task(tmp_path / "all.beton", images=48)
     torch.manual_seed(5)
     torch.save(resnet18(1000, 3).state_dict(), tmp_path / "weights.pth")
-    recipe = Recipe(epochs=1, size=32, learning_rate=1e-9)
+    recipe = Tuning(epochs=1, size=32, learning_rate=1e-9)
     heads = [
-        fine_tune(task, weights, recipe, seed=2, fold=0, device=CPU).state["fc.weight"]
+        fine_tune(task, weights, recipe, seed=2, fold=0, **HERE).state["fc.weight"]
         for weights in (None, load_weights(tmp_path / "weights.pth"))
     ]
     assert torch.allclose(heads[0].float(), heads[1].float(), atol=1e-4)
@@ -88,7 +92,7 @@ def test_the_start_of_the_head_is_alike_in_every_arm(tmp_path):
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"size": 8}, {"learning_rate": 0.0}, {"backbone_rate": 2.0}])
 def test_a_recipe_that_cannot_work_is_refused(wrong):
     with pytest.raises(InputError, match=next(iter(wrong)).split("_")[0]):
-        Recipe(**wrong)
+        Tuning(**wrong)
 
 
 @pytest.mark.slow
@@ -97,10 +101,10 @@ def test_shuffled_training_labels_teach_nothing(tmp_path):
     found = []
     for seed in range(8):
         task = make_task(tmp_path / f"{seed}.beton", seed=seed, shuffle=True)
-        run = fine_tune(task, None, RECIPE, seed=seed, fold=0, device=CPU)
+        run = fine_tune(task, None, RECIPE, seed=seed, fold=0, **HERE)
         found.append(auroc(task.labels[task.test], run.test_scores))
     assert stats.ttest_1samp(found, 0.5).pvalue > 0.001
     true_labels = make_task(tmp_path / "true.beton")
-    learned = fine_tune(true_labels, None, RECIPE, seed=0, fold=0, device=CPU)
+    learned = fine_tune(true_labels, None, RECIPE, seed=0, fold=0, **HERE)
     low, _ = auroc_interval(true_labels.labels[true_labels.test], learned.test_scores)
     assert low > 0.5

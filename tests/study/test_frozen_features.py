@@ -16,9 +16,9 @@ from test_fine_tuning import CPU, make_task
 
 from fastrad.models.weights import load_weights, save_weights
 from fastrad.study.networks.frozen import STRENGTHS, fit_head
-from fastrad.study.networks.tune import Recipe
+from fastrad.study.networks.tune import Tuning
 
-RECIPE = Recipe(size=32, flip_average=False)
+RECIPE = Tuning(size=32, flip_average=False)
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from tiny_images import CLASSES, tiny_images
 from torch import nn
 
 from fastrad.dataset import write_beton
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Loader
-from fastrad.models.resnet import Normalisation
-from fastrad.train.compiled import compile_for
 from fastrad.train.precision import Precision
+from fastrad.train.step import compile_for
 
 SIZES = range(8, 8 * 11, 8)  # more shapes than dynamo compiles by itself
 

@@ -1,19 +1,42 @@
 from __future__ import annotations
 
-import tomllib
+import json
 
 import pytest
 
 from fastrad.errors import InputError
-from fastrad.train.config import SIZE_STEP, Recipe, load_recipe, recipe_names
+from fastrad.loading import Augmentation
+from fastrad.train.config import SIZE_STEP, Recipe, changed_settings, load_recipe, recipe_names, settings_of
 
 
-def test_every_recipe_loads_and_survives_being_shown():
+def test_every_recipe_loads_and_survives_being_shown(tmp_path):
     names = recipe_names()
     assert {"rn18-16", "rn18-32", "rn18-88"} <= set(names)
     for name in names:
         recipe = load_recipe(name)
-        assert Recipe(**tomllib.loads(recipe.to_toml())) == recipe
+        (tmp_path / "shown.toml").write_text(recipe.to_toml())
+        assert load_recipe(str(tmp_path / "shown.toml")) == recipe
+
+
+def test_a_table_says_what_may_happen_to_a_training_image_and_survives_being_shown(tmp_path):
+    table = "scale = false\nratio = [1, 1.5]\nflip_vertical = true\nmax_rotation = 15\nspeckle = 0.1\nerase = 0.25\n"
+    (tmp_path / "mine.toml").write_text(f"epochs = 3\n[augment]\n{table}")
+    recipe = load_recipe(str(tmp_path / "mine.toml"))
+    augment = Augmentation(scale=None, ratio=(1.0, 1.5), flip_vertical=True, max_rotation=15.0, speckle=0.1, erase=0.25)
+    assert recipe == Recipe(epochs=3, augment=augment)
+    (tmp_path / "shown.toml").write_text(recipe.to_toml())
+    assert load_recipe(str(tmp_path / "shown.toml")) == recipe
+
+
+def test_without_a_table_the_record_is_that_of_earlier_versions_and_with_one_it_names_it():
+    plain = settings_of(Recipe(), 1, "float32", "aa", "bb")
+    assert list(plain) == [
+        *("epochs", "batch_size", "size", "first_size", "last_size", "lr", "warmup", "momentum", "weight_decay"),
+        *("label_smoothing", "clip_norm", "ema", "sampling", "flip_average", "seed", "precision", "train", "val"),
+    ]
+    rotated = settings_of(Recipe(augment=Augmentation(max_rotation=10.0)), 1, "float32", "aa", "bb")
+    assert changed_settings(plain, rotated) == ["another augmentation"]
+    assert json.loads(json.dumps(rotated)) == rotated  # so that a folder's record equals what is asked again
 
 
 def test_a_recipe_file_of_ones_own_is_read(tmp_path):
@@ -31,6 +54,12 @@ def test_a_recipe_file_of_ones_own_is_read(tmp_path):
         ("epochs = 0", "epochs is 0"),
         ('sampling = "random"', "natural, balanced"),
         ("epochs = ", "not TOML"),
+        ("augment = 3", r"augment is 3; a table \[augment\]"),
+        ("[augment]\nrotation = 3", r"\[augment\]: 'rotation' is no value.*max_rotation"),
+        ("[augment]\nscale = 0.5", "scale is 0.5; a list of 2 numbers"),
+        ("[augment]\nratio = [1, 2, 3]", "ratio is .*; a list of 2 numbers"),
+        ("[augment]\nscale = [0.5, true]", "scale is True; float"),
+        ("[augment]\nerase = 2.0", "erase is 2.0"),
     ],
 )
 def test_what_is_no_recipe_is_one_clear_line(tmp_path, text, says):

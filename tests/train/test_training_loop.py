@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from fastrad.dataset import Card, write_beton
 from fastrad.errors import InputError
-from fastrad.loading import Loader
+from fastrad.loading import Augmentation, Loader
 from fastrad.models.resnet import resnet18
 from fastrad.models.weights import initialise, load_weights
 from fastrad.train.checkpoint import read_checkpoint, write_checkpoint
@@ -85,6 +85,19 @@ def test_a_finished_run_given_again_does_nothing_and_says_so(finished, capsys):
 def test_another_configuration_in_the_same_folder_is_refused_and_named(finished, resume):
     with pytest.raises(InputError, match="epochs 2 there, 3 asked"):
         pretrain(replace(finished, recipe=replace(finished.recipe, epochs=3), resume=resume))
+
+
+def test_a_recipes_augmentation_reaches_the_images_and_is_part_of_the_run(finished, tmp_path, capsys):
+    recipe = replace(finished.recipe, epochs=1, augment=Augmentation(max_rotation=20.0, noise=0.1))
+    config = replace(finished, out=tmp_path / "run", recipe=recipe)
+    pretrain(config)
+    assert _metrics(config)[0]["train_loss"] != _metrics(finished)[0]["train_loss"]
+    assert load_weights(config.out / "weights.safetensors").metadata["recipe"]["augment"]["max_rotation"] == 20.0
+    pretrain(config)
+    assert "finished already" in capsys.readouterr().err
+    with pytest.raises(InputError, match="another augmentation"):
+        pretrain(replace(config, recipe=replace(recipe, augment=Augmentation())))
+    assert "augment" not in json.loads((finished.out / "config.json").read_text())["settings"]
 
 
 def test_an_unfinished_run_is_refused_without_resume(finished, tmp_path):

@@ -13,7 +13,7 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
-from fastrad.train.metrics import auroc, confusion, evaluate
+from fastrad.train.metrics import confusion, evaluate, mann_whitney
 
 
 def _samples(classes: int, count: int, *, ties: bool, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -49,9 +49,9 @@ def test_metrics_equal_scikit_learns(classes, ties):
 
 
 def test_ties_count_one_half():
-    assert auroc(torch.tensor([1.0, 1.0]), torch.tensor([1.0])) == 0.5
-    assert auroc(torch.tensor([2.0]), torch.tensor([1.0])) == 1.0
-    assert auroc(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 2.0, 3.0])) == pytest.approx((0.5 + 2.5) / 6)
+    assert mann_whitney(torch.tensor([1.0, 1.0]), torch.tensor([1.0])) == 0.5
+    assert mann_whitney(torch.tensor([2.0]), torch.tensor([1.0])) == 1.0
+    assert mann_whitney(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 2.0, 3.0])) == pytest.approx((0.5 + 2.5) / 6)
 
 
 def test_a_class_absent_from_validation_is_left_out_and_counted():

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from fastrad.train.picture import _confusions, draw_classes
+from fastrad.train.pictures import _confusions, draw_classes
 
 
 def test_the_largest_confusions_are_listed_with_share_and_both_names():

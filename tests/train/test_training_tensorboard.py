@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastrad.train.tensorboard import write_events
+from fastrad.train.products import write_events
 
 ROWS = [
     {"epoch": 1, "train_loss": 2.5, "val_macro_auroc": 0.61},

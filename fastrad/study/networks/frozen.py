@@ -1,7 +1,7 @@
 """An arm that is not tuned at all: a network's features as they are, under a logistic regression.
 
-In: a task and weights, as for `fine_tune`. Out: the same `Run`: the regression becomes the network's head, so that
-predictions, Grad-CAM and later scoring go the same way as for a tuned network.
+The regression becomes the network's head, so that predictions, Grad-CAM and later scoring go the same way as for a
+tuned network. Nothing here is a training step: features and scores are float32.
 """
 
 from __future__ import annotations
@@ -17,14 +17,15 @@ from torch import nn
 
 from fastrad.errors import InputError
 from fastrad.models.weights import Weights
-from fastrad.study.networks.tune import Epoch, Recipe, Run, Task, outputs, score_images, start, validate, whole_frames
+from fastrad.study.networks.score import outputs, score_images, whole_frames
+from fastrad.study.networks.tune import Epoch, Task, Tuned, Tuning, start, validate
 
 # Inverse strengths of the ridge penalty on standardised features. One is chosen on the fold's validation patients, as
 # a tuned network's epoch is.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
-def fit_head(task: Task, weights: Weights, recipe: Recipe, *, seed: int, fold: int, device: torch.device) -> Run:
+def fit_head(task: Task, weights: Weights, recipe: Tuning, *, seed: int, fold: int, device: torch.device) -> Tuned:
     """Fit the head on the features of the training images, whole frames without augmentation.
 
     Parameters
@@ -35,7 +36,7 @@ def fit_head(task: Task, weights: Weights, recipe: Recipe, *, seed: int, fold: i
 
     Returns
     -------
-    Run
+    Tuned
         `history` has a line a strength instead of one an epoch.
 
     Raises
@@ -48,7 +49,7 @@ def fit_head(task: Task, weights: Weights, recipe: Recipe, *, seed: int, fold: i
     assert isinstance(model.fc, nn.Linear)
     width, model.fc = model.fc.in_features, nn.Identity()
     training, validation, test = (
-        whole_frames(task.dataset, positions, recipe.size, 4 * recipe.batch_size, device)
+        whole_frames(task.dataset, positions, recipe.size, device)
         for positions in (task.training, task.validation, task.test)
     )
     features, validated = (
@@ -88,7 +89,7 @@ def fit_head(task: Task, weights: Weights, recipe: Recipe, *, seed: int, fold: i
         score_images(model, images, task.normalisation, device, flip_average=recipe.flip_average)
         for images in (validation, test)
     )
-    return Run(
+    return Tuned(
         validation_scores,
         test_scores,
         {key: value.cpu() for key, value in state.items()},

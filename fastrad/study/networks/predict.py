@@ -23,14 +23,14 @@ from fastrad.dataset import Dataset, write_beton
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
 from fastrad.imaging import ImageError, fit, read_gray
-from fastrad.models.resnet import HEAD, Normalisation, resnet
+from fastrad.imaging.normalisation import Normalisation
+from fastrad.models.resnet import HEAD, resnet
 from fastrad.models.weights import load_weights
-from fastrad.study.networks.tune import score_images, whole_frames
+from fastrad.study.networks.score import score_images, whole_frames
 from fastrad.system.devices import choose_device
 from fastrad.system.progress import say
 
 IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm"))
-BATCH_SIZE = 128
 _AT_ONCE = 1024  # images of a folder that are held in memory
 
 
@@ -110,7 +110,7 @@ def score_dataset(networks: Sequence[StudyNetwork], dataset: Dataset, device: to
         [
             score_images(
                 network.model.to(device),
-                whole_frames(dataset, None, network.size, BATCH_SIZE, device),
+                whole_frames(dataset, None, network.size, device),
                 network.normalisation,
                 device,
                 flip_average=network.flip_average,

@@ -1,7 +1,7 @@
 """The networks of a study: which are to be tuned, which are there already, and what each leaves.
 
-In: dataset, arms, splits, recipe. Out: one folder a network under `runs/` with weights, predictions, history and the
-settings that its numbers depend on; a folder that exists is complete.
+One folder a network under `runs/`, with weights, predictions, history and the settings that its numbers depend on; a
+folder that exists is complete.
 """
 
 from __future__ import annotations
@@ -20,16 +20,17 @@ import torch
 from numpy.typing import NDArray
 
 from fastrad.errors import FormatError, InputError
-from fastrad.models.resnet import Normalisation
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.models.weights import save_weights
 from fastrad.study.inference.evaluation import PREDICTION_COLUMNS
 from fastrad.study.networks.frozen import fit_head
-from fastrad.study.networks.tune import Recipe, Run, Task, fine_tune
+from fastrad.study.networks.tune import Task, Tuned, Tuning, fine_tune
 from fastrad.study.predictions import read_predictions
 from fastrad.study.protocol.arms import Arm
 from fastrad.study.protocol.patients import StudyDataset
 from fastrad.study.protocol.splits import Splits, training_subset
 from fastrad.system.files import write_atomically
+from fastrad.train.precision import Precision, choose_precision
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Protocol:
 
     dataset: StudyDataset
     splits: Splits
-    recipe: Recipe
+    recipe: Tuning
     normalisation: Normalisation
 
 
@@ -75,17 +76,21 @@ def tune(networks: Sequence[Network], protocol: Protocol, folder: Path, device: 
     Raises
     ------
     InputError
-        If a folder is there but was made with other settings.
+        If a folder is there but was made with other settings, or in a precision that the device does not have.
     """
     finished = check_finished(networks, protocol, folder)
     if any(finished):
         print(f"{sum(finished)} of {len(networks)} runs are finished already and kept", file=sys.stderr)
+    if all(finished):
+        return
+    precision = _precision(networks, finished, protocol, folder, device)
     for number, (network, done) in enumerate(zip(networks, finished, strict=True), start=1):
         if done:
             continue
         task = _task(network, protocol)
-        run = _run(network, task, protocol, device)
-        _keep(folder / network.name, network, _settings(network, protocol), run, task, protocol)
+        run = _run(network, task, protocol, device, precision)
+        settings = {**_settings(network, protocol), "precision": "float32" if network.arm.frozen else precision.name}
+        _keep(folder / network.name, network, settings, run, task, protocol)
         best = run.history[run.best_epoch - 1]
         limited = "" if network.patients is None else f", {network.patients} training patients"
         print(
@@ -109,11 +114,38 @@ def check_finished(networks: Sequence[Network], protocol: Protocol, folder: Path
     return [_is_finished(folder / network.name, _settings(network, protocol)) for network in networks]
 
 
-def _run(network: Network, task: Task, protocol: Protocol, device: torch.device) -> Run:
+def _precision(
+    networks: Sequence[Network], finished: Sequence[bool], protocol: Protocol, folder: Path, device: torch.device
+) -> Precision:
+    """What the networks that are left are tuned in: what the finished ones were, else the best that the device has.
+
+    So a study is of one precision, also where it goes on under another version or on another machine.
+    """
+    size = protocol.recipe.size
+    best = choose_precision("amp", device, size)
+    # 0.1.0 kept no record: it tuned in float32, and in bfloat16 on GPUs that have it
+    former = best.name if device.type == "cuda" and best.name == "bfloat16" else "float32"
+    found = {
+        str(_stored_settings(folder / network.name).get("precision", former))
+        for network, done in zip(networks, finished, strict=True)
+        if done and not network.arm.frozen
+    }
+    if not found:
+        return best
+    went_on = choose_precision(min(found), device, size)
+    if found == {went_on.name}:
+        return went_on
+    raise InputError(
+        f"{folder}: its finished networks were tuned in {' and '.join(sorted(found))}, the others would be in "
+        f"{best.name} on {device}; go on where the study was begun, or give it another --out"
+    )
+
+
+def _run(network: Network, task: Task, protocol: Protocol, device: torch.device, precision: Precision) -> Tuned:
     weights, recipe = network.arm.weights, protocol.recipe
     if network.arm.frozen and weights is not None:
         return fit_head(task, weights, recipe, seed=network.seed, fold=network.fold, device=device)
-    return fine_tune(task, weights, recipe, seed=network.seed, fold=network.fold, device=device)
+    return fine_tune(task, weights, recipe, seed=network.seed, fold=network.fold, device=device, precision=precision)
 
 
 def gather(networks: Sequence[Network], folder: Path) -> pd.DataFrame:
@@ -141,7 +173,7 @@ def _task(network: Network, protocol: Protocol) -> Task:
 
 
 def _settings(network: Network, protocol: Protocol) -> dict:
-    """Everything that a run's numbers depend on."""
+    """Everything that a run's numbers depend on, but the precision: what is finished is not refused for that."""
     return {
         "arm": network.arm.name,
         "frozen": network.arm.frozen,
@@ -159,12 +191,7 @@ def _settings(network: Network, protocol: Protocol) -> dict:
 def _is_finished(folder: Path, wanted: dict) -> bool:
     if not folder.is_dir():
         return False
-    try:
-        found = dict(json.loads((folder / "run.json").read_text())["settings"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not what was written
-        raise FormatError(
-            f"{folder}: its run.json was cut short or altered; delete this folder and give the same command again"
-        ) from None
+    found = _stored_settings(folder)
     for name, value in wanted.items():
         if found.get(name) != value and name == "splits_sha256":
             raise InputError(
@@ -179,7 +206,16 @@ def _is_finished(folder: Path, wanted: dict) -> bool:
     return True
 
 
-def _keep(folder: Path, network: Network, settings: dict, run: Run, task: Task, protocol: Protocol) -> None:
+def _stored_settings(folder: Path) -> dict:
+    try:
+        return dict(json.loads((folder / "run.json").read_text())["settings"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not what was written
+        raise FormatError(
+            f"{folder}: its run.json was cut short or altered; delete this folder and give the same command again"
+        ) from None
+
+
+def _keep(folder: Path, network: Network, settings: dict, run: Tuned, task: Task, protocol: Protocol) -> None:
     """Write a run's folder under a temporary name and rename it."""
     dataset, normalisation = protocol.dataset, protocol.normalisation
     partial = folder.with_name(f".{folder.name}.partial")

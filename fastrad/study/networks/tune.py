@@ -1,7 +1,7 @@
-"""One run of the study: fine-tune a network on the training part of a fold and score the rest.
+"""Tune one network of the study on the training part of a fold, and score validation and test images with it.
 
-In: dataset, fold membership, initial weights, recipe. Out: logits of every validation and test image, and the tuned
-weights. The epoch is chosen on the fold's validation patients; test labels are not seen here.
+The epoch is chosen on the fold's validation patients; test labels are not seen here. A step is that of pretraining
+(`fastrad.train.step`), in the precision that the caller chooses; scores are float32 (`score`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,16 +18,22 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastrad.dataset import Dataset
-from fastrad.errors import InputError, OptionError
+from fastrad.errors import OptionError
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Loader
 from fastrad.loading.policy import Augmentation
-from fastrad.models.resnet import Normalisation, resnet
+from fastrad.models.resnet import resnet
 from fastrad.models.weights import Weights, initialise
 from fastrad.study.inference.statistics import auroc
+from fastrad.study.networks.score import score_images, whole_frames
+from fastrad.train.precision import Precision
+from fastrad.train.ranks import Ranks
+from fastrad.train.schedule import adamw, learning_rate, set_lr
+from fastrad.train.step import Learner, timed_convolutions
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Tuning:
     """How every network of the study is tuned; the same for all arms.
 
     Attributes
@@ -112,8 +119,8 @@ class Epoch:
 
 
 @dataclass(frozen=True)
-class Run:
-    """What a run leaves.
+class Tuned:
+    """What a tuned network leaves.
 
     Attributes
     ----------
@@ -138,8 +145,15 @@ class Run:
 
 
 def fine_tune(
-    task: Task, weights: Weights | None, recipe: Recipe, *, seed: int, fold: int, device: torch.device
-) -> Run:
+    task: Task,
+    weights: Weights | None,
+    recipe: Tuning,
+    *,
+    seed: int,
+    fold: int,
+    device: torch.device,
+    precision: Precision,
+) -> Tuned:
     """Tune one network and score validation and test images with its best epoch.
 
     The head's start, the order of the images and their augmentation depend on `seed` and `fold` alone, so they are
@@ -153,6 +167,19 @@ def fine_tune(
     """
     started = time.monotonic()
     model = start(weights, task.normalisation, seed=seed, fold=fold, device=device)
+    learner = Learner(
+        model,
+        adamw(
+            model,
+            peak=recipe.learning_rate,
+            backbone_share=recipe.backbone_rate,
+            weight_decay=recipe.weight_decay,
+        ),
+        precision,
+        task.normalisation,
+        Ranks(0, 1, device),
+        frozen_statistics=recipe.backbone_rate == 0,
+    )
     loader = Loader(
         task.dataset,
         recipe.batch_size,
@@ -163,15 +190,14 @@ def fine_tune(
         indices=task.training,
         augment=Augmentation.nodule(),
     )
-    optimiser = torch.optim.AdamW(_parameter_groups(model, recipe), fused=True)
     steps = len(loader) * recipe.epochs
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, steps))
+    rising = max(1, steps // 10)
     prevalence = float(task.labels[task.training].mean())
     odds = (1 - prevalence) / prevalence if recipe.class_weighting else 1.0
-    positive_weight = torch.tensor(odds, device=device)
+    binary_loss = partial(_binary_loss, positive_weight=torch.tensor(odds, device=device))
 
     # one loader for all epochs: an engine that holds its images in the device's memory fills it once
-    validation = whole_frames(task.dataset, task.validation, recipe.size, 4 * recipe.batch_size, device)
+    validation = whole_frames(task.dataset, task.validation, recipe.size, device)
 
     def score(images: Loader, *, flip_average: bool) -> NDArray[np.float64]:
         return score_images(model, images, task.normalisation, device, flip_average=flip_average)
@@ -179,25 +205,19 @@ def fine_tune(
     history: list[Epoch] = []
     best: tuple[float, float] = (-math.inf, -math.inf)
     best_state: dict[str, Tensor] = {}
-    best_epoch = images = 0
+    best_epoch = images = done = 0
     for epoch in range(1, recipe.epochs + 1):
-        model.train()
-        if recipe.backbone_rate == 0:
-            _freeze_statistics(model)
         loss_sum, seen = torch.zeros((), device=device), 0
-        for batch in loader:
-            if len(batch.rows) < 2:  # batch normalisation knows no variance of one value
-                continue
-            targets = (batch.labels == task.positive_class).float()
-            with _autocast(device):
-                logits = model(task.normalisation.apply(batch.images)).float()[:, 0]
-            loss = functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=positive_weight)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            loss_sum += loss.detach() * len(batch.rows)
-            seen += len(batch.rows)
+        with timed_convolutions():
+            for batch in loader:
+                if len(batch.rows) < 2:  # batch normalisation knows no variance of one value
+                    continue
+                set_lr(learner.optimiser, learning_rate(done, steps, rising=rising))
+                targets = (batch.labels == task.positive_class).float()
+                loss = learner.step(batch.images, partial(binary_loss, targets=targets), number=done)
+                done += 1
+                loss_sum += loss * len(batch.rows)
+                seen += len(batch.rows)
         images += seen
         scores = score(validation, flip_average=False) - math.log(odds)
         epoch_line = validate(task, scores, epoch, float(loss_sum) / max(seen, 1))
@@ -212,9 +232,9 @@ def fine_tune(
     # Logits of a class-weighted loss are shifted for a prevalence of one half: the head's bias takes it back.
     stored["fc.bias"] = stored["fc.bias"] - math.log(odds)
     model.load_state_dict({key: value.float() for key, value in stored.items()})
-    test = whole_frames(task.dataset, task.test, recipe.size, 4 * recipe.batch_size, device)
+    test = whole_frames(task.dataset, task.test, recipe.size, device)
     validation_scores, test_scores = (score(images, flip_average=recipe.flip_average) for images in (validation, test))
-    return Run(
+    return Tuned(
         validation_scores,
         test_scores,
         {key: value.cpu() for key, value in stored.items()},
@@ -225,46 +245,8 @@ def fine_tune(
     )
 
 
-def whole_frames(
-    dataset: Dataset, positions: NDArray[np.int64] | None, size: int, batch_size: int, device: torch.device
-) -> Loader:
-    """The images at `positions` of a dataset (None: all), in that order, without augmentation."""
-    return Loader(dataset, batch_size, size=size, train=False, device=device, indices=positions)
-
-
-def score_images(
-    model: nn.Module, images: Loader, normalisation: Normalisation, device: torch.device, *, flip_average: bool
-) -> NDArray[np.float64]:
-    """Logits of a loader's images, in its order.
-
-    Raises
-    ------
-    InputError
-        If one is not a number: training has diverged.
-    """
-    scores = outputs(model, images, normalisation, device, flip_average=flip_average)[:, 0]
-    if not np.isfinite(scores).all():
-        raise InputError(
-            f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are not numbers: the network has diverged; "
-            "lower the learning rate"
-        )
-    return scores
-
-
-def outputs(
-    model: nn.Module, images: Loader, normalisation: Normalisation, device: torch.device, *, flip_average: bool
-) -> NDArray[np.float64]:
-    """What a network in evaluation mode gives for a loader's images: (images, outputs)."""
-    model.eval()
-    parts = []
-    with torch.inference_mode(), _autocast(device):
-        for batch in images:
-            pixels = normalisation.apply(batch.images)
-            found = model(pixels).float()
-            if flip_average:
-                found = (found + model(pixels.flip(-1)).float()) / 2
-            parts.append(found.cpu())
-    return torch.cat(parts).numpy().astype(np.float64)
+def _binary_loss(logits: Tensor, *, targets: Tensor, positive_weight: Tensor) -> Tensor:
+    return functional.binary_cross_entropy_with_logits(logits[:, 0], targets, pos_weight=positive_weight)
 
 
 def patient_means(patient_of: NDArray[np.int64], values: NDArray[np.float64]) -> tuple[NDArray, NDArray[np.float64]]:
@@ -298,40 +280,3 @@ def start(
 def _stream(seed: int, fold: int) -> int:
     """A seed of its own for each (seed, fold)."""
     return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
-
-
-def _parameter_groups(model: nn.Module, recipe: Recipe) -> list[dict]:
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        head = name.startswith("fc.")
-        if not head and recipe.backbone_rate == 0:
-            parameter.requires_grad_(False)
-            continue
-        groups.setdefault((head, parameter.ndim > 1), []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "lr": recipe.learning_rate * (1.0 if head else recipe.backbone_rate),
-            "weight_decay": recipe.weight_decay if decays else 0.0,
-        }
-        for (head, decays), parameters in groups.items()
-    ]
-
-
-def _rate(step: int, steps: int) -> float:
-    warm = max(1, steps // 10)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
-def _freeze_statistics(model: nn.Module) -> None:
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()
-
-
-def _autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 on GPUs that compute in it themselves; others would emulate it, slowly."""
-    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=native)

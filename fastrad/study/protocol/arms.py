@@ -12,7 +12,8 @@ import re
 from dataclasses import dataclass, replace
 
 from fastrad.errors import OptionError
-from fastrad.models.resnet import HEAD, IMAGENET, architecture_label
+from fastrad.imaging.normalisation import IMAGENET
+from fastrad.models.resnet import HEAD, architecture_label
 from fastrad.models.weights import Weights, load_weights
 
 LABELS = {"none": "No transfer", "imagenet": "ImageNet", "radimagenet": "RadImageNet"}

@@ -21,8 +21,9 @@ from scipy.special import expit
 from torch import nn
 from torch.nn import functional
 
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Loader
-from fastrad.models.resnet import Normalisation, resnet
+from fastrad.models.resnet import resnet
 from fastrad.models.weights import load_weights
 from fastrad.study.inference.evaluation import StudyResult
 from fastrad.study.protocol.patients import StudyDataset

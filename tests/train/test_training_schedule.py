@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from fastrad.models.resnet import resnet18
-from fastrad.train.optimiser import learning_rate, set_lr, sgd
+from fastrad.train.schedule import learning_rate, set_lr, sgd
 
 
 def test_the_rate_rises_linearly_and_falls_along_a_cosine():
-    rates = [learning_rate(step, 100, peak=2.0, warmup=0.1) for step in range(100)]
+    rates = [learning_rate(step, 100, peak=2.0, rising=10) for step in range(100)]
     assert rates[:10] == pytest.approx([0.2 * (step + 1) for step in range(10)])
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(
         optimiser := torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0), T_max=90
@@ -20,11 +20,11 @@ def test_the_rate_rises_linearly_and_falls_along_a_cosine():
         theirs.step()
 
 
-@pytest.mark.parametrize("warmup", [0.0, 1.0])
-def test_a_run_may_be_all_warm_up_or_none(warmup):
-    rates = [learning_rate(step, 7, peak=1.0, warmup=warmup) for step in range(7)]
+@pytest.mark.parametrize("rising", [0, 7])
+def test_a_run_may_be_all_warm_up_or_none(rising):
+    rates = [learning_rate(step, 7, peak=1.0, rising=rising) for step in range(7)]
     assert max(rates) == 1.0
-    assert rates == sorted(rates, reverse=warmup == 0.0)
+    assert rates == sorted(rates, reverse=rising == 0)
 
 
 def test_only_weights_of_convolutions_and_the_head_decay():
