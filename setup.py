@@ -22,6 +22,7 @@ extras = {
         "mypy>=1.13",
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "python-gdcm>=3.0.24",
         "ruff>=0.8",
     ],
 }
@@ -53,7 +54,6 @@ setup(
         "pandas>=2.2",
         "psutil>=6.0",
         "pydicom>=3.0",
-        "python-gdcm>=3.0.24",
         "rich>=13.9",
         "safetensors>=0.4.5",
         "scikit-learn>=1.5",

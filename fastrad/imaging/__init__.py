@@ -10,8 +10,7 @@ numpy and cv2 are imported (numba, pydicom or h5py when such a file is met), so 
     values.py     gray values as a file holds them, and their way to 8 bits
     window.py     a range of values onto 0 to 255
     geometry.py   pad, squash or crop into a square
-    dicom.py      DICOM: windowing, the ultrasound region
-    compressed.py DICOM: compressed frames, looked at before they are decoded
+    dicom/        DICOM: frames as stored, gray scale, colour, the ultrasound region
     hdf5.py       frames of an HDF5 file, one at a time
     doppler.py    is it colour Doppler?
 """

@@ -24,7 +24,7 @@ import numpy as np
 import simplejpeg
 
 from fastrad.imaging.geometry import make_square
-from fastrad.imaging.structure import PNG_SIGNATURE, Header, ImageError, check_structure
+from fastrad.imaging.structure import PNG_SIGNATURE, Header, ImageError, check_structure, is_dicom
 from fastrad.imaging.values import Values, of_bits
 from fastrad.imaging.window import Window
 
@@ -111,7 +111,7 @@ def decode_gray(
 
 def _finished(values: Values, window: Window | None, name: str, pixel_aspect: str) -> np.ndarray:
     gray = values.to_uint8(window, name)
-    return np.ascontiguousarray(gray if pixel_aspect == "ignore" else make_square(gray, values.aspect))
+    return np.ascontiguousarray(gray if pixel_aspect == "ignore" else make_square(gray, values.aspect, name))
 
 
 def read_values(
@@ -183,11 +183,10 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window | None) -> Values:
     head = file.read(132)
-    if head[128:] == b"DICM":
-        from fastrad.imaging.dicom import decode_dicom
+    if is_dicom(head):
+        from fastrad.imaging.dicom import dicom_values
 
-        gray = decode_dicom(file, name=name, frame=frame, window=window, regions=box is None)
-        values = Values(gray, (0, 255), "DICOM", 8, windowed=True)
+        values = dicom_values(file, name=name, frame=frame, regions=box is None, own_window=window is None)
     elif head.startswith(HDF5_SIGNATURE):
         from fastrad.imaging.hdf5 import read_hdf5_frame
 

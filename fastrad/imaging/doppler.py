@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 
 from fastrad.imaging.decode import still_colour
-from fastrad.imaging.dicom import decode_colour, is_dicom
-from fastrad.imaging.structure import ImageError
+from fastrad.imaging.dicom import decode_colour
+from fastrad.imaging.structure import ImageError, is_dicom
 
 COLOUR_DOPPLER_SHARE = 0.01
 _SATURATED = 64  # largest minus smallest of R, G, B

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from fastrad.errors import InputError
+from fastrad.imaging.structure import MAX_PIXELS, ImageError
 
 FIT_MODES = ("pad", "squash", "crop")
 
@@ -18,7 +19,7 @@ _SQUARE = 0.01  # a pixel's sides that differ by less are what rounding made of 
 Content = tuple[int, int, int, int]
 
 
-def make_square(image: np.ndarray, aspect: float) -> np.ndarray:
+def make_square(image: np.ndarray, aspect: float, name: str = "image") -> np.ndarray:
     """An image with square pixels: the axis with the coarser pixels is enlarged linearly, none is shrunk.
 
     Parameters
@@ -26,17 +27,28 @@ def make_square(image: np.ndarray, aspect: float) -> np.ndarray:
     image : numpy.ndarray
         (H, W) uint8.
     aspect : float
-        Height of a pixel over its width.
+        Height of a pixel over its width; not a number where the file gives several.
+    name : str
+        Stands for the file in errors.
 
     Returns
     -------
     numpy.ndarray
         (H * aspect, W) where a pixel is higher than wide, else (H, W / aspect); `image` itself where they are square
         within 1 %.
+
+    Raises
+    ------
+    ImageError
+        If the file gives its pixels several shapes, or the image would be larger than `MAX_PIXELS`.
     """
+    if np.isnan(aspect):
+        raise ImageError(name, "gives its pixels several shapes: correct its spacing, or use --pixel-aspect ignore")
     if abs(aspect - 1) < _SQUARE or not 0 < aspect < np.inf:
         return image
     height, width = image.shape
+    if height * width * max(aspect, 1 / aspect) > MAX_PIXELS:
+        raise ImageError(name, f"its pixels are {aspect:.3g} times as high as wide: use --pixel-aspect ignore")
     size = (width, round(height * aspect)) if aspect > 1 else (round(width / aspect), height)
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
 

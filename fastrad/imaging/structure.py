@@ -169,3 +169,15 @@ def _check_bmp(data: bytes, name: str) -> Header:
         if info >= 56 or compression == 6:
             (alpha,) = struct.unpack_from("<I", data, 66)
     return Header("BMP", width, height, has_alpha=bool(alpha))
+
+
+def is_dicom(head: bytes) -> bool:
+    """Whether the first 132 bytes of a file are those of a DICOM file: "DICM" after the preamble, or, where a file has
+    no preamble, a first element of group 2 or 8 of a length that its kind can have."""
+    if head[128:132] == b"DICM":
+        return True
+    if len(head) < 12 or head[:2] not in (b"\x02\0", b"\x08\0") or head[3] != 0:
+        return False
+    if head[4:6].isalpha() and head[4:6].isupper():  # its value representation is stored
+        return head[4:6] in (b"UL", b"OB", b"UI", b"CS", b"SH", b"LO", b"LT", b"DA", b"TM")
+    return head[:1] == b"\x08" and 0 < int.from_bytes(head[4:8], "little") <= 256

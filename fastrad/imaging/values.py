@@ -33,7 +33,7 @@ class Values(NamedTuple):
     windowed : bool
         Gray levels 0 to 255 already, by the window or table that the file itself brings, or by the caller's.
     aspect : float
-        Height of a pixel over its width, 1 where the file says nothing.
+        Height of a pixel over its width, 1 where the file says nothing, not a number where it says several things.
     """
 
     pixels: np.ndarray
