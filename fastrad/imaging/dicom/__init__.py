@@ -45,12 +45,18 @@ class Facts:
         Whether it has a window or a VOI table of its own.
     pixel_aspect : float
         A pixel's height over its width.
+    frames : int
+        How many the file says it has.
+    whole_screen : bool
+        Whether it doesn't say where its screen shows tissue.
     """
 
     modality: str
     bits_stored: int | None
     has_window: bool
     pixel_aspect: float
+    frames: int
+    whole_screen: bool
 
 
 def decode_dicom(
@@ -173,4 +179,6 @@ def facts(file: BinaryIO, *, name: str, frame: int = 0) -> Facts:
         elements = of_frame(header, frame)
         bits = header.number("BitsStored", 0) or None
         own = bool(elements.get("VOILUTSequence")) or has_window(elements)
-        return Facts(modality(elements), bits, own, pixel_aspect(elements, name))
+        aspect = pixel_aspect(elements, name)
+        whole = tissue_box(header.elements) == (0, 0, header.columns, header.rows)
+        return Facts(modality(elements), bits, own, aspect, header.frames, whole)

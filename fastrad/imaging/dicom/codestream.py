@@ -210,6 +210,8 @@ def decode(frame: bytes, description: Description) -> np.ndarray:
         elif description.kind == "JPEG-LS":
             import imagecodecs
 
+            if not frame.rstrip(b"\0").endswith(b"\xff\xd9"):  # over which CharLS may think for ten seconds
+                raise CodestreamError("cut short: it has no end")
             image = imagecodecs.jpegls_decode(frame)
         else:
             image = _decode_jpeg(frame, description)

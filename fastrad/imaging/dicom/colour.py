@@ -34,23 +34,31 @@ def luma(frame: Frame, header: Header) -> np.ndarray:
     if frame.kind == "either":
         first = np.ascontiguousarray(values[..., 0])
         tolerance = 1 << max(frame.bits - 8, 0)
-        if int(cv2.absdiff(first, of_rgb).max()) > tolerance:
+        if int(cv2.absdiff(first, of_rgb).max()) > tolerance and not _has_neutral_chroma(values, frame.bits):
             raise ImageError(header.name, _open_question(header))
         return first
     return of_rgb
 
 
 def rgb(frame: Frame, header: Header) -> np.ndarray:
-    """(H, W, 3) uint8; raises as `luma`."""
+    """(H, W, 3) uint8; raises as `luma`. What is open, and of one luma, is gray."""
     if frame.kind == "palette":
         return read_palette(header).look_up(frame.values)
     values = _unsigned(frame, header)
     if frame.kind == "either":
-        luma(frame, header)
+        values = np.repeat(luma(frame, header)[..., None], 3, axis=2)
     values = np.ascontiguousarray((values >> max(frame.bits - 8, 0)).astype(np.uint8))
-    if frame.kind in ("YBR", "either"):
+    if frame.kind == "YBR":
         return cv2.cvtColor(np.ascontiguousarray(values[..., [0, 2, 1]]), cv2.COLOR_YCrCb2RGB)
     return values
+
+
+def _has_neutral_chroma(values: np.ndarray, bits: int) -> bool:
+    """Whether two components are half of white everywhere: a gray picture in YCbCr, and no picture at all in RGB."""
+    half, tolerance = 1 << (bits - 1), 2 << max(bits - 8, 0)
+    return all(
+        int(np.ptp(values[..., k])) <= 2 * tolerance and abs(int(values[0, 0, k]) - half) <= tolerance for k in (1, 2)
+    )
 
 
 def _open_question(header: Header) -> str:
