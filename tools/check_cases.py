@@ -56,13 +56,13 @@ def run(script: Path, folder: Path) -> list[Outcome]:
         line = said[-1] if said else f"exit {done.returncode}"
         clear = done.returncode == 1 and len(said) >= 1 and "Traceback" not in done.stderr and not leak
         return [Outcome(name, "refused" if clear else "wrong", line) for name in names]
-    stored, reasons = read(out)
+    stored, reasons, resampled = read(out)
     outcomes = []
     for number, name in enumerate(names):
         if number in reasons:
             outcomes.append(Outcome(name, "refused", reasons[number]))
         elif number in stored:
-            outcomes.append(compared(name, stored[number], fit(expected[number], SIZE)[0]))
+            outcomes.append(compared(name, stored[number], fit(expected[number], SIZE)[0], resampled))
         else:
             outcomes.append(Outcome(name, "wrong", "is neither stored nor listed with a reason"))
     if leak:
@@ -70,28 +70,30 @@ def run(script: Path, folder: Path) -> list[Outcome]:
     return outcomes
 
 
-def read(out: Path) -> tuple[dict[int, np.ndarray], dict[int, str]]:
-    """Stored pictures and reasons of quarantined ones, by row of the table."""
+def read(out: Path) -> tuple[dict[int, np.ndarray], dict[int, str], bool]:
+    """Stored pictures and reasons of quarantined ones, by row of the table; and whether pixels were made square."""
+    resampled = False
     stored: dict[int, np.ndarray] = {}
     reasons: dict[int, str] = {}
     for card_path in sorted(out.glob("*.card.json")):
         card = json.loads(card_path.read_text())
         for entry in card.get("quarantined", []):
             reasons[int(entry["row"])] = str(entry["reason"])
+        resampled |= bool(card.get("made_square"))
     for path in sorted(out.glob("*.beton")):
         found = open_dataset(path)
         for position, row in enumerate(found.rows):
             stored[int(row)] = found.decode(position)
-    return stored, reasons
+    return stored, reasons, resampled
 
 
-def compared(name: str, stored: np.ndarray, expected: np.ndarray) -> Outcome:
+def compared(name: str, stored: np.ndarray, expected: np.ndarray, resampled: bool) -> Outcome:
     apart = np.abs(stored.astype(int) - expected.astype(int))
     beyond = float((apart > TOLERANCE).mean())
     if beyond == 0:
         return Outcome(name, "right", f"within {int(apart.max())}")
-    if beyond <= RESAMPLED:
-        return Outcome(name, "right", f"within {TOLERANCE} but for {beyond:.1%} of its pixels, at edges")
+    if resampled and beyond <= RESAMPLED:
+        return Outcome(name, "right", f"within {TOLERANCE} but for {beyond:.1%} of its pixels, at edges (made square)")
     return Outcome(name, "wrong", f"{beyond:.0%} of its pixels differ, by up to {int(apart.max())}")
 
 

@@ -258,3 +258,49 @@ def test_odd_values_are_quoted_by_nobody_and_pydicom_keeps_its_setting(monkeypat
         assert not caught
     assert all((image == images[0]).all() for image in images)
     assert settings.reading_validation_mode == warned
+
+
+def measured(**elements: object) -> Dataset:
+    item = region(0, 0, 39, 19)
+    item.PhysicalUnitsXDirection = item.PhysicalUnitsYDirection = 3
+    item.PhysicalDeltaX, item.PhysicalDeltaY = 0.01, 0.02
+    for keyword, value in elements.items():
+        setattr(item, keyword, value)
+    return item
+
+
+def groups(row: float, column: float) -> list[Dataset]:
+    group, measures = Dataset(), Dataset()
+    measures.PixelSpacing = [row, column]
+    group.PixelMeasuresSequence = [measures]
+    return [group]
+
+
+@pytest.mark.parametrize(
+    ("elements", "shape"),
+    [
+        ({"PixelAspectRatio": [2, 1]}, (40, 40)),
+        ({"PixelAspectRatio": [1, 2]}, (20, 80)),
+        ({"PixelSpacing": [0.3, 0.1]}, (60, 40)),
+        ({"ImagerPixelSpacing": [0.1, 0.15]}, (20, 60)),
+        ({"SequenceOfUltrasoundRegions": [measured()]}, (40, 40)),
+        ({"SequenceOfUltrasoundRegions": [measured(PhysicalDeltaX=-0.01)]}, (40, 40)),
+        ({"SequenceOfUltrasoundRegions": [measured(PhysicalUnitsXDirection=4)]}, (20, 40)),
+        ({"SharedFunctionalGroupsSequence": groups(0.2, 0.1)}, (40, 40)),
+        ({"SharedFunctionalGroupsSequence": groups(0.2, 0.1), "PixelSpacing": [1, 1]}, (40, 40)),
+        ({"PixelSpacing": [0.201, 0.2]}, (20, 40)),
+        ({"PixelSpacing": [0, 0], "PixelAspectRatio": [2, 1]}, (40, 40)),
+        ({"PixelSpacing": [0.2, 0.1], "PixelAspectRatio": [2, 1]}, (40, 40)),
+    ],
+)
+def test_pixels_that_are_not_square_are_made_so(elements: dict, shape: tuple[int, int]) -> None:
+    data = make_dicom(np.random.default_rng(0).integers(0, 256, (20, 40), dtype=np.uint8), **elements)
+    assert decode_gray(data).shape == shape
+    assert decode_gray(data, pixel_aspect="ignore").shape == (20, 40)
+
+
+def test_pixels_of_several_shapes_are_refused_unless_ignored() -> None:
+    data = make_dicom(np.zeros((20, 40), np.uint8), PixelSpacing=[0.2, 0.1], PixelAspectRatio=[1, 1])
+    with pytest.raises(InputError, match=r"several shapes: .* --pixel-aspect ignore"):
+        decode_gray(data)
+    assert decode_gray(data, pixel_aspect="ignore").shape == (20, 40)

@@ -44,7 +44,7 @@ class Facts:
     has_window : bool
         Whether it has a window or a VOI table of its own.
     pixel_aspect : float
-        A pixel's height over its width.
+        A pixel's height over its width; not a number where the file says several things.
     frames : int
         How many the file says it has.
     whole_screen : bool
@@ -93,7 +93,7 @@ def dicom_values(file: BinaryIO, *, name: str, frame: int = 0, regions: bool = T
     Returns
     -------
     Values
-        Rescaled values of a monochrome image, luma of a colour one. `bits` is 8 where the file's own window applies.
+        Rescaled values of a monochrome image, luma of a colour one; gray levels where the file's own window applies.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def dicom_values(file: BinaryIO, *, name: str, frame: int = 0, regions: bool = T
         if regions:
             left, top, right, bottom = tissue_box(header.elements)
             values = values._replace(pixels=values.pixels[top:bottom, left:right])
-    return values
+        return values._replace(aspect=pixel_aspect(of_frame(header, frame)))
 
 
 def _to_gray(stored: Frame, frame: int, header: Header, own_window: bool) -> Values:
@@ -172,13 +172,13 @@ def facts(file: BinaryIO, *, name: str, frame: int = 0) -> Facts:
     Raises
     ------
     ImageError
-        If it is no DICOM image, or gives its pixels several shapes.
+        If it is no DICOM image.
     """
     header = read_header(file, name)
     with contradictions_refused(name):
         elements = of_frame(header, frame)
         bits = header.number("BitsStored", 0) or None
         own = bool(elements.get("VOILUTSequence")) or has_window(elements)
-        aspect = pixel_aspect(elements, name)
+        aspect = pixel_aspect(elements)
         whole = tissue_box(header.elements) == (0, 0, header.columns, header.rows)
         return Facts(modality(elements), bits, own, aspect, header.frames, whole)

@@ -54,11 +54,16 @@ def gray_values(frame: Frame, elements: Dataset, header: Header, *, own_window: 
     if own_window and elements.get("VOILUTSequence"):
         table = read_table(elements.VOILUTSequence[0], header, signed=span is None or span[0] < 0)
         check_depth(table, name, "VOI LUT")
-        white = (1 << table.bits) - 1
-        return Values(table.look_up(values), (0, white), f"{kind}, VOI LUT", 8, inverted)
+        looked_up = Values(table.look_up(values), (0, (1 << table.bits) - 1), f"{kind}, VOI LUT", table.bits, inverted)
+        return _final(looked_up, name)
     if own_window and has_window(elements):
-        return _windowed(values, elements, kind, inverted, name)
+        return _final(_windowed(values, elements, kind, inverted, name), name)
     return Values(values, span, kind, frame.bits, inverted)
+
+
+def _final(values: Values, name: str) -> Values:
+    """As gray levels, which no other window changes."""
+    return Values(values.to_uint8(None, name), (0, 255), values.kind, 8, windowed=True)
 
 
 def has_window(elements: Dataset) -> bool:

@@ -6,8 +6,6 @@ import math
 
 from pydicom.dataset import Dataset
 
-from fastrad.imaging.structure import ImageError
-
 _TWO_DIMENSIONAL, _TISSUE, _COLOUR_FLOW, _CENTIMETRES = 1, 1, 2, 3
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _SAME = 0.01  # shapes that differ by less are one: sources round
@@ -50,17 +48,12 @@ def tissue_box(elements: Dataset) -> tuple[int, int, int, int]:
     return min(lefts), min(tops), max(rights), max(bottoms)
 
 
-def pixel_aspect(elements: Dataset, name: str) -> float:
+def pixel_aspect(elements: Dataset) -> float:
     """A pixel's height over its width; 1.0 where the elements of a frame say that it is square, or nothing.
 
     Taken from PixelSpacing, ImagerPixelSpacing or NominalScannedPixelSpacing (rows before columns, millimetres),
     PhysicalDeltaY over PhysicalDeltaX of the tissue regions in centimetres, and PixelAspectRatio (vertical before
-    horizontal). An element without two positive numbers says nothing.
-
-    Raises
-    ------
-    ImageError
-        If two of them differ by more than 1 %.
+    horizontal). An element without two positive numbers says nothing. Not a number where two differ by more than 1 %.
     """
     said: dict[str, float] = {}
     for keyword in (*_SPACINGS, "PixelAspectRatio"):
@@ -76,11 +69,7 @@ def pixel_aspect(elements: Dataset, name: str) -> float:
         return 1.0
     least, most = min(said.values()), max(said.values())
     if most > least * (1 + _SAME):
-        raise ImageError(
-            name,
-            f"DICOM gives its pixels several shapes (height over width {least:.3g} and {most:.3g}): "
-            "correct its spacing, or choose --pixel-aspect ignore",
-        )
+        return math.nan
     ratio = next(iter(said.values()))
     return 1.0 if abs(ratio - 1) <= _SAME else ratio
 
