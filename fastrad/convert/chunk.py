@@ -16,7 +16,7 @@ from fastrad.convert.images import SourceImages, UnusableImageError
 from fastrad.convert.outputs.base import Output
 from fastrad.convert.record import ChunkRecord, marking, read_arrays, write_record
 
-_ROWS_SEEN = 32  # of each image: enough to see which gray levels an archive uses, for a tenth of the time
+_ROWS_SEEN = 32  # of an image: enough of them together show which gray levels are used, for a tenth of the time
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def convert_chunk(task: ChunkTask) -> int:
     quarantined: list[tuple[int, str]] = []
     stored = value_sum = square_sum = pixels = made_square = 0
     seen = np.zeros(256, dtype=bool)
-    finished = False
+    finished = all_seen = False
     try:
         with marking(task.record) as mark:
             for index, row in enumerate(images.rows.tolist()):
@@ -84,8 +84,10 @@ def convert_chunk(task: ChunkTask) -> int:
                     value_sum += round(mean * content.size)
                     square_sum += round((deviation**2 + mean**2) * content.size)
                     pixels += content.size
-                    some = content[:: max(1, height // _ROWS_SEEN)]
-                    seen |= cv2.calcHist([some], [0], None, [256], [0, 256]).ravel() > 0
+                    if not all_seen:
+                        some = content[:: max(1, height // _ROWS_SEEN)]
+                        seen |= cv2.calcHist([some], [0], None, [256], [0, 256]).ravel() > 0
+                        all_seen = bool(seen.all())
                 made_square += encoded.made_square
                 sink.store(encoded, images.sample(index))
                 stored += 1
