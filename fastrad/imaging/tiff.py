@@ -19,7 +19,9 @@ from fastrad.imaging.structure import MAX_PIXELS, ImageError
 from fastrad.imaging.values import Values, of_bits
 
 _REDUCED = 1  # of tag NewSubfileType: a smaller copy of another page
-_UNSPECIFIED, _ASSOCIATED_ALPHA, _UNASSOCIATED_ALPHA = 0, 1, 2
+_UNASSOCIATED_ALPHA = 2  # of tag ExtraSamples
+_NO_PREDICTOR = 1
+_TAKES_PREDICTOR = {5, 8, 32946, 34925, 50000, 34926}  # LZW, Deflate, LZMA, Zstandard
 
 
 def read_tiff(data: bytes, name: str) -> Values:
@@ -75,6 +77,8 @@ def _decode(data: bytes, name: str) -> tuple[Any, np.ndarray]:
                 raise ImageError(name, f"TIFF declares no pixels ({width} x {height})")
             if height * width > MAX_PIXELS:
                 raise ImageError(name, f"TIFF declares {width} x {height} pixels, more than {MAX_PIXELS:,}")
+            if page.predictor != _NO_PREDICTOR and page.compression not in _TAKES_PREDICTOR:
+                raise ImageError(name, "a TIFF with a predictor, which its compression does not take; save it as PNG")
             if page.imagedepth != 1:
                 raise ImageError(name, "a TIFF of a volume: save each slice as a file of its own")
             return page, _samples(page, data, name)
@@ -142,7 +146,9 @@ def _colour(page: Any, image: np.ndarray, bits: int | tuple[int, ...], name: str
     kind = page.photometric.name
     if kind == "PALETTE":
         table = np.asarray(page.colormap)  # (3, entries) uint16
-        if image.dtype.kind not in "ub" or image.shape[2] != 1 or int(image.max(initial=0)) >= table.shape[1]:
+        if table.ndim != 2 or image.dtype.kind not in "ub" or image.shape[2] != 1:
+            raise ImageError(name, "TIFF is damaged: it has no palette for its values")
+        if int(image.max(initial=0)) >= table.shape[1]:
             raise ImageError(name, "TIFF is damaged: its palette has fewer colours than it uses")
         colours = np.moveaxis(table[:, image[..., 0].astype(np.intp)], 0, -1)
         # the tag has 16 bits; what was made of 8 bits is value * 256 or value * 257, and the high byte right for both
