@@ -176,7 +176,7 @@ def is_dicom(head: bytes) -> bool:
     no preamble, a first element of group 2 or 8 of a length that its kind can have."""
     if head[128:132] == b"DICM":
         return True
-    if len(head) < 12 or head[:2] not in (b"\x02\0", b"\x08\0") or head[3] != 0:
+    if len(head) < 12 or head[:2] not in (b"\x02\0", b"\x08\0", b"\0\x08") or 0 not in head[2:4]:
         return False
     if head[4:6].isalpha() and head[4:6].isupper():  # its value representation is stored
         return head[4:6] in (b"UL", b"OB", b"UI", b"CS", b"SH", b"LO", b"LT", b"DA", b"TM")

@@ -134,6 +134,8 @@ def _read_plain(header: Header, frame: int, allocated: int, stored: int, signed:
         return Frame(raw, kind, 1, False)
     high = header.number("HighBit", stored - 1)
     values = _of_stored_bits(raw, allocated, stored, high, signed, name)
+    if values.ndim == 3 and stored > 16 and not signed:  # no gray level is lost
+        values, stored = (values >> (stored - 16)).astype(np.uint16), 16
     return Frame(values, kind, stored, signed)
 
 
@@ -156,13 +158,19 @@ def _check_length(header: Header, bits: int) -> int:
     if bits == 16 and header.samples == 3 and held in (pixels * frames * 3, pixels * frames * 3 + 1):
         return 24
     row = max(header.columns * bits // 8, 2)
-    if not declared <= held < declared + row:
+    if not declared <= held <= declared + row or (held > declared + 1 and not _is_padding(header, declared)):
         raise ImageError(
             name,
             f"DICOM holds {held:,} bytes of pixels, and declares {declared:,} ({header.columns} x {header.rows}, "
             f"{bits} bits, {frames} {'frame' if frames == 1 else 'frames'}): it is cut short, or its header is wrong",
         )
     return bits
+
+
+def _is_padding(header: Header, declared: int) -> bool:
+    """Whether nothing but NUL follows the bytes that are declared."""
+    header.stream.seek(header.start + declared)
+    return not any(header.stream.read(header.length - declared))
 
 
 def _pydicom_frame(header: Header, frame: int, allocated: int, photometric: str) -> np.ndarray:

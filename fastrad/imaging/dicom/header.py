@@ -138,7 +138,7 @@ def read_header(file: BinaryIO, name: str) -> Header:
             elements = read_partial(stream, stop_when=at_pixels, specific_tags=_TAGS, force=True)
             for _ in elements.iterall():
                 pass  # elements are parsed when they are asked for: now, where a fault can be told from one of ours
-        syntax = _syntax(elements)
+            syntax = _syntax(elements)
         rows, columns = int(elements.get("Rows") or 0), int(elements.get("Columns") or 0)
         int(elements.get("NumberOfFrames") or 1)
     except ImageError:
