@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 from collections.abc import Callable
 
 import imagecodecs
 import numpy as np
+import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate, encapsulate_extended
+
+from fastrad.imaging import decode_gray
 
 PATIENT = "Zebedee^Quixotic"
 
@@ -150,3 +154,44 @@ GRAY_ENCODERS: dict[str, tuple[str, Callable[[np.ndarray, int], bytes]]] = {
     "JP2": (uid.JPEG2000, _jp2),
     "HTJ2K": (uid.HTJ2KLossless, _htj2k),
 }
+
+
+NATIVE = {
+    "implicit": uid.ImplicitVRLittleEndian,
+    "explicit": uid.ExplicitVRLittleEndian,
+    "big endian": uid.ExplicitVRBigEndian,
+    "deflated": uid.DeflatedExplicitVRLittleEndian,
+    "RLE": uid.RLELossless,
+}
+
+
+def scaled(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 to 255 for low to high, rounded to nearest."""
+    return np.floor(np.clip((values.astype(np.float64) - low) * 255 / (high - low), 0, 255) + 0.5)
+
+
+def read(data: bytes, **options: object) -> Callable[[], np.ndarray]:
+    """Decodes when it is called; a warning of a library's is an error, for it would reach the user."""
+
+    def silently() -> np.ndarray:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return decode_gray(data, name="scan", **options)
+
+    return silently
+
+
+def native(stored: np.ndarray, syntax: str, **elements: object) -> bytes:
+    """(H, W) or (frames, H, W), uncompressed or RLE."""
+    if stored.ndim == 3:
+        elements["NumberOfFrames"] = len(stored)
+    rows, columns = stored.shape[-2:]
+    if syntax == uid.RLELossless:
+        plain = pydicom.dcmread(io.BytesIO(make(stored.tobytes(), rows, columns, **elements)))
+        plain.compress(uid.RLELossless)
+        written = io.BytesIO()
+        plain.save_as(written)
+        return written.getvalue()
+    order = ">" if syntax == uid.ExplicitVRBigEndian else "<"
+    content = stored.astype(stored.dtype.newbyteorder(order)).tobytes()
+    return make(content, rows, columns, syntax, **elements)

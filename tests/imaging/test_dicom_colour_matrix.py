@@ -12,12 +12,11 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-from dicom_files import colours, gray_ramp, jp2, luma, make, of_bits, without_markers, ybr
+from dicom_files import colours, gray_ramp, jp2, luma, make, native, of_bits, read, scaled, without_markers, ybr
 from matrix import right_or_refused
 from PIL import Image
 from pydicom import uid
-from pydicom.pixels import get_encoder, pixel_array
-from test_dicom_matrix import native, read, scaled
+from pydicom.pixels import apply_color_lut, get_encoder, pixel_array
 
 from fastrad.imaging.dicom import decode_colour
 
@@ -190,6 +189,21 @@ def test_palettes_at_the_depth_of_their_entries(syntax: str, actual: str, declar
     assert outcome == ("refused" if actual == "12" else "right")
     clip = make(stored.tobytes() * 2, 24, 24, syntax, **elements, NumberOfFrames=2)
     assert right_or_refused("DICOM, palettes", read(clip, frame=1), expected) == outcome
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_palettes_of_16_bit_indices_as_pydicom_looks_them_up(signed: bool) -> None:
+    stored = gray_ramp(12, signed)
+    rng = np.random.default_rng(4)
+    elements: dict = {"PhotometricInterpretation": "PALETTE COLOR", **of_bits(stored, 12)}
+    for colour in ("Red", "Green", "Blue"):
+        elements[f"{colour}PaletteColorLookupTableDescriptor"] = [3000, -1500 if signed else 500, 16]
+        content = (rng.permutation(3000) * 65535 // 2999).astype("<u2").tobytes()
+        elements[f"{colour}PaletteColorLookupTableData"] = content
+    data = make(stored.tobytes(), 24, 24, uid.ImplicitVRLittleEndian, **elements)
+    dataset = pydicom.dcmread(io.BytesIO(data))
+    expected = luma(apply_color_lut(dataset.pixel_array, dataset) >> 8)
+    right_or_refused("DICOM, palettes", read(data), expected, may_refuse=False)
 
 
 @pytest.mark.parametrize("header", ["HSV", "ARGB", "CMYK", "YBR_PARTIAL_420", "XYZ", "RGB", "PALETTE COLOR"])

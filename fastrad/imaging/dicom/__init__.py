@@ -15,7 +15,6 @@ pydicom's is passed on. The steps are those of DICOM PS3.3 C.7.6.3 and C.11.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
@@ -23,54 +22,11 @@ import numpy as np
 from fastrad.imaging.dicom.colour import luma, rgb
 from fastrad.imaging.dicom.frames import Frame, read_frame
 from fastrad.imaging.dicom.functional_groups import of_frame
-from fastrad.imaging.dicom.grayscale import gray_values, has_window, modality
+from fastrad.imaging.dicom.grayscale import gray_values, modality
 from fastrad.imaging.dicom.header import Header, contradictions_refused, read_header
 from fastrad.imaging.dicom.regions import pixel_aspect, tissue_box
 from fastrad.imaging.structure import ImageError
 from fastrad.imaging.values import Values
-from fastrad.imaging.window import Window
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a file says of one frame, without its pixels being read.
-
-    Attributes
-    ----------
-    modality : str
-        "CT", "MR", "US", ...; "other" for what the standard does not define for images.
-    bits_stored : int or None
-        None where the file does not say, as with floating-point pixels.
-    has_window : bool
-        Whether it has a window or a VOI table of its own.
-    pixel_aspect : float
-        A pixel's height over its width; not a number where the file says several things.
-    frames : int
-        How many the file says it has.
-    whole_screen : bool
-        Whether it doesn't say where its screen shows tissue.
-    """
-
-    modality: str
-    bits_stored: int | None
-    has_window: bool
-    pixel_aspect: float
-    frames: int
-    whole_screen: bool
-
-
-def decode_dicom(
-    file: BinaryIO, *, name: str, frame: int = 0, window: Window | None = None, regions: bool = True
-) -> np.ndarray:
-    """One frame as gray pixels, (H, W) uint8: the values of `dicom_values`, by `window` or their own range.
-
-    Raises
-    ------
-    ImageError
-        As `dicom_values`; and for floating-point pixels if neither the file nor the caller has a window.
-    """
-    values = dicom_values(file, name=name, frame=frame, regions=regions, own_window=window is None)
-    return values.to_uint8(window, name)
 
 
 def dicom_values(file: BinaryIO, *, name: str, frame: int = 0, regions: bool = True, own_window: bool = True) -> Values:
@@ -164,21 +120,3 @@ def shows_whole_screen(file: BinaryIO, *, name: str) -> bool:
     header = read_header(file, name)
     with contradictions_refused(name):
         return tissue_box(header.elements) == (0, 0, header.columns, header.rows)
-
-
-def facts(file: BinaryIO, *, name: str, frame: int = 0) -> Facts:
-    """What a file says of one frame.
-
-    Raises
-    ------
-    ImageError
-        If it is no DICOM image.
-    """
-    header = read_header(file, name)
-    with contradictions_refused(name):
-        elements = of_frame(header, frame)
-        bits = header.number("BitsStored", 0) or None
-        own = bool(elements.get("VOILUTSequence")) or has_window(elements)
-        aspect = pixel_aspect(elements)
-        whole = tissue_box(header.elements) == (0, 0, header.columns, header.rows)
-        return Facts(modality(elements), bits, own, aspect, header.frames, whole)

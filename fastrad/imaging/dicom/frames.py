@@ -129,9 +129,9 @@ def _read_plain(header: Header, frame: int, allocated: int, stored: int, signed:
         _check_length(header, allocated * header.samples)
     if photometric in _YBR and header.syntax == RLELossless:
         photometric = "RGB"  # pydicom is to convert nothing
-    raw = _pydicom_frame(header, frame, allocated, photometric)
     if allocated == 1:
-        return Frame(raw, kind, 1, False)
+        return Frame(_bits(header, frame), kind, 1, False)
+    raw = _pydicom_frame(header, frame, allocated, photometric)
     high = header.number("HighBit", stored - 1)
     values = _of_stored_bits(raw, allocated, stored, high, signed, name)
     if values.ndim == 3 and stored > 16 and not signed:  # no gray level is lost
@@ -171,6 +171,18 @@ def _is_padding(header: Header, declared: int) -> bool:
     """Whether nothing but NUL follows the bytes that are declared."""
     header.stream.seek(header.start + declared)
     return not any(header.stream.read(header.length - declared))
+
+
+def _bits(header: Header, frame: int) -> np.ndarray:
+    """A frame of single bits, the least significant first, which may begin inside a byte."""
+    if header.syntax == RLELossless or header.samples != 1 or (not header.little_endian and header.vr != "OB"):
+        raise ImageError(header.name, "DICOM with pixels of one bit in colour, RLE or swapped bytes is not supported")
+    pixels = header.rows * header.columns
+    first, skipped = divmod(frame * pixels, 8)
+    header.stream.seek(header.start + first)
+    content = np.frombuffer(header.stream.read(-(-(skipped + pixels) // 8)), np.uint8)
+    bits = np.unpackbits(content, bitorder="little")[skipped : skipped + pixels]
+    return bits.reshape(header.rows, header.columns)
 
 
 def _pydicom_frame(header: Header, frame: int, allocated: int, photometric: str) -> np.ndarray:

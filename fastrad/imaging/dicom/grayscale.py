@@ -16,7 +16,7 @@ from pydicom.multival import MultiValue
 
 from fastrad.imaging.dicom.frames import Frame
 from fastrad.imaging.dicom.header import Header
-from fastrad.imaging.dicom.tables import Table, check_depth, read_table
+from fastrad.imaging.dicom.tables import check_depth, read_table
 from fastrad.imaging.structure import ImageError
 from fastrad.imaging.values import Values
 from fastrad.imaging.window import Window
@@ -52,7 +52,9 @@ def gray_values(frame: Frame, elements: Dataset, header: Header, *, own_window: 
     inverted = _is_inverted(elements, name)
     kind = f"DICOM {modality(elements)}, {'HU' if hounsfield else f'{frame.bits} bits'}"
     if own_window and elements.get("VOILUTSequence"):
-        table = read_table(elements.VOILUTSequence[0], header, signed=span is None or span[0] < 0)
+        table = read_table(
+            elements.VOILUTSequence[0], header, signed=bool(span and span[0] < 0) or values.dtype.kind == "f"
+        )
         check_depth(table, name, "VOI LUT")
         looked_up = Values(table.look_up(values), (0, (1 << table.bits) - 1), f"{kind}, VOI LUT", table.bits, inverted)
         return _final(looked_up, name)
@@ -81,7 +83,8 @@ def _modality_values(frame: Frame, elements: Dataset, header: Header) -> tuple[n
     name, stored = header.name, frame.values
     if elements.get("ModalityLUTSequence"):
         table = read_table(elements.ModalityLUTSequence[0], header, signed=frame.signed)
-        return table.look_up(stored), (0, _white(table, name)), False
+        white = (1 << table.bits) - 1
+        return table.look_up(stored), (0, white) if int(table.entries.max()) <= white else None, False
     slope, intercept = _number(elements, "RescaleSlope", name), _number(elements, "RescaleIntercept", name)
     if (slope is None and intercept not in (None, 0.0)) or (intercept is None and slope not in (None, 1.0)):
         raise ImageError(name, "DICOM has only one of RescaleSlope and RescaleIntercept: add the other")
@@ -99,12 +102,6 @@ def _modality_values(frame: Frame, elements: Dataset, header: Header) -> tuple[n
     unit = str(elements.get("RescaleType") or "HU")
     hounsfield = rescaled and unit == "HU" and modality(elements) == "CT"
     return values, HOUNSFIELD if hounsfield else span, hounsfield
-
-
-def _white(table: Table, name: str) -> int:
-    if int(table.entries.max()) >= 1 << table.bits:
-        check_depth(table, name, "modality LUT")
-    return (1 << table.bits) - 1
 
 
 def _number(elements: Dataset, keyword: str, name: str) -> float | None:
