@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading.policy import Parameters
 from fastrad.system.devices import send
 
 
 def augment_batch(
-    images: torch.Tensor, parameters: Parameters, size: int, mean: float, std: float, dtype: torch.dtype
+    images: torch.Tensor, parameters: Parameters, size: int, normalisation: Normalisation, dtype: torch.dtype
 ) -> torch.Tensor:
     """Apply each sample's parameters.
 
@@ -30,8 +31,8 @@ def augment_batch(
         One entry a sample; boxes in pixels of H x W.
     size : int
         The output is size x size pixels.
-    mean, std : float
-        Of pixel / 255, for floating dtypes.
+    normalisation : Normalisation
+        Of gray images, for floating dtypes.
     dtype : torch.dtype
         torch.uint8 (rounded to gray levels, not normalised) or a floating type.
 
@@ -49,27 +50,7 @@ def augment_batch(
         pixels = _change_intensity(pixels.float() / 255, parameters) * 255
     if dtype == torch.uint8:
         return _channels_last(pixels if pixels.dtype == dtype else pixels.round().clamp(0, 255).to(dtype))
-    return normalise(_channels_last(pixels), mean, std, dtype)
-
-
-def normalise(images: torch.Tensor, mean: float, std: float, dtype: torch.dtype) -> torch.Tensor:
-    """Gray levels as (level / 255 - mean) / std; the memory layout is kept.
-
-    Parameters
-    ----------
-    images : torch.Tensor
-        Gray levels 0 to 255, of any shape and dtype.
-    mean, std : float
-        Of pixel / 255.
-    dtype : torch.dtype
-        A floating type.
-
-    Returns
-    -------
-    torch.Tensor
-        Of the same shape, in `dtype`.
-    """
-    return images.to(torch.float32).mul(1 / (255 * std)).sub(mean / std).to(dtype)
+    return normalisation.apply(_channels_last(pixels)).to(dtype)
 
 
 def _channels_last(pixels: torch.Tensor) -> torch.Tensor:

@@ -19,6 +19,7 @@ import torch
 
 from fastrad.dataset import Card, Dataset
 from fastrad.errors import InputError
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading.augment import augment_batch
 from fastrad.loading.engines import engine_class, engine_name
 from fastrad.loading.engines.auto import choose_engine
@@ -273,12 +274,16 @@ class Loader:
     def _start_engine(self) -> None:
         """Make the engine, and note what of policy and dtype it leaves to `_finish`."""
         made_by = engine_class(self.engine)
+        floats = self.dtype != torch.uint8
+        normalisation = Normalisation.gray(self.card.mean, self.card.std)
         self._left_over = made_by.capabilities.left_over(self.augment, self.device, self.dtype)
         delivery = Delivery(
             device=self.device,
             workers=self.workers,
             dtype=torch.uint8 if any(self._left_over) else self.dtype,
-            table=_normalisation_table(self.card, self.dtype),
+            table=torch.arange(256, dtype=torch.uint8)
+            if self.dtype == torch.uint8
+            else normalisation.table(self.dtype),
             skip_damaged=self.on_damage == "skip",
             selection=self._plan.selection,
             batch_size=max(1, min(self.batch_size, self.num_samples)),
@@ -318,7 +323,7 @@ class Loader:
             done = whole_frame(len(parameters), size, size)
             geometry = ("top", "left", "height", "width", "flip_horizontal", "flip_vertical")
             parameters = replace(parameters, **{name: getattr(done, name) for name in geometry})
-        return augment_batch(images, parameters, size, self.card.mean, self.card.std or 1.0, self.dtype)
+        return augment_batch(images, parameters, size, Normalisation.gray(self.card.mean, self.card.std), self.dtype)
 
 
 def _require(condition: bool, message: str) -> None:
@@ -337,11 +342,3 @@ def _rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
     assert world_size is not None
     _require(0 <= rank < world_size, f"rank {rank} does not lie in 0 .. world_size - 1 with world_size {world_size}")
     return rank, world_size
-
-
-def _normalisation_table(card: Card, dtype: torch.dtype) -> torch.Tensor:
-    """The 256 gray levels as the caller gets them: (p / 255 - mean) / std, or themselves for uint8."""
-    levels = torch.arange(256, dtype=torch.float64)
-    if dtype == torch.uint8:
-        return levels.to(dtype)
-    return ((levels / 255 - card.mean) / (card.std or 1.0)).to(dtype)  # std 0: every pixel is the same

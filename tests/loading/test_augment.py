@@ -12,6 +12,7 @@ import torch
 from scipy import ndimage, stats
 
 from fastrad.errors import InputError
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading.augment import augment_batch
 from fastrad.loading.policy import Augmentation, Parameters, draw, whole_frame
 
@@ -32,7 +33,7 @@ def _draw(policy: Augmentation, count: int = 6, height: int = 60, width: int = 8
 
 
 def _augment(images: torch.Tensor, parameters: Parameters, size: int = 48, dtype=torch.uint8) -> torch.Tensor:
-    return augment_batch(images, parameters, size, MEAN, STD, dtype)
+    return augment_batch(images, parameters, size, Normalisation.gray(MEAN, STD), dtype)
 
 
 def test_crops_and_flips_are_opencvs(images: torch.Tensor) -> None:

@@ -23,6 +23,7 @@ import torch
 from fastrad.dataset import BetonFile
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import DamagedSampleError, InputError
+from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Batch, Loader
 from fastrad.loading.augment import augment_batch
 from fastrad.loading.policy import Augmentation, draw
@@ -513,7 +514,7 @@ def test_rotation_and_intensities_follow_the_engines_crops(engine: str, raw_beto
         places = np.searchsorted(rows, batch.rows.numpy())
         parameters = draw(policy, 5, 0, batch.rows.numpy(), np.zeros(FRAMES, np.int64), 96, 96)
         stored = torch.from_numpy(frames[places])[:, None]
-        expected = augment_batch(stored, parameters, 48, 0.0, 1.0, torch.uint8)
+        expected = augment_batch(stored, parameters, 48, Normalisation.gray(0.0, 1.0), torch.uint8)
         difference = (batch.images.int() - expected.int()).abs().float()
         assert difference.mean() <= 1
         assert difference.quantile(0.999) <= 3  # a gray level before gamma and contrast is up to three after
