@@ -281,9 +281,7 @@ class Loader:
             device=self.device,
             workers=self.workers,
             dtype=torch.uint8 if any(self._left_over) else self.dtype,
-            table=torch.arange(256, dtype=torch.uint8)
-            if self.dtype == torch.uint8
-            else normalisation.table(self.dtype),
+            table=normalisation.table(self.dtype) if floats else torch.arange(256, dtype=torch.uint8),
             skip_damaged=self.on_damage == "skip",
             selection=self._plan.selection,
             batch_size=max(1, min(self.batch_size, self.num_samples)),
