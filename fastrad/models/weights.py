@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -21,15 +22,11 @@ from torch import Tensor, nn
 
 from fastrad.errors import FormatError, InputError
 from fastrad.imaging.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+from fastrad.models.names import HEADS, find_network, nearest_name
 from fastrad.models.resnet import HEAD, STEM, architecture_label, architecture_of, expected_shapes
 from fastrad.system.files import write_atomically
 
-_FOREIGN_HEADS = ("fc.", "head.", "classifier.")
 _DIGEST = "content_sha256"  # a key of the metadata; it stays inside this module
-_NESTS = ("state_dict", "model")
-_PREFIXES = ("module.", "backbone.")
-# RadImageNet's own files hold the children of torchvision's network by number.
-_NUMBERED = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
 
 
 @dataclass(frozen=True)
@@ -83,9 +80,10 @@ def load_weights(source: str | Path) -> Weights:
     Parameters
     ----------
     source : path or "torchvision"
-        A `.safetensors` file; a `.pth` or `.pt` state dict (plain, or under `state_dict` or `model`; names with or
-        without the prefixes `module.` and `backbone.`, and RadImageNet's numbered ones); or the word "torchvision",
-        which downloads its ImageNet weights for ResNet-18 (once; they stay in torch's own cache).
+        A `.safetensors` file; a `.pth`, `.pt` or `.ckpt` file with a state dict (plain, or inside dictionaries as
+        trainers keep it; names behind any prefix, or numbered as by `nn.Sequential`; of a network and its moving
+        average, the network); or the word "torchvision", which downloads its ImageNet weights for ResNet-18 (once;
+        they stay in torch's own cache).
 
     Raises
     ------
@@ -179,40 +177,44 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         raise
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
         reason = str(error).split("\n", 1)[0].split(". ")[0] or type(error).__name__
+        way_out = "save the model's state_dict() as safetensors"
+        if foreign := re.search(r"GLOBAL ([\w.]+)", str(error)):  # for example the hyper_parameters of Lightning
+            reason = f"it holds {foreign[1]}"
+            way_out = "where the model was trained, save its state_dict alone: torch.save(model.state_dict(), FILE)"
         raise InputError(
-            f"{path}: cannot be read as a state dict of tensors ({reason}); "
-            "nothing else is unpickled; save the model's state_dict() as safetensors"
+            f"{path}: cannot be read as a state dict of tensors ({reason}); nothing else is unpickled; {way_out}"
         ) from error
-    for nest in _NESTS:
-        if isinstance(loaded, Mapping) and isinstance(loaded.get(nest), Mapping):
-            loaded = loaded[nest]
     if not isinstance(loaded, Mapping):
         raise InputError(f"{path}: holds a {type(loaded).__name__}, not a state dict; save the model's state_dict()")
     return dict(loaded)
 
 
-def _torchvision_name(key: str) -> str:
-    while prefix := next((prefix for prefix in _PREFIXES if key.startswith(prefix)), None):
-        key = key[len(prefix) :]
-    first, dot, rest = key.partition(".")
-    return _NUMBERED.get(first, first) + dot + rest
-
-
 def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor], list[str]]:
     """Bring the names to torchvision's and compare every shape with those of the architecture that it looks like."""
-    named = {_torchvision_name(str(key)): value for key, value in state.items()}
-    architecture = architecture_of(named)
+    try:
+        found = find_network(state)
+    except InputError as error:
+        raise InputError(f"{origin}: {error}") from error
+    architecture = architecture_of(found.entries)
     expected, label = expected_shapes(architecture), architecture_label(architecture)
+    behind = f" (read behind the prefix {found.prefix!r})" if found.prefix else ""
     checked: dict[str, Tensor] = {}
-    notices: list[str] = []
-    for key, value in named.items():
-        shape = tuple(value.shape) if isinstance(value, Tensor) else None
-        if shape is None:
-            raise InputError(f"{origin}: {key} is a {type(value).__name__}, not a tensor; save the state_dict() alone")
-        if key.startswith(_FOREIGN_HEADS) and key not in HEAD:
+    heads: list[str] = []
+    notices = [f"{origin}: {notice}" for notice in found.notices]
+    for key, value in found.entries.items():
+        if not isinstance(value, Tensor):
+            raise InputError(
+                f"{origin}: {found.in_file[key]} is a {type(value).__name__}, not a tensor; save the state_dict() alone"
+            )
+        shape = tuple(value.shape)
+        if key not in expected and key.split(".")[0] in HEADS:
+            heads.append(found.in_file[key])
             continue
         if key not in expected:
-            raise InputError(f"{origin}: {key} with shape {list(shape)} is not part of a {label}; give its weights")
+            raise InputError(
+                f"{origin}: {found.in_file[key]} with shape {list(shape)} is not part of a {label}{behind}; "
+                f"{_hint(key, expected)}"
+            )
         wanted: Sequence[object] = expected[key]
         if key == STEM:
             wanted = (64, "1 or 3", 7, 7)
@@ -224,11 +226,18 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
             fits = shape == wanted
         if not fits:
             wanted_text = ", ".join(str(size) for size in wanted)
-            raise InputError(f"{origin}: {key} has shape {list(shape)}, expected [{wanted_text}] of a {label}")
+            raise InputError(
+                f"{origin}: {key} has shape {list(shape)}, expected [{wanted_text}] of a {label}{behind}; "
+                "give the weights of that network"
+            )
         if key.endswith("num_batches_tracked"):
-            checked[key] = value.long()  # type: ignore[union-attr,attr-defined]
+            checked[key] = value.long()
             continue
-        tensor = value.detach().float()  # type: ignore[union-attr,attr-defined]
+        if not value.is_floating_point() or value.layout != torch.strided:
+            raise InputError(
+                f"{origin}: {key} holds {_kind(value)}, not floating-point numbers; save the network unquantised"
+            )
+        tensor = value.detach().float()
         if not torch.isfinite(tensor).all():
             raise InputError(f"{origin}: {key} holds values that are not finite; these weights cannot be used")
         checked[key] = tensor
@@ -236,13 +245,26 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
     if missing:
         raise InputError(
             f"{origin}: {missing[0]} is missing (expected shape {list(expected[missing[0]])}; {len(missing)} missing "
-            f"in all); give the weights of a whole {label}"
+            f"in all){behind}; give the weights of a whole {label}"
         )
     if any(key not in checked for key in HEAD):
         for key in HEAD:
             checked.pop(key, None)
-        notices.append(f"{origin} has no head in torchvision's form: only the layers below it are used")
+        named = f" ({heads[0]}{', ...' if len(heads) > 1 else ''} left out)" if heads else ""
+        notices.append(f"{origin} has no head in torchvision's form{named}: only the layers below it are used")
+    elif heads:
+        notices.append(f"{origin}: what stands beside the head is left out: {', '.join(heads[:3])}")
     return checked, notices
+
+
+def _hint(key: str, expected: Mapping[str, object]) -> str:
+    if re.fullmatch(r"conv1\.\d+\..*", key):
+        return "a stem of several convolutions (timm's resnet18d and the like) is another network: give one without"
+    return f"{nearest_name(key, expected)}; give weights under torchvision's names"
+
+
+def _kind(value: Tensor) -> str:
+    return str(value.dtype if value.layout == torch.strided else value.layout).removeprefix("torch.")
 
 
 def fold_stem(state: Mapping[str, Tensor], trained: Normalisation | None, fed: Normalisation) -> dict[str, Tensor]:
