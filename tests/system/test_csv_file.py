@@ -42,3 +42,68 @@ def test_an_encoding_that_breaks_off_is_refused(tmp_path: Path) -> None:
     path.write_bytes("patient,set\nP1,test\n".encode("utf-16")[:-1])
     with pytest.raises(InputError, match="save it as CSV in UTF-8"):
         read_csv(path, ["patient", "set"])
+
+
+HEAD = "path,label,patient,remark\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "what"),
+    [
+        ('0.png,a,P0,x\n1.png,b,"P1,x\n2.png,a,P2,x\n3.png,b,"P3",x\n4.png,a,P4,x\n', 3, "2 lines"),
+        ('0.png,a,P0,x\n1.png,b,P1,"x\n2.png,a,P2,5"\n3.png,b,P3,x\n', 3, "1 line"),
+        ('"0.png,a,P0,x\n1.png",b,P1,x\n2.png,a,P2,x\n', 2, "1 line"),
+        ('0.png,"a,P0,x\n1.png,b",P1,x\n', 2, "1 line"),
+        ('0.png,a,"P0,x\n1.png",b,P1,x\n', 2, "1 line"),
+        ('0.png,a,P0,"x\n1.png,b,P1,x\n2.png,a,P2,x\n3.png,b,P3,5"\n', 2, "3 lines"),
+        ('0.png,a,P0,"x\n1.png,b,P1,x\n2.png,a,P2,x\n', 2, "2 lines"),
+        ('0.png,a,P0,x\n1.png,b,P1,"x\n', 3, "the rest of the file"),
+        ('0.png,a,P0,x\n1.png,"b,P1",x\n', 3, "1 field"),
+    ],
+)
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_stray_quote_is_named_by_its_line(tmp_path: Path, text: str, line: int, what: str, end: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes((HEAD + text).replace("\n", end).encode())
+    with pytest.raises(InputError, match=rf"labels\.csv: line {line}: a quote .* swallows {what}; delete"):
+        read_csv(path, ["path", "label", "patient"])
+
+
+def test_quotes_and_line_breaks_that_are_sound_stay(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    report = "Right lobe, 12 mm.\nSolid, hypoechoic, irregular, taller than wide\n\nTI-RADS 5, biopsy"
+    path.write_text(
+        HEAD
+        + f'0.png,a,P0,"{report}"\n'
+        + '1.png,"a ""b"", c" ,P1, "two\nlines"\n'
+        + '2.png,5" wide,P2,7"\n'
+        + "3.png,a,P3,x,,\n"
+        + "4.png,a"
+    )
+    table = read_csv(path, ["path", "label"], line_numbers=True)
+    assert table.index.tolist() == [2, 6, 8, 9, 10]
+    assert table["label"].tolist() == ["a", 'a "b", c', '5" wide', "a", "a"]
+
+
+@pytest.mark.parametrize("first", ["sep=;\n", '"sep=;"\r\n', "\ufeffsep=;\n", "sep=;\n# exported today, by me\n\n"])
+def test_a_spreadsheets_first_line_names_the_separator(tmp_path: Path, first: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes((first + "path;label\na,b.png;x\n").encode())
+    assert read_csv(path, ["path", "label"]).to_dict("list") == {"path": ["a,b.png"], "label": ["x"]}
+
+
+def test_accents_are_composed_but_not_those_of_file_names(tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text("path,patient\ne\u0301.png,Rene\u0301\n\u00e9.png,Ren\u00e9\u200b\n")
+    table = read_csv(path, ["path", "patient"], verbatim=["path"])
+    assert table["patient"].tolist() == ["Ren\u00e9"] * 2
+    assert table["path"].tolist() == ["e\u0301.png", "\u00e9.png"]
+
+
+@pytest.mark.parametrize(
+    "word", ["NA", "None", "nan", "null", "NULL", "N/A", "<NA>", "-nan", "007", "1.0", "1e3", "TRUE"]
+)
+def test_no_word_is_missing_and_no_number_is_one(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"path,patient\n1.png,{word}\n")
+    assert read_csv(path, ["path", "patient"])["patient"].tolist() == [word]
