@@ -38,7 +38,7 @@ writes a small archive of that layout and says what its table must be.
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -117,6 +117,9 @@ def read_source(
         If the layout or an option is unknown, the folder is missing or not in that layout, or its table can't be
         used as a whole.
     """
+    from fastrad.archives.base import settle_splits
+    from fastrad.archives.clips import notes_on_dicom
+
     module = layout_module(layout)
     known = [each.name for each in fields(module.Options)]
     unknown = sorted(set(options) - set(known))
@@ -127,10 +130,9 @@ def read_source(
         raise InputError(f"{root}: no such folder")
     manifest = module.read(root, module.Options(**options), exclude=exclude)
     assert manifest.layout == layout, f"{module.__name__} calls its layout {manifest.layout!r}"
+    manifest = replace(manifest, notes=(*manifest.notes, *notes_on_dicom(manifest.root, manifest.table)))
     if ignore_splits:
         return manifest.without_splits()
-    from fastrad.archives.base import settle_splits
-
     return settle_splits(manifest)
 
 

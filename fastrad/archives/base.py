@@ -9,17 +9,18 @@ from __future__ import annotations
 import math
 import os
 import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from fastrad.archives.manifest import Manifest
-from fastrad.archives.walk import SYNTHETIC_MARKER, is_inside
 from fastrad.errors import InputError, OptionError
+from fastrad.imaging.walk import SYNTHETIC_MARKER, is_inside
 
 # What archives call their splits (upper or lower case), and ours.
 SPLIT_NAMES = {
@@ -31,6 +32,9 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+_SPLIT_FOLDER = re.compile(
+    rf"({'|'.join(SPLIT_NAMES)})(?:[ _-]?(?:set|data|dataset|split|images?|imgs?|cases))?", re.IGNORECASE
+)
 NO_PATIENTS = "the archive has no patient ids: a patient's images cannot be kept together"
 MARGIN = 0.1
 _EXAMPLES = 20
@@ -79,6 +83,12 @@ class CropOptions:
         return MARGIN if self.margin is None else self.margin
 
 
+def split_of_folder(name: str) -> str:
+    """Our name of the split that a folder is by its name ("Training", "test_set"); "" for none."""
+    found = _SPLIT_FOLDER.fullmatch(name)
+    return SPLIT_NAMES[found[1].lower()] if found else ""
+
+
 def bounding_box(points: Sequence[tuple[float, float]], margin: float) -> Box:
     """The box around points (x, y), in whole pixels, widened on each side by `margin` times its longer side.
 
@@ -96,8 +106,9 @@ def bounding_box(points: Sequence[tuple[float, float]], margin: float) -> Box:
 
 def manifest_of_rows(root: Path, layout: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> Manifest:
     """`manifest_of_columns` of rows; for archives of millions of images, columns are faster."""
-    columns = zip(*rows, strict=True) if rows else [()] * len(Row._fields)
-    return manifest_of_columns(root, layout, **dict(zip(Row._fields, columns, strict=True)), notes=notes)
+    values = zip(*rows, strict=True) if rows else [()] * len(Row._fields)
+    columns: dict[str, Any] = dict(zip(Row._fields, values, strict=True))
+    return manifest_of_columns(root, layout, **columns, notes=notes)
 
 
 def manifest_of_columns(
@@ -112,12 +123,14 @@ def manifest_of_columns(
     box: Sequence[Box | None] | None = None,
     reason: Sequence[str] | str = "",
     notes: Sequence[str] = (),
+    one_label: bool = False,
 ) -> Manifest:
     """Check an archive's rows and make the manifest; a word stands for a whole column.
 
     Reasons are given to rows whose path is empty or leaves `root`, or that repeat an earlier row (same image, frame,
-    box and label, in whatever split). Notes are made of images under several labels and of patients with several
-    labels. What the splits must fulfil comes after it, in `settle_splits`.
+    box and label, in whatever split); with `one_label` also to all rows of an image that is listed under several
+    labels. Notes are made of images under several labels and of patients with several labels. What the splits must
+    fulfil comes after it, in `settle_splits`.
 
     Raises
     ------
@@ -132,7 +145,7 @@ def manifest_of_columns(
         root, layout, path=paths, label=label, patient=patient, split=split, frame=frame, box=box, reason=reasons
     )
     table = manifest.table
-    found = [*notes, *_mark_repeats(table), *_patients_with_several_labels(table)]
+    found = [*notes, *_mark_repeats(table, one_label), *_patients_with_several_labels(table)]
     return Manifest(root, layout, table, synthetic, tuple(found))
 
 
@@ -160,7 +173,7 @@ def _place_rows_without_split(manifest: Manifest) -> None:
 
 
 def check_paths(root: Path, paths: Sequence[str], reason: Sequence[str] | str) -> tuple[list[str], list[str]]:
-    """Paths in normal form, and a reason for each one that is empty or leads outside `root`."""
+    """Paths in normal form, relative to `root`, and a reason for each one that is empty or leads outside `root`."""
     real_root = os.path.realpath(root)
     reasons = [reason] * len(paths) if isinstance(reason, str) else list(reason)
     # A table written on Windows has backslashes.
@@ -169,15 +182,31 @@ def check_paths(root: Path, paths: Sequence[str], reason: Sequence[str] | str) -
         for path in paths
     ]
     folders: dict[str, str] = {}
+    inside: dict[str, str | None] = {}  # absolute folders of the table, as they are below ROOT
     for row, path in enumerate(normal):
+        folder = path.rpartition("/")[0]
+        if path.startswith("/") and folder:
+            if folder not in inside:
+                inside[folder] = _below(folder, os.path.abspath(root), real_root)
+            if inside[folder] is not None:
+                folder = str(inside[folder])
+                path = normal[row] = posixpath.join(folder, path.rpartition("/")[2])
         if reasons[row]:
             continue
-        folder = path.rpartition("/")[0]
         if folder not in folders:
             folders[folder] = _why_folder_is_refused(folder, real_root)
         if folders[folder] or path in ("", "..") or path[0] == "/" or "\0" in path:
             reasons[row] = folders[folder] or _why_path_is_refused(path)
     return normal, reasons
+
+
+def _below(folder: str, *roots: str) -> str | None:
+    """An absolute folder as a path relative to the root that it lies in; None where it lies in none."""
+    for path in dict.fromkeys((folder, os.path.realpath(folder) if "\0" not in folder else folder)):
+        for root in roots:
+            if is_inside(path, root):
+                return path[len(root) :].strip("/")
+    return None
 
 
 def _why_folder_is_refused(folder: str, real_root: str) -> str:
@@ -198,8 +227,8 @@ def _why_path_is_refused(path: str) -> str:
     return "its path leads outside ROOT" if path == ".." else "its path holds a NUL character"
 
 
-def _mark_repeats(table: pd.DataFrame) -> list[str]:
-    """Give repeated rows a reason; return a note of images that occur under several labels."""
+def _mark_repeats(table: pd.DataFrame, one_label: bool) -> list[str]:
+    """Give repeated rows a reason, and with `one_label` contradicting ones; return a note of those."""
     rows = np.flatnonzero((table["reason"] == "").to_numpy())
     image = pd.factorize(table["path"].to_numpy(dtype=object)[rows])[0].astype(np.int64)
     if table["frame"].any():
@@ -215,11 +244,12 @@ def _mark_repeats(table: pd.DataFrame) -> list[str]:
         for row, key in zip(rows, labelled_image, strict=True):
             if key in wanted:
                 first.setdefault(key, int(row))
-        split = table["split"].to_numpy()
+        split, patient = table["split"].to_numpy(), table["patient"].to_numpy()
         for row, key in zip(rows[repeated], labelled_image[repeated], strict=True):
             original = first[key]
             where = f" of split {split[original]}" if split[original] != split[row] else ""
-            table.loc[row, "reason"] = f"repeats row {original}{where}"
+            whose = ", there of another patient" if patient[original] != patient[row] else ""
+            table.loc[row, "reason"] = f"repeats row {original}{where}{whose}"
     named = ~repeated & (table["label"].to_numpy()[rows] != "")
     several = pd.Series(image[named]).duplicated().to_numpy()
     if not several.any():
@@ -227,7 +257,23 @@ def _mark_repeats(table: pd.DataFrame) -> list[str]:
     count = len(np.unique(image[named][several]))
     example = image[named][several][0]
     pair = rows[named][image[named] == example][:2]
-    return [f"{count} images are listed under several labels; all are kept (first: rows {pair[0]} and {pair[1]})"]
+    if one_label:
+        _refuse_contradictions(table, rows[named], image[named], set(image[named][several].tolist()))
+    kept = "none of them is taken" if one_label else "all are kept"
+    return [f"{count} images are listed under several labels; {kept} (first: rows {pair[0]} and {pair[1]})"]
+
+
+def _refuse_contradictions(table: pd.DataFrame, rows: np.ndarray, image: np.ndarray, several: set[int]) -> None:
+    """A reason for each row of an image under several labels, which names another row of it."""
+    labels = table["label"].to_numpy()
+    rows_of: dict[int, list[int]] = {}
+    for row, number in zip(rows.tolist(), image.tolist(), strict=True):
+        if number in several:
+            rows_of.setdefault(number, []).append(row)
+    for of_image in rows_of.values():
+        for place, row in enumerate(of_image):
+            other = of_image[place - 1]
+            table.loc[row, "reason"] = f"the same image is listed as {labels[other]!r} in row {other}"
 
 
 def _mark_labels_outside_train(table: pd.DataFrame) -> list[str]:

@@ -1,14 +1,15 @@
 """Clips and DICOM files: which frames to take, which are colour Doppler, which show a screen whole.
 
-In: a table's rows. Out: the rows, one a frame taken, and notes. This alone opens images before the conversion. Files
-that can't be read stay in the table as they are: the conversion finds out and says why.
+In: a manifest's rows. Out: the rows, one a frame taken, and notes: how many frames of how many are stored, and where
+text on a screen is stored with the image. This alone opens images before the conversion. Files that can't be read stay
+in the table as they are: the conversion finds out and says why.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -16,13 +17,14 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from fastrad.archives.walk import is_inside
 from fastrad.errors import InputError, OptionError
+from fastrad.imaging.walk import SYNTHETIC_MARKER, is_inside
 from fastrad.system.cores import available_cores
 
 Result = TypeVar("Result")
 
 _STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_HDF5 = (".h5", ".hdf5", ".hdf")
 DOPPLER = ("", "count", "exclude", "ignore")
 FRAMES = "first|middle|all|every:N"
 
@@ -51,11 +53,10 @@ def choose_frames(choice: str, count: int) -> list[int]:
 
 
 def looks_like_dicom(path: str) -> bool:
-    """Whether a file's name lets expect DICOM: such a suffix, or none that a still image has."""
+    """Whether a file may be DICOM by its name: any but those of still images and HDF5, for DICOM needs no suffix."""
     if path.endswith(_STILLS):  # nearly all of a large table, told in a tenth of the time
         return False
-    suffix = os.path.splitext(path)[1].lower()
-    return suffix in (".dcm", ".dicom", ".ima") or not suffix or suffix[1:].isdecimal()
+    return not path.lower().endswith((*_STILLS, *_HDF5))
 
 
 def expand_clips(root: Path, rows: pd.DataFrame, frames: str) -> pd.DataFrame:
@@ -99,21 +100,79 @@ def note_colour_doppler(root: Path, rows: pd.DataFrame, doppler: str) -> list[st
     return [f"colour Doppler: {len(found)} of {len(candidates)} files looked at; {in_colour.sum()} rows are {what}"]
 
 
-def note_whole_screens(root: Path, rows: pd.DataFrame) -> list[str]:
-    """A note of the DICOM files that are stored with whatever their screens show beside the tissue."""
-    from fastrad.imaging.dicom import shows_whole_screen
+def notes_on_dicom(root: Path, rows: pd.DataFrame) -> list[str]:
+    """Of DICOM files: how many of how many frames are stored, and which files are stored with all that a screen shows.
 
-    def look(path: str) -> bool:
+    Parameters
+    ----------
+    rows : DataFrame
+        A manifest's table.
+    """
+    from fastrad.imaging.dicom import frame_count, shows_whole_screen
+
+    def look(path: str) -> tuple[int, bool]:
         with open(root / path, "rb") as file:
-            return shows_whole_screen(file, name=path)
+            return frame_count(file, name=path), shows_whole_screen(file, name=path)
 
     usable = rows[(rows["reason"] == "") & rows["path"].map(looks_like_dicom)].drop_duplicates("path")
-    whole = np.array(_each(root, usable["path"].tolist(), look, False), dtype=bool)
-    if not whole.any():
+    seen = _each(root, usable["path"].tolist(), look, (1, False))
+    notes = note_clips(rows, dict(zip(usable["path"], [frames for frames, _ in seen], strict=True)))
+    whole = np.array([shown for _, shown in seen], dtype=bool)
+    if whole.any():
+        notes.append(
+            f"{whole.sum()} DICOM files do not say where the screen shows tissue (first: row {usable.index[whole][0]}"
+            "): text on the screen, which may name the patient, is part of these images"
+        )
+    return notes
+
+
+def note_hdf5(root: Path, rows: pd.DataFrame) -> list[str]:
+    """As `notes_on_dicom`, of the frames of HDF5 files."""
+    paths = rows["path"][(rows["reason"] == "") & rows["path"].map(lambda path: path.lower().endswith(_HDF5))].unique()
+    if not len(paths):
+        return []
+    from fastrad.imaging.hdf5 import hdf5_frame_count
+
+    counts = _each(root, paths.tolist(), lambda path: hdf5_frame_count(str(root / path)), 1)
+    return note_clips(rows, dict(zip(paths, counts, strict=True)))
+
+
+def note_clips(rows: pd.DataFrame, frames: Mapping[str, int]) -> list[str]:
+    """A note of the files with several frames: how many of them are stored.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        A manifest's table.
+    frames : mapping
+        From a path to how many frames its file holds.
+    """
+    several = {path: count for path, count in frames.items() if count > 1}
+    stored = rows[(rows["reason"] == "") & (rows["label"] != "") & rows["path"].isin(several)]
+    if stored.empty:
+        return []
+    taken = {path: set(of_file) for path, of_file in stored.groupby("path")["frame"]}
+    which = "some of each are stored"
+    for words, choice in (
+        ("all are", "all"),
+        ("the first of each is", "first"),
+        ("the middle one of each is", "middle"),
+    ):
+        if all(chosen == set(choose_frames(choice, several[path])) for path, chosen in taken.items()):
+            which = f"{words} stored"
+            break
+    count, held = sum(map(len, taken.values())), sum(several[path] for path in taken)
+    return [f"{len(taken)} files hold several frames; {which}: {count} of {held} frames"]
+
+
+def note_pictures(root: Path, paths: Sequence[str]) -> list[str]:
+    """A note of the still images, which have no header that says where a screen shows tissue; none of phantoms."""
+    pictures = sum(path.lower().endswith(_STILLS) for path in paths)
+    if not pictures or (root / SYNTHETIC_MARKER).is_file():
         return []
     return [
-        f"{whole.sum()} DICOM files do not say where the screen shows tissue (first: row {usable.index[whole][0]}): "
-        "text on the screen, which may name the patient, is part of these images"
+        f"{pictures} files are pictures (PNG, JPEG, BMP, TIFF), stored whole: text in them, which may name the patient"
+        ", is part of these images; `fastrad audit` looks for it"
     ]
 
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from fastrad.archives.base import Box, CropOptions, Row, bounding_box, manifest_of_rows
 from fastrad.archives.forged_labels import refuse_forged_categories
 from fastrad.archives.manifest import Manifest
-from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
+from fastrad.imaging.walk import WalkOptions, walk_images
 
 LABELS = {
     "": "",
@@ -50,7 +50,7 @@ class _Case:
 
 
 @dataclass(frozen=True)
-class Options(CropOptions):
+class Options(CropOptions, WalkOptions):
     """With a crop, each row's box comes from the outlines; rows without a usable one then get a reason."""
 
 
@@ -67,7 +67,7 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
     if not files:
         raise InputError(f"{root}: holds no DDTI case (1.xml, 2.xml, ... beside 1_1.jpg, ...)")
     cases = {number: _read_case(path, options.margin_taken) for number, path in sorted(files.items())}
-    found = walk_images(root, exclude)
+    found = walk_images(root, exclude, options)
     rows: list[tuple[tuple[float, str], Row]] = []
     for path, reason in found:
         name = _IMAGE.fullmatch(path)

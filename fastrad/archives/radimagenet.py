@@ -15,8 +15,8 @@ import pandas as pd
 
 from fastrad.archives.base import NO_PATIENTS, manifest_of_columns
 from fastrad.archives.manifest import SPLITS, Manifest
-from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
+from fastrad.imaging.walk import WalkOptions, walk_images
 from fastrad.system.csv_file import read_csv
 
 IMAGES = "radiology_ai"
@@ -24,8 +24,8 @@ MODALITIES = ("CT", "MR", "US")
 
 
 @dataclass(frozen=True)
-class Options:
-    """RadImageNet leaves nothing to choose."""
+class Options(WalkOptions):
+    """Which of RadImageNet's images to take, where no CSV lists them."""
 
 
 def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
@@ -43,7 +43,9 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
     prefix = f"{IMAGES}/" if images.name == IMAGES else ""
     tables = _find_tables(root, images)
     if not tables:
-        return _read_folders(base, images, prefix, exclude)
+        return _read_folders(root, images, exclude, options)
+    if options.include_patterns or options.exclude_patterns:
+        raise InputError(f"{root}: its CSV files list the images; --include and --exclude are for folders alone")
     parts = []
     for split, path in tables.items():
         part = read_csv(path, ["filename", "label"])
@@ -85,8 +87,9 @@ def _find_tables(root: Path, images: Path) -> dict[str, Path]:
     return found
 
 
-def _read_folders(base: Path, images: Path, prefix: str, exclude: Sequence[Path | str]) -> Manifest:
-    found = walk_images(images, exclude)
+def _read_folders(root: Path, images: Path, exclude: Sequence[Path | str], options: Options) -> Manifest:
+    base, prefix = (images.parent, f"{IMAGES}/") if images.name == IMAGES else (images, "")
+    found = walk_images(images, exclude, options, prefix="" if images == root else prefix)
     labels, reasons = [], []
     for path, reason in found:
         label, why = _label(path)

@@ -7,10 +7,13 @@ rows in the CSV's order. Labels are opaque strings; a value that the mapping lac
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
+import numpy as np
 import pandas as pd
 
 from fastrad.archives.base import SPLIT_NAMES, check_paths, manifest_of_columns
@@ -20,15 +23,15 @@ from fastrad.archives.clips import (
     choose_frames,
     expand_clips,
     note_colour_doppler,
-    note_whole_screens,
+    note_hdf5,
+    note_pictures,
 )
 from fastrad.archives.forged_labels import refuse_forged_categories
 from fastrad.archives.manifest import NO_SPLIT, Manifest
+from fastrad.archives.spelling import settle_spelling
+from fastrad.archives.table_checks import OPTIONAL, REQUIRED, column_names_of, notes_on_columns, reasons_of_rows
 from fastrad.errors import InputError, OptionError
 from fastrad.system.csv_file import read_csv
-
-REQUIRED = ("path", "label", "patient")
-OPTIONAL = ("split", "frame")
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -128,25 +131,23 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         refuse_forged_categories(root)
     refuse_forged_categories(root, path)
     columns = options.columns or {}
-    names = _column_names(columns)
+    names = column_names_of(path, columns)
     required = [names[name] for name in REQUIRED if names[name]]
-    asked = [names[name] for name in OPTIONAL if name in columns]
+    asked = [names[name] for name in OPTIONAL if columns.get(name)]
     optional = [names[name] for name in OPTIONAL if name not in columns]
-    raw = read_csv(path, [*required, *asked], optional=optional)
+    raw = read_csv(path, [*required, *asked], optional=optional, verbatim=[names["path"]])
     rows = pd.DataFrame({name: raw[column] for name, column in names.items() if column in raw})
-    notes: list[str] = []
-    reasons = [""] * len(rows)
-    if "patient" not in rows:
-        notes.append("the table has no patient ids: a patient's images cannot be kept together")
-    elif missing := int((rows["patient"] == "").sum()):
-        notes.append(f"{missing} rows have no patient")
+    reasons = reasons_of_rows(rows, names)
+    notes = notes_on_columns(path, names, rows)
     label = rows["label"].tolist()
     if options.labels:
-        label, reasons, more = _map_labels(label, options.labels)
+        label, more = _map_labels(label, options.labels, reasons)
         notes += more
     rows["split"] = _splits(path, rows["split"], reasons) if "split" in rows else ""
     rows["label"] = label
-    rows["path"], rows["reason"] = check_paths(root, rows["path"].tolist(), reasons)
+    paths, reasons = check_paths(root, rows["path"].tolist(), reasons)
+    rows["path"], rows["reason"], more = settle_spelling(root, paths, reasons)
+    notes += more
     if "frame" in rows:
         if options.frames != "first":
             raise InputError(f"{path}: has a column {names['frame']}; leave out frames {options.frames}")
@@ -156,7 +157,8 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         if options.frames != "first":
             rows = expand_clips(root, rows, options.frames)
     notes += note_colour_doppler(root, rows, options.doppler)
-    notes += note_whole_screens(root, rows)
+    notes += note_hdf5(root, rows)
+    notes += note_pictures(root, rows["path"][rows["reason"] == ""].unique())
     return manifest_of_columns(
         root,
         "table",
@@ -167,6 +169,7 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         frame=rows["frame"].tolist(),
         reason=rows["reason"].tolist(),
         notes=notes,
+        one_label=True,
     )
 
 
@@ -181,40 +184,39 @@ def template() -> str:
     )
 
 
-def _column_names(columns: Mapping[str, str]) -> dict[str, str]:
-    unknown = sorted(set(columns) - {*REQUIRED, *OPTIONAL})
-    if unknown:
-        raise InputError(f"columns: {unknown[0]!r} is none of {', '.join(REQUIRED + OPTIONAL)}")
-    names = {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}
-    for name in ("path", "label"):
-        if not names[name]:
-            raise InputError(f"columns: {name} needs a column")
-    return names
-
-
-def _map_labels(values: Sequence[str], labels: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str], list[str]]:
-    """Classes, reasons and notes; a value that is in no class excludes its row."""
-    classes = {value: name for name, members in labels.items() for value in members}
+def _map_labels(
+    values: Sequence[str], labels: Mapping[str, Sequence[str]], reasons: list[str]
+) -> tuple[list[str], list[str]]:
+    """Classes and notes; a value that is in no class excludes its row: `reasons` says so."""
+    classes = {normalize("NFC", value): name for name, members in labels.items() for value in members}
     mapped = [classes.get(value, "") for value in values]
-    reasons = ["" if value in classes or not value else f"label {value!r} is excluded" for value in values]
-    excluded = pd.Series([value for value, reason in zip(values, reasons, strict=True) if reason]).value_counts()
+    excluded = [row for row, value in enumerate(values) if value and value not in classes and not reasons[row]]
+    for row in excluded:
+        reasons[row] = f"label {values[row]!r} is excluded"
     notes = []
-    if len(excluded):
-        counts = ", ".join(f"{value!r} ({count})" for value, count in sorted(excluded.items()))
-        notes.append(f"{excluded.sum()} rows are excluded by their labels: {counts}")
+    if excluded:
+        counts = pd.Series([values[row] for row in excluded]).value_counts()
+        listed = ", ".join(f"{value!r} ({count})" for value, count in sorted(counts.items()))
+        notes.append(f"{len(excluded)} rows are excluded by their labels: {listed}")
     unused = sorted(set(classes) - set(values))
     if unused:
         notes.append(f"label values that no row has: {', '.join(map(repr, unused))}")
-    return mapped, reasons, notes
+    return mapped, notes
 
 
 def _splits(path: Path, values: pd.Series, reasons: list[str]) -> list[str] | str:
     """Splits by our names; where some rows have one, a row without gets a reason."""
     named = values.str.lower()
-    unknown = (named != "") & ~named.isin(list(SPLIT_NAMES))
+    unknown = (named != "") & ~named.isin(list(SPLIT_NAMES)) & (np.array(reasons) == "")
     if unknown.any():
         row = int(unknown.to_numpy().argmax())
-        raise InputError(f"{path}: split {values.iloc[row]!r} in row {row} is none of train, val, test")
+        wrong = f"{path}: split {values.iloc[row]!r} in row {row} is none of train, val, test"
+        if not re.fullmatch(r"(?:cv|fold|f|k)?[ _-]?\d+(?:\.0)?", values.iloc[row], re.IGNORECASE):
+            raise InputError(f"{wrong}; correct it, or leave the column out with --columns split=")
+        raise InputError(
+            f"{wrong} but a fold by its number; convert with --columns split= into one dataset, and give compare the "
+            "folds (--splits FILE with patient,set,fold)"
+        )
     if (named == "").all():
         return ""
     for row in (named == "").to_numpy().nonzero()[0]:

@@ -15,8 +15,8 @@ from typing import Any
 
 from fastrad.archives.base import CropOptions, Row, bounding_box, manifest_of_rows
 from fastrad.archives.manifest import Manifest
-from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
+from fastrad.imaging.walk import walk_images
 
 SPLITS = ("train", "test")
 LABELS = {0: "benign", 1: "malignant"}

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from fastrad.archives.base import NO_PATIENTS, Row, manifest_of_rows
 from fastrad.archives.manifest import Manifest
-from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
+from fastrad.imaging.walk import walk_images
 from fastrad.system.csv_file import read_csv
 
 PARTS = {"trainval": "train", "test": "test"}

@@ -11,15 +11,15 @@ from pathlib import Path
 
 from fastrad.archives.base import NO_PATIENTS, SPLIT_NAMES, Row, manifest_of_rows
 from fastrad.archives.manifest import Manifest
-from fastrad.archives.walk import walk_images
 from fastrad.errors import InputError
+from fastrad.imaging.walk import WalkOptions, walk_images
 
 LABELS = ("benign", "malignant")
 
 
 @dataclass(frozen=True)
-class Options:
-    """TN5000 leaves nothing to choose."""
+class Options(WalkOptions):
+    """Which of TN5000's images to take."""
 
 
 def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
@@ -30,7 +30,7 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
     InputError
         If none of Train/, Valid/ and Test/ holds a folder Benign/ or Malignant/.
     """
-    found = walk_images(root, exclude)
+    found = walk_images(root, exclude, options)
     rows = []
     for path, reason in found:
         split, label, *_ = [part.lower() for part in path.split("/")[:-1]] + ["", ""]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from fastrad.archives import read_source
@@ -70,9 +73,64 @@ def test_colour_doppler_is_counted_or_excluded(read) -> None:
 
 def test_screens_that_are_stored_whole_are_counted(read) -> None:
     manifest = read(STILL, "examples_rgb_color.dcm,a,4", "gone.dcm,a,5", "examples_jpeg2k.dcm,a,6", doppler="ignore")
-    assert len(manifest.notes) == 1
-    assert manifest.notes[0].startswith("2 DICOM files do not say where the screen shows tissue (first: row 1)")
-    assert read(STILL, CINE, doppler="ignore").notes == ()
+    (note,) = manifest.notes
+    assert note.startswith("2 DICOM files do not say where the screen shows tissue (first: row 1)")
+    assert read(STILL, doppler="ignore").notes == ()
+
+
+@pytest.mark.parametrize(
+    ("frames", "said"),
+    [
+        ("first", "the first of each is stored: 2 of 57 frames"),
+        ("middle", "the middle one of each is stored: 2 of 57 frames"),
+        ("all", "all are stored: 57 of 57 frames"),
+        ("every:13", "some of each are stored: 6 of 57 frames"),
+    ],
+)
+def test_how_many_frames_of_clips_are_stored_is_said(read, frames: str, said: str) -> None:
+    notes = read(CINE, STILL, CLIP, "gone.dcm,a,9", frames=frames).notes
+    assert f"2 files hold several frames; {said}" in notes
+
+
+def test_every_layout_says_it_of_clips_and_whole_screens(dicom_root: Path, tmp_path: Path) -> None:
+    for name, place in (
+        ("GREYSCALE_CINE.dcm", "a/IM1"),
+        ("examples_rgb_color.dcm", "b/1.2.840.5"),
+        ("OBXXXX1A.dcm", "b/x"),
+    ):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        shutil.copy(dicom_root / name, tmp_path / place)
+    notes = read_source("folder", tmp_path).notes
+    assert "1 files hold several frames; the first of each is stored: 1 of 27 frames" in notes
+    assert any("DICOM files do not say where the screen shows tissue" in note for note in notes)
+    notes = read_source("tn5000", _as_tn5000(tmp_path)).notes
+    assert any("the first of each is stored: 1 of 27 frames" in note for note in notes)
+    assert any("do not say where the screen shows tissue" in note for note in notes)
+
+
+def _as_tn5000(root: Path) -> Path:
+    (root / "Train").mkdir()
+    (root / "a").rename(root / "Train" / "Benign")
+    (root / "b").rename(root / "Train" / "Malignant")
+    return root
+
+
+def test_frames_of_hdf5_files_are_counted(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "clip.h5", "w") as file:
+        file["image"] = np.zeros((5, 8, 8), np.uint8)
+    (tmp_path / "labels.csv").write_text("path,label,patient\nclip.h5,a,1\n")
+    notes = read_source("table", tmp_path).notes
+    assert "1 files hold several frames; the first of each is stored: 1 of 5 frames" in notes
+
+
+def test_pictures_may_show_text_too(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text("path,label,patient\n1.png,a,1\n2.jpg,a,2\n")
+    assert any(
+        "2 files are pictures" in note and "may name the patient" in note
+        for note in read_source("table", tmp_path).notes
+    )
+    (tmp_path / "fastrad-synthetic.json").write_text("{}")
+    assert read_source("table", tmp_path).notes == ()
 
 
 def test_frame_column_and_frame_choice_do_not_go_together(dicom_root: Path, tmp_path: Path) -> None:

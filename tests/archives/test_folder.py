@@ -24,9 +24,11 @@ def test_one_folder_a_class_in_sorted_path_order(tmp_path: Path) -> None:
     assert table["reason"].tolist() == ["", "", "", "lies in no class folder"]
 
 
-def test_one_class_alone_is_allowed(tmp_path: Path) -> None:
+def test_one_class_alone_is_asked_about(tmp_path: Path) -> None:
     touch(tmp_path, "nodule/1.png")
-    assert read_source("folder", tmp_path).classes == ("nodule",)
+    with pytest.raises(InputError, match="one class; give the folder that holds all the class folders, or --one-class"):
+        read_source("folder", tmp_path)
+    assert read_source("folder", tmp_path, one_class=True).classes == ("nodule",)
 
 
 def test_split_folders(tmp_path: Path) -> None:
@@ -53,27 +55,31 @@ def test_class_that_train_lacks_is_a_reason(tmp_path: Path) -> None:
 def test_hidden_files_linked_folders_and_other_files_are_left_out_and_counted(tmp_path: Path) -> None:
     root, outside = tmp_path / "archive", tmp_path / "outside"
     touch(root, "a/1.png", "a/.hidden.png", ".git/a/2.png", "__MACOSX/a/1.png", "a/Thumbs.db", "a/readme.txt")
+    touch(root, "a/._1.png", "a/desktop.ini", "b/.DS_Store", "b/1.png", "b/DICOMDIR")
     touch(outside, "3.png")
     (root / "linked").symlink_to(outside)
     (root / "a" / "4.png").symlink_to(outside / "3.png")
     manifest = read_source("folder", root)
-    assert manifest.table["path"].tolist() == ["a/1.png", "a/4.png"]
-    assert manifest.table["reason"].tolist() == ["", "a link that leads outside ROOT"]
-    assert any("1 files are no images" in note for note in manifest.notes)
+    assert manifest.table["path"].tolist() == ["a/1.png", "a/4.png", "b/1.png"]
+    assert manifest.table["reason"].tolist() == ["", "a link that leads outside ROOT", ""]
+    assert "1 files are no images by their names and were left out" in manifest.notes
+    assert "5 files that are hidden or the operating system's were left out" in manifest.notes
+    assert "2 folders that are hidden or the operating system's were left out" in manifest.notes
+    assert "1 DICOMDIR, indices without an image, were left out" in manifest.notes
     assert "readme" not in " ".join(manifest.notes), "notes go into the card; a name may be a person's"
     assert any("1 linked folders" in note for note in manifest.notes)
 
 
 def test_output_folder_inside_the_source_is_left_out(tmp_path: Path) -> None:
-    touch(tmp_path, "a/1.png", "out/sheet.png")
-    assert read_source("folder", tmp_path, exclude=[tmp_path / "out"]).table["path"].tolist() == ["a/1.png"]
+    touch(tmp_path, "a/1.png", "b/1.png", "out/sheet.png")
+    assert read_source("folder", tmp_path, exclude=[tmp_path / "out"]).table["path"].tolist() == ["a/1.png", "b/1.png"]
 
 
 def test_name_that_is_not_utf8_carries_a_reason(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with open(bytes(tmp_path / "a") + b"/caf\xe9.png", "wb"):
         pass
-    manifest = read_source("folder", tmp_path)
+    manifest = read_source("folder", tmp_path, one_class=True)
     assert "UTF-8" in manifest.table["reason"][0]
     manifest.sha256()
 
@@ -88,11 +94,98 @@ def test_dicom_files_are_found_whatever_their_suffix(tmp_path: Path) -> None:
     for name in ("1.2.840.113619.2.55", "scan.ima", "IM0001"):
         (tmp_path / "a" / name).write_bytes(b"\0" * 128 + b"DICM")
     (tmp_path / "a" / "notes.txt").write_text("no image")
-    found = read_source("folder", tmp_path).table["path"].tolist()
+    found = read_source("folder", tmp_path, one_class=True).table["path"].tolist()
     assert found == ["a/1.2.840.113619.2.55", "a/1.png", "a/IM0001", "a/scan.ima"]
 
 
 def test_source_images_in_the_output_folder_are_counted(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png", "b/2.png", "b/3.bmp")
-    manifest = read_source("folder", tmp_path, exclude=[tmp_path / "b"])
+    manifest = read_source("folder", tmp_path, exclude=[tmp_path / "b"], one_class=True)
     assert "2 images in the folder where the output goes were left out" in manifest.notes
+
+
+def test_masks_beside_their_images_are_left_out_and_counted(tmp_path: Path) -> None:
+    for label in ("benign", "malignant"):
+        touch(tmp_path, f"{label}/{label} (1).png", f"{label}/{label} (1)_mask.png", f"{label}/{label} (1)_mask_1.png")
+    touch(
+        tmp_path, "benign/x.jpg", "benign/x-mask.png", "benign/x_seg.tif", "benign/mask_x.png", "benign/x_lesion_GT.bmp"
+    )
+    touch(tmp_path, "benign/x_Annotation.png", "benign/lone_mask.png")
+    manifest = read_source("folder", tmp_path)
+    assert manifest.table["path"].tolist() == [
+        "benign/benign (1).png",
+        "benign/lone_mask.png",
+        "benign/x.jpg",
+        "malignant/malignant (1).png",
+    ]
+    assert "9 masks beside the images of their names were left out" in manifest.notes
+
+
+@pytest.mark.parametrize("name", ["mask", "Masks", "labels", "annotations", "ground_truth", "GroundTruth", "seg", "gt"])
+@pytest.mark.parametrize("images", ["{label}/{number}.png", "{label}/images/{number}.png", "{label}/us/{number}.png"])
+def test_folders_of_masks_beside_images_are_left_out_and_counted(tmp_path: Path, name: str, images: str) -> None:
+    for label in ("a", "b"):
+        for number in (1, 2):
+            touch(tmp_path, images.format(label=label, number=number), f"{label}/{name}/{number}_{name}.png")
+    manifest = read_source("folder", tmp_path)
+    assert [path.startswith(images[:7]) or name not in path for path in manifest.table["path"]] == [True] * 4
+    assert manifest.classes == ("a", "b")
+    assert "4 images in folders of masks beside those of images were left out" in manifest.notes
+
+
+def test_a_class_may_be_called_like_masks(tmp_path: Path) -> None:
+    touch(tmp_path, "label/p1.png", "label/p2.png", "other/q1.png", "other/q2_label.png")
+    manifest = read_source("folder", tmp_path)
+    assert manifest.table["label"].tolist() == ["label", "label", "other", "other"]
+
+
+def test_copies_beside_their_originals_are_listed(tmp_path: Path) -> None:
+    touch(tmp_path, "a/1.png", "a/1 (copy).png", "a/1 - Copy.png", "a/1 - Copy (2).png", "a/1 copy.png", "a/1 (1).png")
+    touch(tmp_path, "a/Copy of 1.png", "a/lone (copy).png", "b/benign (1).png", "b/benign.png")
+    (tmp_path / "b" / "benign.png").write_bytes(b"another image than benign (1)")
+    table = read_source("folder", tmp_path).table.set_index("path")["reason"]
+    assert table[table == ""].index.tolist() == ["a/1.png", "a/lone (copy).png", "b/benign (1).png", "b/benign.png"]
+    assert set(table[table != ""]) == {"a copy, by its name, of the file beside it"}
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (["set/a/1.png", "set/b/1.png"], "whose 2 folders may be the classes: give {root}/set as ROOT"),
+        (["x/y/a/1.png", "x/y/b/1.png", "readme.png"], "give {root}/x/y as ROOT"),
+        (["set/train/a/1.png", "set/test/a/1.png"], "give {root}/set as ROOT"),
+        (["train/set/a/1.png", "train/set/b/1.png"], "whose 2 folders may be the classes: move them up"),
+        (["images/1.png", "masks/1.png"], "no class by its name"),
+        (["images/a/1.png", "images/b/2.png", "masks/a/1.png", "masks/b/2.png"], "give {root}/images as ROOT"),
+        (["1.png", "2.png"], "lie in no class folder; ROOT is the folder that holds the class folders, perhaps"),
+        (["a/train/1.png", "a/test/2.png", "b/train/1.png", "b/test/2.png"], "test, train lie within classes"),
+        (["a/1.png", "a/Testing/2.png", "b/1.png"], "Testing lie within classes"),
+        (["fold_1/a/1.png", "fold_2/a/1.png"], "fold_1, fold_2 are folds by their names"),
+        (["test/a/1.png", "others/b/1.png"], "test may be a split or a class, beside others"),
+    ],
+)
+def test_other_arrangements_are_one_line_that_says_what_to_do(tmp_path: Path, paths: list[str], message: str) -> None:
+    touch(tmp_path, *paths)
+    with pytest.raises(InputError) as caught:
+        read_source("folder", tmp_path)
+    assert message.format(root=tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "names", [("Training", "Validation", "Testing"), ("TRAIN", "VAL", "TEST"), ("train_set", "val-data", "testset")]
+)
+def test_splits_are_known_by_their_usual_names(tmp_path: Path, names: tuple[str, str, str]) -> None:
+    touch(tmp_path, *(f"{name}/{label}/1.png" for name in names for label in ("a", "b")))
+    manifest = read_source("folder", tmp_path)
+    assert manifest.split_names == ("train", "val", "test")
+    assert manifest.classes == ("a", "b")
+
+
+def test_patterns_choose_files_by_their_paths(tmp_path: Path) -> None:
+    touch(tmp_path, "a/train/1.png", "a/test/1.png", "b/train/2.png", "b/test/2.png", "b/train/x_overlay.png")
+    options = {"include_patterns": ("*/train/*",), "exclude_patterns": ("*_overlay.*",)}
+    manifest = read_source("folder", tmp_path, **options)
+    assert manifest.table["path"].tolist() == ["a/train/1.png", "b/train/2.png"]
+    assert {"2 images were left out by --include", "1 images were left out by --exclude"} <= set(manifest.notes)
+    with pytest.raises(InputError, match="--exclude 'mask' matches no image"):
+        read_source("folder", tmp_path, exclude_patterns=("mask",))

@@ -164,3 +164,161 @@ def test_a_column_given_twice_is_wrong_usage() -> None:
 def test_windows_text_that_ends_within_what_could_be_utf8_is_read(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_bytes(b"path,label,patient\n1.png,a,P1\n2.png,b,Ren\xe9")
     assert read_source("table", tmp_path).table["patient"].tolist() == ["P1", "Ren\u00e9"]
+
+
+def image(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_a_file_of_another_spelling_is_named_and_not_taken(tmp_path: Path) -> None:
+    image(tmp_path, "a.PNG", "c.png", "Scans/d.png", "IMG_E.png", "f.jpg", "g.png", "g.jpg", "1.2.840.7", "h", "i.png")
+    rows = [
+        "a.png",
+        "c",
+        "scans/d.png",
+        "img_e.png",
+        "f.png",
+        "g",
+        "1.2.840.7",
+        "h.dcm",
+        "gone.png",
+        "Scans/d",
+        "i.png",
+    ]
+    table = read_text(tmp_path, "path,label,patient\n" + "".join(f"{path},x,1\n" for path in rows)).table
+    assert table["path"].tolist() == rows
+    assert table["reason"].tolist() == [
+        "no such file; with the suffix .PNG it is there",
+        "no such file; with the suffix .png it is there",
+        "no such file; Scans/d.png is there",
+        "no such file; IMG_E.png is there",
+        "no such file; with the suffix .jpg it is there",
+        "no such file; with the suffix .jpg or the suffix .png it is there",
+        "",
+        "no such file; with none it is there",
+        "",  # the conversion finds out: the file may be there by then
+        "no such file; with the suffix .png it is there",
+        "",
+    ]
+
+
+def test_accents_composed_or_not_are_the_same_file_and_the_same_patient(tmp_path: Path) -> None:
+    composed, apart = "Jos\u00e9", "Jose\u0301"
+    image(tmp_path, f"{apart}/1.png", f"{composed}.png", "p\u0308.png")
+    rows = [(f"{composed}/1.png", composed, composed), (f"{apart}.png", apart, apart), (f"{apart}/1.png", apart, "x")]
+    text = "path,label,patient\n" + "".join(",".join(row) + "\n" for row in rows)
+    manifest = read_text(tmp_path, text)
+    assert manifest.table["path"].tolist() == [f"{apart}/1.png", f"{composed}.png", f"{apart}/1.png"]
+    assert manifest.table["patient"].tolist() == [composed, composed, "x"]
+    assert manifest.classes == (composed,)
+    assert manifest.table["reason"].tolist() == ["", "", "repeats row 0, there of another patient"]
+    assert "2 rows spell accents in another way than their files' names; the files are taken" in manifest.notes
+
+
+def test_absolute_paths_inside_root_become_relative(tmp_path: Path) -> None:
+    root, outside = tmp_path / "archive", tmp_path / "archive2"
+    image(root, "images/1.png", "2.png")
+    image(outside, "3.png")
+    (tmp_path / "link").symlink_to(root)
+    listed = [
+        root / "images/1.png",
+        root / "2.png",
+        outside / "3.png",
+        tmp_path / "link/images/1.png",
+        "C:\\data\\2.png",
+    ]
+    text = "path,label,patient\n" + "".join(f"{path},x,1\n" for path in listed)
+    for place in (root, tmp_path / "link"):
+        table = read_text(place, text).table
+        assert table["path"].tolist()[:2] == ["images/1.png", "2.png"]
+        absolute = "an absolute path; paths must be relative to ROOT"
+        assert table["reason"].tolist() == ["", "", absolute, "repeats row 0", absolute]
+
+
+def test_a_path_that_starts_with_roots_own_name_is_told(tmp_path: Path) -> None:
+    root = tmp_path / "archive"
+    image(root, "images/1.png")
+    table = read_text(root, "path,label,patient\narchive\\images\\1.png,x,1\nimages\\1.png,x,1\n").table
+    assert table["reason"].tolist() == ["no such file; paths are relative to ROOT: without archive/ it is there", ""]
+
+
+def test_rows_that_are_no_images_are_listed_with_their_reason(tmp_path: Path) -> None:
+    text = (
+        "# exported by somebody\npath,label,patient,age\n0.png,a,1,\n# a remark\n\n,,,\npath,label,patient,age\n"
+        '1.png,"papillary\ncarcinoma",2,\n2.png,a,"3\n4",\n#3.png,a,5,60\n,a,6,\n  \n,,,\n'
+    )
+    manifest = read_text(tmp_path, text)
+    assert manifest.table["reason"].tolist() == [
+        "",
+        "a comment, which begins with #",
+        "the row is empty",
+        "repeats the header",
+        "its label holds a line break; put it on one line",
+        "its patient holds a line break; put it on one line",
+        "",
+        "no path is given",
+        "the row is empty",
+    ]
+
+
+def test_an_image_under_two_labels_is_not_taken_and_names_both_rows(tmp_path: Path) -> None:
+    text = "path,label,patient\n0.png,a,1\n1.png,a,1\n./0.png,b,1\n1.png,a,1\n2.png,a,2\n"
+    manifest = read_text(tmp_path, text)
+    assert manifest.table["reason"].tolist() == [
+        "the same image is listed as 'b' in row 2",
+        "",
+        "the same image is listed as 'a' in row 0",
+        "repeats row 1",
+        "",
+    ]
+    assert any("1 images are listed under several labels; none of them is taken" in note for note in manifest.notes)
+
+
+@pytest.mark.parametrize("value", ["0", "4", "fold1", "fold_2", "3.0"])
+def test_fold_numbers_are_no_splits_and_the_way_out_is_said(tmp_path: Path, value: str) -> None:
+    text = f"path,label,patient,split\na.png,b,1,{value}\n"
+    with pytest.raises(InputError, match=rf"split '{value}' in row 0 .* a fold .*--columns split= .*--splits FILE"):
+        read_text(tmp_path, text)
+    manifest = read_text(tmp_path, text, columns=parse_columns("split="))
+    assert manifest.split_names == ("",)
+    assert not any("split" in note for note in manifest.notes), "the user has said so"
+
+
+@pytest.mark.parametrize("name", ["Fold", "fold", "folds", "cv_fold", "set", "subset", "splits"])
+def test_a_column_that_may_be_of_splits_or_folds_is_noted(tmp_path: Path, name: str) -> None:
+    notes = read_text(tmp_path, f"path,label,patient,{name}\na.png,b,1,0\n").notes
+    assert any(note.startswith(f"column {name} is not read: ") and "--splits FILE" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("Path,Label,PATIENT", "give --columns path=Path,label=Label,patient=PATIENT"),
+        ("path,label,patient,Split", "no column split, but one .* give --columns split=Split"),
+        ("path,label,Patient,PATIENT", r"give --columns patient=Patient \(Patient and PATIENT are there: choose one\)"),
+    ],
+)
+def test_columns_that_differ_in_case_are_asked_about(tmp_path: Path, header: str, message: str) -> None:
+    row = ",".join("train" if name == "Split" else name[0] for name in header.split(","))
+    with pytest.raises(InputError, match=message):
+        read_text(tmp_path, f"{header}\n{row}\n")
+
+
+def test_words_for_missing_stay_text_and_are_said(tmp_path: Path) -> None:
+    manifest = read_text(tmp_path, "path,label,patient\n0.png,None,NA\n1.png,nan,NA\n2.png,null,1\n")
+    assert manifest.table["label"].tolist() == ["None", "nan", "null"]
+    assert manifest.usable.all()
+    assert "2 rows have the patient 'NA', which is read as text" in manifest.notes
+    assert "1 rows have the label 'None', which is read as text" in manifest.notes
+
+
+def test_patients_whose_ids_are_alike_are_kept_apart_and_noted_by_row(tmp_path: Path) -> None:
+    text = "path,label,patient\n0.png,a,007\n1.png,a,7\n2.png,a,7.0\n3.png,a,MRN01\n4.png,a,mrn1\n5.png,a,70\n"
+    manifest = read_text(tmp_path, text)
+    assert manifest.table["patient"].nunique() == 6
+    (note,) = [note for note in manifest.notes if "several ids" in note]
+    assert note.startswith("2 patients may be listed under several ids")
+    assert "(first: rows 0 and 1)" in note
+    assert "mrn" not in note.lower()

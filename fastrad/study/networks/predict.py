@@ -24,13 +24,13 @@ from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
 from fastrad.imaging import ImageError, fit, read_gray
 from fastrad.imaging.normalisation import Normalisation
+from fastrad.imaging.walk import SUFFIXES, is_image_file, walk_images
 from fastrad.models.resnet import HEAD, resnet
 from fastrad.models.weights import load_weights
 from fastrad.study.networks.score import score_images, whole_frames
 from fastrad.system.devices import choose_device
 from fastrad.system.progress import say
 
-IMAGE_SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm"))
 _AT_ONCE = 1024  # images of a folder that are held in memory
 
 
@@ -189,33 +189,43 @@ def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torc
             f"{source}: the study's images were cropped (--crop {first.crop}), these files are whole frames; convert "
             "them alike and give the dataset file"
         )
-    paths = [source] if source.is_file() else sorted(source.rglob("*"))
-    paths = [path for path in paths if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    if not paths:
-        raise InputError(f"{source}: holds no image ({', '.join(sorted(IMAGE_SUFFIXES))}) and is no .beton file")
-    root = source if source.is_dir() else source.parent
-    parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
-    found = [_score_files(networks, part, source if source.is_dir() else None, device) for part in parts]
-    reasons = [reason for _, of_part in found for reason in of_part]
-    table = pd.DataFrame({"path": [path.relative_to(root).as_posix() for path in paths], "reason": reasons})
-    return _with_scores(table, np.concatenate([scores for scores, _ in found], axis=1))
+    root, found = _images_in(source)
+    parts = [found[start : start + _AT_ONCE] for start in range(0, len(found), _AT_ONCE)]
+    scored = [_score_files(networks, root, part, source.is_dir(), device) for part in parts]
+    reasons = [reason for _, of_part in scored for reason in of_part]
+    table = pd.DataFrame({"path": [path for path, _ in found], "reason": reasons})
+    return _with_scores(table, np.concatenate([scores for scores, _ in scored], axis=1))
+
+
+def _images_in(source: Path) -> tuple[Path, list[tuple[str, str]]]:
+    """A folder, and each image file in it, relative, with a reason where it can't be used: what `convert` finds."""
+    if source.is_dir():
+        root, found = source, walk_images(source)
+        images = list(found)
+        for note in found.notes:
+            say(f"notice: {source}: {note}")
+    else:
+        root, images = source.parent, [(source.name, "")] if is_image_file(source) else []
+    if not images:
+        raise InputError(f"{source}: holds no image ({', '.join(SUFFIXES)}, DICOM) and is no .beton file")
+    return root, images
 
 
 def _score_files(
-    networks: Sequence[StudyNetwork], paths: Sequence[Path], within: Path | None, device: torch.device
+    networks: Sequence[StudyNetwork], root: Path, files: Sequence[tuple[str, str]], inside: bool, device: torch.device
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Logits (networks, files), NaN where a file cannot be read or is a link out of `within`, and why not."""
+    """Logits (networks, files), NaN where a file cannot be read or is a link out of `root`, and why not."""
     first = networks[0]
     images, reasons = [], []
-    for path in paths:
+    for path, reason in files:
         try:
-            images.append(
-                fit(read_gray(path, window=first.window, within=within), first.stored_size, first.fit_mode)[0]
-            )
-            reasons.append("")
+            if not reason:
+                gray = read_gray(root / path, window=first.window, within=root if inside else None)
+                images.append(fit(gray, first.stored_size, first.fit_mode)[0])
+            reasons.append(reason)
         except ImageError as error:
             reasons.append(str(error))
-    scores = np.full((len(networks), len(paths)), np.nan)
+    scores = np.full((len(networks), len(files)), np.nan)
     if images:
         # Through a dataset file like the study's, so that every pixel goes the same way.
         with tempfile.TemporaryDirectory() as folder:

@@ -1,0 +1,238 @@
+"""The image files below a folder, in sorted path order: for archives without a table, and for prediction.
+
+In: a folder. Out: relative POSIX paths, each with a reason where it can't be used, and what was left out, counted by
+reason: what systems and people leave beside images (hidden files, indices of DICOM media, copies), and masks, by
+`masks.py`. Nobody else decides what an image file is.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from fastrad.errors import InputError
+from fastrad.imaging.masks import masks_among
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
+SYNTHETIC_MARKER = "fastrad-synthetic.json"
+_OF_THE_SYSTEM = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
+_INDEX = "dicomdir"
+# What Windows, macOS and Linux call a copy; the last is a browser's, and the name of many a sound image too.
+_COPY = re.compile(
+    r"(?P<name>.+?)(?: ?\((?:copy|another copy|\d+(?:st|nd|rd|th) copy|kopie)(?: \d+)?\)"
+    r"| - (?:copy|kopie)(?: ?\(\d+\))?|[ _-](?:copy|kopie)(?: ?\d+)?|(?P<numbered> ?\(\d+\)))"
+    r"|(?:copy|kopie)(?: \(\d+\))? (?:of|von) (?P<of>.+)",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a walk found; iterating gives each path with its reason.
+
+    Attributes
+    ----------
+    paths : tuple of str
+        Image files, relative to the folder, POSIX, sorted.
+    reasons : tuple of str
+        One a path: "" or why it can't be used.
+    notes : tuple of str
+        What was left out, a line each. They go into the card: no names.
+    """
+
+    paths: tuple[str, ...]
+    reasons: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return zip(self.paths, self.reasons, strict=True)
+
+
+@dataclass(frozen=True)
+class WalkOptions:
+    """Which of the files below a folder to take.
+
+    Attributes
+    ----------
+    include_patterns : tuple of str
+        Take only files whose path, relative to ROOT, one of these patterns matches: 'benign/*', '*.dcm'. * matches /.
+    exclude_patterns : tuple of str
+        Leave out files whose path, relative to ROOT, one of these patterns matches: '*/overlay/*'.
+    """
+
+    include_patterns: tuple[str, ...] = field(default=(), metadata={"option": "--include", "metavar": "PATTERN"})
+    exclude_patterns: tuple[str, ...] = field(default=(), metadata={"option": "--exclude", "metavar": "PATTERN"})
+
+
+@dataclass
+class _Folder:
+    """A folder that is read: what lies in it by name."""
+
+    images: list[os.DirEntry[str]] = field(default_factory=list)
+    folders: list[os.DirEntry[str]] = field(default_factory=list)
+
+
+def walk_images(
+    root: Path, exclude: Sequence[Path | str] = (), options: WalkOptions | None = None, *, prefix: str = ""
+) -> Found:
+    """List the image files below a folder, by suffix; files with another one or none where they are DICOM.
+
+    Linked folders are not followed. Left out and counted: hidden files and what operating systems leave behind,
+    DICOMDIR, masks (`masks_among`), and what `options` leave out. A copy by its name beside its original has a reason.
+
+    Parameters
+    ----------
+    root : Path
+    exclude : sequence of Path
+        Folders that are not looked into.
+    options : WalkOptions, optional
+    prefix : str
+        What stands before each path where patterns are matched: the folder's place below the archive's ROOT.
+
+    Raises
+    ------
+    InputError
+        If a folder cannot be listed.
+    """
+    options = options or WalkOptions()
+    real_root = os.path.realpath(root)
+    excluded = {os.path.realpath(folder) for folder in exclude}
+    images: list[tuple[str, str]] = []
+    left_out: Counter[str] = Counter()
+    notes: list[str] = []
+
+    def visit(folder: str, above: str) -> None:
+        found = _listed(folder, left_out)
+        images.extend((above + entry.name, _reason(entry, above, real_root)) for entry in found.images)
+        for entry in found.folders:
+            path = above + entry.name
+            if os.path.join(real_root, path) not in excluded:
+                visit(entry.path, path + "/")
+            elif inside := sum(_has_image_suffix(name) for name in os.listdir(entry.path)):
+                notes.append(f"{inside} images in the folder where the output goes were left out")
+
+    visit(str(root), "")
+    images.sort()
+    images = _chosen(images, options, prefix, left_out)
+    images = _with_copies(str(root), images)
+    masks = masks_among([path for path, _ in images])
+    left_out.update(masks.values())
+    images = [(path, reason) for path, reason in images if path not in masks]
+    notes += [why.format(count=count) for why, count in sorted(left_out.items())]
+    paths = tuple(path.encode("utf-8", "backslashreplace").decode() for path, _ in images)
+    return Found(paths, tuple(reason for _, reason in images), tuple(notes))
+
+
+def is_image_file(path: Path | str) -> bool:
+    """Whether a file is an image by its suffix, or DICOM by its content."""
+    return _has_image_suffix(os.fspath(path)) or (os.path.isfile(path) and is_dicom(os.fspath(path)))
+
+
+def is_inside(path: str, root: str) -> bool:
+    """Whether an absolute path is `root` or below it."""
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+def is_dicom(path: str) -> bool:
+    """Whether a file has the DICOM magic: for files that are named by their UID, say."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:  # what may not be read is counted among the files that are no images by their names
+        return False
+
+
+def _listed(folder: str, left_out: Counter[str]) -> _Folder:
+    """The images and folders directly in a folder; the rest is counted."""
+    found = _Folder()
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                small = entry.name.lower()
+                is_folder = entry.is_dir(follow_symlinks=False)
+                if small.startswith(".") or small in _OF_THE_SYSTEM:
+                    what = "folders" if is_folder else "files"
+                    left_out[f"{{count}} {what} that are hidden or the operating system's were left out"] += 1
+                elif is_folder:
+                    found.folders.append(entry)
+                elif entry.is_symlink() and entry.is_dir():
+                    left_out["{count} linked folders were not followed"] += 1
+                elif small == _INDEX:
+                    left_out["{count} DICOMDIR, indices without an image, were left out"] += 1
+                elif _has_image_suffix(entry.name) or (entry.is_file() and is_dicom(entry.path)):
+                    found.images.append(entry)
+                elif small != SYNTHETIC_MARKER:
+                    left_out["{count} files are no images by their names and were left out"] += 1
+    except OSError as error:
+        raise InputError(f"{folder}: the folder cannot be listed ({error.strerror})") from None
+    return found
+
+
+def _has_image_suffix(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _reason(entry: os.DirEntry[str], above: str, real_root: str) -> str:
+    try:
+        (above + entry.name).encode()
+    except UnicodeEncodeError:
+        return "its name is not UTF-8; rename it"
+    if entry.is_symlink() and not is_inside(os.path.realpath(entry.path), real_root):
+        return "a link that leads outside ROOT"
+    return ""
+
+
+def _chosen(
+    images: list[tuple[str, str]], options: WalkOptions, prefix: str, left_out: Counter[str]
+) -> list[tuple[str, str]]:
+    """What `--include` and `--exclude` leave; a pattern that matches nothing is an error, a slip of the hand."""
+    if not options.include_patterns and not options.exclude_patterns:
+        return images
+    paths = [prefix + path for path, _ in images]
+    included = _matched(paths, options.include_patterns, "--include") if options.include_patterns else set(paths)
+    excluded = _matched(paths, options.exclude_patterns, "--exclude")
+    left_out["{count} images were left out by --include"] += len(set(paths) - included)
+    left_out["{count} images were left out by --exclude"] += len(included & excluded)
+    for why in [why for why, count in left_out.items() if not count]:
+        del left_out[why]
+    taken = included - excluded
+    return [(path, reason) for path, reason in images if prefix + path in taken]
+
+
+def _matched(paths: Iterable[str], patterns: Sequence[str], option: str) -> set[str]:
+    matched: set[str] = set()
+    for pattern in patterns:
+        found = {path for path in paths if fnmatchcase(path, pattern)}
+        if not found:
+            raise InputError(f"{option} {pattern!r} matches no image's path below ROOT, for example 'benign/*'")
+        matched |= found
+    return matched
+
+
+def _with_copies(root: str, images: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """A reason for each copy, by its name, that lies beside its original."""
+    known = {path for path, _ in images}
+    marked = []
+    for path, reason in images:
+        if not reason and (")" in path or "op" in path or "OP" in path):  # copy, kopie: few names pass
+            folder, slash, name = path.rpartition("/")
+            stem, suffix = os.path.splitext(name)
+            copy = _COPY.fullmatch(stem)
+            original = f"{folder}{slash}{copy['name'] or copy['of']}{suffix}" if copy else ""
+            if copy and original in known and (not copy["numbered"] or _same_bytes(root, path, original)):
+                reason = "a copy, by its name, of the file beside it"
+        marked.append((path, reason))
+    return marked
+
+
+def _same_bytes(root: str, first: str, second: str) -> bool:
+    try:
+        return filecmp.cmp(os.path.join(root, first), os.path.join(root, second), shallow=False)
+    except OSError:
+        return False
