@@ -130,6 +130,7 @@ def convert(
         key_path=patients.key_path,
         key_made=patients.key_made,
         notices=tuple(notices),
+        rows=len(source) if isinstance(source, Manifest) else 0,
     )
 
 
@@ -261,4 +262,5 @@ def _finish(journals: list[Journal], destination: Destination) -> dict[str, Card
 def _left_out(plan: SplitPlan) -> list[str]:
     """What is wrong with the rows of a split that gets no file, and so no card that could say it."""
     reasons = Counter(entry["reason"] for entry in plan.source.quarantine([]))
+    reasons += Counter({"unlabelled": plan.source.unlabelled()["count"]})
     return [f"{plan.name}: {count} rows left out: {reason}" for reason, count in reasons.most_common()]

@@ -78,6 +78,8 @@ class ConvertSummary:
         The file with the pseudonyms' key, where patients are known; `key_made` says whether it was made now.
     notices : tuple of str
         What the user should know about this run.
+    rows : int
+        Of the archive's table, all splits together; 0 where the source is shards.
     """
 
     files: tuple[ConvertedFile, ...]
@@ -87,6 +89,18 @@ class ConvertSummary:
     key_path: Path | None
     key_made: bool
     notices: tuple[str, ...]
+    rows: int = 0
+
+    @property
+    def tally(self) -> dict[str, int]:
+        """Where the archive's rows are: stored, quarantined, unlabelled, or in a split of which no file is written."""
+        cards = [file.card for file in self.files]
+        tally = {
+            "stored": sum(card.samples for card in cards),
+            "quarantined": sum(len(card.quarantined) for card in cards),
+            "unlabelled": sum(card.unlabelled["count"] for card in cards),
+        }
+        return {**tally, "of splits without a file": self.rows - sum(tally.values())}
 
     @property
     def quarantine_reasons(self) -> list[tuple[str, int]]:
@@ -115,6 +129,7 @@ class ConvertSummary:
                 }
                 for file in self.files
             ],
+            "rows": {"all": self.rows, **self.tally} if self.rows else None,
             "seconds": round(self.seconds, 3),
             "images_per_second": round(self.converted / self.seconds, 1) if self.converted else None,
             "empty_splits": list(self.empty_splits),
@@ -125,6 +140,9 @@ class ConvertSummary:
     def to_text(self) -> str:
         """For a terminal: what was written and what was left out, and why."""
         lines = [line for file in self.files for line in file.to_lines()]
+        if self.rows:
+            parts = " + ".join(f"{count:,} {where}" for where, count in self.tally.items() if count)
+            lines.append(f"rows of the archive: {self.rows:,} = {parts}")
         reasons = self.quarantine_reasons
         lines += [f"quarantined {count:,}: {reason}" for reason, count in reasons[:_SHOWN]]
         if len(reasons) > _SHOWN:
