@@ -19,11 +19,14 @@ setup:
 demo: setup
 	$(PY) -m fastrad demo --out demo
 
+# Two processes: one file of tests at a time in each, since its tests share what they set up.
+PYTEST := $(PY) -m pytest -n 2 --dist loadfile
+
 test: setup
-	$(PY) -m pytest
+	$(PYTEST)
 
 test-fast: setup
-	$(PY) -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 lint: setup
 	$(PY) -m ruff check .

@@ -22,6 +22,7 @@ extras = {
         "mypy>=1.13",
         "pytest>=8",
         "pytest-timeout>=2.3",
+        "pytest-xdist>=3.6",
         "python-gdcm>=3.0.24",
         "ruff>=0.8",
     ],

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tarfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ set_environment()
 
 # A shell's background job begins with Ctrl-C ignored, and so would the programs that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+_COUNTS: Counter[tuple[str, str]] = Counter()  # of the matrices of generated images, from several test processes
 
 SHARED_DATA = Path(os.environ.get("FASTRAD_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -51,8 +54,26 @@ def dicom_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _extract("ultrasound-dicom.tar", tmp_path_factory.mktemp("dicom")) / "ultrasound-dicom"
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Of several test processes, each hands what its generated images became to the first."""
+    matrix = sys.modules.get("matrix")
+    if matrix is not None and hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["matrix"] = [[*key, count] for key, count in matrix.COUNTS.items()]
+
+
+def pytest_testnodedown(node) -> None:
+    """Add what one of several test processes counted."""
+    for family, outcome, count in getattr(node, "workeroutput", {}).get("matrix", ()):
+        _COUNTS[family, outcome] += count
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """End with what the generated images became: right, refused, wrong."""
     matrix = sys.modules.get("matrix")
-    for line in matrix.table() if matrix is not None else ():
-        terminalreporter.write_line(line)
+    counts = matrix.COUNTS if matrix is not None else _COUNTS
+    families = sorted({family for family, _ in counts})
+    if families:
+        terminalreporter.write_line(f"{'images read':24}{'right':>8}{'refused':>9}{'wrong':>7}")
+    for family in families:
+        right, refused, wrong = (counts[family, outcome] for outcome in ("right", "refused", "wrong"))
+        terminalreporter.write_line(f"{family:24}{right:8}{refused:9}{wrong:7}")

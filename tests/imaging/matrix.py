@@ -39,15 +39,3 @@ def right_or_refused(family: str, read, expected: np.ndarray, *, tolerance: int 
     assert found.shape == expected.shape
     assert same, f"differs by up to {np.abs(found.astype(int) - expected.astype(int)).max()} gray levels"
     return "right"
-
-
-def table() -> list[str]:
-    """The counts, a line per family; nothing where no matrix ran."""
-    families = sorted({family for family, _ in COUNTS})
-    if not families:
-        return []
-    lines = [f"{'images read':24}{'right':>8}{'refused':>9}{'wrong':>7}"]
-    for family in families:
-        counts = [COUNTS[family, outcome] for outcome in ("right", "refused", "wrong")]
-        lines.append(f"{family:24}{counts[0]:8}{counts[1]:9}{counts[2]:7}")
-    return lines
