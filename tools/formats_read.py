@@ -24,8 +24,12 @@ made this page from `tests/imaging/`.
 
 ## Rules
 
-- **Colour** becomes luma, 0.299 R + 0.587 G + 0.114 B. A colour JPEG stores luma, and that is taken as stored; in DICOM
-  the codestream's own colours count, and where they contradict the header the file is refused.
+- **Colour** becomes luma, 0.299 R + 0.587 G + 0.114 B. A colour JPEG stores luma, and that is taken as stored. In DICOM
+  what the codestream says of its colours (markers, component names, subsampling, JPEG 2000's component transform) goes
+  before the header. Where it says nothing, or both leave it open, the readings as RGB and as YCbCr must give the same
+  gray, or the file is refused.
+- **DICOM's gray scale**: functional groups of enhanced objects, then the top level; the modality table or rescaling;
+  the first VOI table, else the first window; MONOCHROME1 turned over. Pixel padding is mapped as any other value.
 - **Alpha** is composited on black, where the file declares a channel as alpha and it is not zero everywhere. A fourth
   channel that is not declared alpha is left out.
 - **More than 8 bits**: the range of the stored bits becomes 0 to 255: BitsStored of DICOM, sBIT of PNG (unless a value

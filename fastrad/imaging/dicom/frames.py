@@ -119,6 +119,8 @@ def _read_plain(header: Header, frame: int, allocated: int, stored: int, signed:
         raise ImageError(name, f"DICOM says {photometric}, which only JPEG 2000 has: set RGB if it is that")
     if header.syntax == RLELossless:
         _check_fragments(header)
+        if photometric == "YBR_FULL_422":
+            kind = "either"  # RLE does not subsample
     elif photometric == "YBR_FULL_422":
         if allocated != 8 or header.number("PlanarConfiguration", 0) != 0:
             raise ImageError(name, "DICOM in YBR_FULL_422 with other than 8 bits, or by plane, is not supported")
@@ -321,7 +323,9 @@ def _codestream_kind(header: Header, found: codestream.Description, declared: fr
         return "either"
     if header.photometric in ("YBR_ICT", "YBR_RCT") or (declared and declared != {kind}):
         return "either"
-    return "either" if found.kind == "JPEG" and kind == "RGB" else kind
+    if found.kind == "JPEG":
+        return "either" if kind == "RGB" else kind
+    return "either" if header.photometric == "YBR_FULL_422" else kind  # what is said to be subsampled, and is not
 
 
 def _extended_offsets(header: Header) -> tuple[bytes, bytes] | None:
