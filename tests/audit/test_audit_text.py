@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from fastrad.audit import AuditOptions, audit
-from fastrad.audit.text import count_words
+from fastrad.audit.text import _text_reader, count_words, is_text, read_strings, read_text
 from fastrad.dataset import write_beton
 from fastrad.imaging import fit, read_gray
+from fastrad.phantom import write_phantom
 
 PATIENTS = [f"p{i}" for i in range(60)]
 LABELS = ["benign"] * 30 + ["malignant"] * 30
@@ -65,8 +66,6 @@ def test_words_that_do_not_depend_on_the_class_are_called_leaks_rarely() -> None
 @pytest.mark.slow
 def test_written_words_are_read_from_pixels_at_the_stored_size() -> None:
     pytest.importorskip("rapidocr", reason="the extra `audit` is not installed")
-    from fastrad.audit.text import _text_reader, read_text
-
     noise = np.random.default_rng(1).integers(0, 60, (224, 224)).astype(np.uint8)
     image = cv2.putText(noise, "TIRADS 4a", (20, 200), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 255, 1, cv2.LINE_AA)
     assert "TIRADS" in "".join(read_text(_text_reader(), image)).upper()
@@ -84,3 +83,31 @@ def test_the_grade_burned_into_ddti_is_found_at_the_size_that_a_network_sees(ddt
     write_beton(tmp_path / "some.beton", np.stack(images), labels, classes=["benign", "malignant"])
     report = audit([tmp_path / "some.beton"], tmp_path / "out", AuditOptions(text_images=100))
     assert "TIRADS" in report["text"]["leaks"]
+
+
+@pytest.mark.slow
+def test_text_is_reported_where_it_was_written_and_nowhere_else(tmp_path: Path) -> None:
+    """Phantoms without text, small enough to be misread by a reader that believes everything; the same with a grade."""
+    pytest.importorskip("rapidocr", reason="the extra `audit` is not installed")
+    write_phantom("radiology", tmp_path / "archive", images=12, seed=0, workers=1)
+    pictures = [read_gray(path) for path in sorted((tmp_path / "archive").rglob("*.png"))]
+    assert len(pictures) == 12
+    small = [fit(picture, 64)[0] for picture in pictures]
+    large = [fit(picture, 224)[0] for picture in pictures]
+    written = [cv2.putText(image, "TIRADS 3", (60, 210), cv2.FONT_HERSHEY_SIMPLEX, 0.5, 255, 1) for image in large]
+    write_beton(tmp_path / "without.beton", np.stack(small), [0] * 12, classes=["a"])
+    write_beton(tmp_path / "with.beton", np.stack(written), [0] * 12, classes=["a"])
+    assert any(read_strings(_text_reader(), image) for image in small), "these images put nothing to the test"
+    for name, carriers in (("without", 0), ("with", 12)):
+        found = audit([tmp_path / f"{name}.beton"], tmp_path / name, AuditOptions(text_images=12))["text"]
+        assert (found["images_read"], found["images_with_text"]) == (12, carriers)
+        assert found["leaks"] == (["TIRADS"] if carriers else [])
+        assert [word["images"] for word in found["words"] if word["word"] == "TIRADS"] == [carriers] * bool(carriers)
+
+
+@pytest.mark.parametrize(
+    ("string", "score", "believed"),
+    [("DER", 0.95, True), ("9.0", 0.8, True), ("DER", 0.79, False), ("2", 0.99, False), (": -", 0.99, False)],
+)
+def test_a_string_is_text_by_its_score_and_its_letters(string: str, score: float, believed: bool) -> None:
+    assert is_text(string, score) is believed
