@@ -10,12 +10,13 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 from fastrad.archives.base import Row, manifest_of_rows, split_of_folder
 from fastrad.archives.clips import note_pictures
 from fastrad.archives.manifest import Manifest
 from fastrad.errors import InputError
-from fastrad.imaging.walk import WalkOptions, walk_images
+from fastrad.imaging.walk import WalkOptions, is_copy_of, walk_images
 
 _FOLD = re.compile(r"(?:.*[ _-])?folds?[ _-]?\d+|\d+[ _-]?folds?", re.IGNORECASE)
 _NO_CLASS = re.compile(
@@ -63,7 +64,7 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
             parts = parts[1:]
         if not parts:
             reason = reason or "lies in no class folder"
-        rows.append(Row(path, label=parts[0] if parts else "", split=split, reason=reason))
+        rows.append(Row(path, label=normalize("NFC", parts[0]) if parts else "", split=split, reason=reason))
     return manifest_of_rows(root, "folder", rows, [*found.notes, *note_pictures(root, found.paths)])
 
 
@@ -93,9 +94,24 @@ def _refuse_other_arrangements(root: Path, folders: set[tuple[str, ...]], has_sp
             f"{root}: {_some(folds)} are folds by their names, no classes; put the class folders of all folds together "
             "(compare draws folds, or takes them from --splits), or list the images in a table (layout table)"
         )
+    _refuse_classes_alike(root, classes, above)
     if len(classes) == 1 and not options.one_class:
         _refuse_one_class(root, classes[0], places, above)
     _refuse_splits_within(root, places)
+
+
+def _refuse_classes_alike(root: Path, classes: list[str], above: str) -> None:
+    """Class folders that are copies of others by their names, or differ from them in case alone."""
+    spelled: dict[str, str] = {}
+    for name in classes:
+        if original := is_copy_of(name, classes):
+            raise InputError(
+                f"{root}: {above}{name} is a copy of {original} by its name; leave it out with "
+                f"--exclude '*{name}/*', or rename it"
+            )
+        other = spelled.setdefault(normalize("NFC", name).casefold(), name)
+        if normalize("NFC", other) != normalize("NFC", name):
+            raise InputError(f"{root}: the class folders {other} and {name} differ in case only; give them one name")
 
 
 def _refuse_one_class(root: Path, name: str, places: set[tuple[str, ...]], above: str) -> None:

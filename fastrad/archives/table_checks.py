@@ -84,6 +84,7 @@ def notes_on_columns(path: Path, names: Mapping[str, str], rows: pd.DataFrame) -
         if missing := int((rows["patient"] == "").sum()):
             notes.append(f"{missing} rows have no patient")
         notes += _note_patients_alike(rows["patient"])
+    notes += _note_labels_alike(rows["label"])
     for name in ("label", "patient"):
         if name in rows:
             counts = rows[name][rows[name].str.casefold().isin(_MISSING)].value_counts()
@@ -100,17 +101,27 @@ def notes_on_columns(path: Path, names: Mapping[str, str], rows: pd.DataFrame) -
 
 def _note_patients_alike(patients: pd.Series) -> list[str]:
     """Ids that are kept apart and may be one patient's: 7, 007 and 7.0, or A1 and a1."""
-    alike: dict[str, dict[str, int]] = {}
-    for row, patient in patients.drop_duplicates().items():
-        if patient:
-            plain = re.sub(r"\.0+$", "", " ".join(patient.casefold().split()))
-            plain = re.sub(r"(?<!\d)0+(?=\d)", "", plain)
-            alike.setdefault(plain, {})[patient] = int(row)
-    several = [list(rows.values()) for rows in alike.values() if len(rows) > 1]
+    several = _alike(patients)
     if not several:
         return []
-    first = " and ".join(map(str, several[0][:2]))
+    first = " and ".join(str(row) for _, row in several[0][:2])
     return [
         f"{len(several)} patients may be listed under several ids, which differ in case, zeros in front or .0 behind "
         f"(first: rows {first}): they are kept apart"
     ]
+
+
+def _note_labels_alike(labels: pd.Series) -> list[str]:
+    """Labels that are kept apart and may mean the same: Benign and benign, 1 and 1.0."""
+    words = " or ".join(", ".join(repr(label) for label, _ in same) for same in _alike(labels))
+    return [f"labels that may mean the same are kept apart (--labels joins them): {words}"] if words else []
+
+
+def _alike(values: pd.Series) -> list[list[tuple[str, int]]]:
+    """Values that differ in case, blanks, zeros in front or .0 behind, each with its first row."""
+    alike: dict[str, list[tuple[str, int]]] = {}
+    for row, value in values.drop_duplicates().items():
+        if value:
+            plain = re.sub(r"(?<=\d)\.0+$", "", " ".join(value.casefold().split()))
+            alike.setdefault(re.sub(r"(?<![\d.])0+(?=\d)", "", plain), []).append((value, int(row)))
+    return [same for same in alike.values() if len(same) > 1]

@@ -25,6 +25,7 @@ _NAMES = [
 _HINT = re.compile(rf"(?:^|[/ _.-]){_WORD}(?![a-z])", re.IGNORECASE)
 # One of these is part of every name above: a test that a million paths pass in no time.
 _PARTS = ("mask", "seg", "anno", "label", "gt", "ground", "contour", "outline", "overlay", "lesion", "roi")
+_LONE = re.compile(r"[ _.-](?:masks?|segmentations?)(?:[ _.-]*\(?\d{1,3}\)?)?(?:\.[^./]*)?$", re.IGNORECASE)
 _MASK_FOLDER = re.compile(
     r"(?:.*[ _.-])?(?:masks?|labels?|labelled|annotations?|annotated|gts?|ground[ _-]?truths?|seg|segs|segmentations?"
     r"|contours?|outlines?|overlays?|rois?)",
@@ -64,6 +65,11 @@ def masks_among(paths: Sequence[str]) -> dict[str, str]:
             if any(path.startswith(folder + "/") for folder in folders):
                 masks[path] = FOLDERS
     return masks
+
+
+def is_named_like_mask(path: str) -> bool:
+    """Whether a file has a mask's name, whatever lies beside it."""
+    return ("ask" in path or "ASK" in path or "eg" in path or "EG" in path) and bool(_LONE.search(path))
 
 
 def _stem(path: str) -> str:

@@ -11,17 +11,27 @@ import filecmp
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fastrad.errors import InputError
-from fastrad.imaging.masks import masks_among
+from fastrad.imaging.masks import is_named_like_mask, masks_among
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 SYNTHETIC_MARKER = "fastrad-synthetic.json"
-_OF_THE_SYSTEM = {"__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"}
+_OF_THE_SYSTEM = {
+    "__macosx",
+    "thumbs.db",
+    "ehthumbs.db",
+    "desktop.ini",
+    "$recycle.bin",
+    "system volume information",
+    "@eadir",
+    "#recycle",
+    "lost+found",
+}
 _INDEX = "dicomdir"
 # What Windows, macOS and Linux call a copy; the last is a browser's, and the name of many a sound image too.
 _COPY = re.compile(
@@ -124,9 +134,18 @@ def walk_images(
     masks = masks_among([path for path, _ in images])
     left_out.update(masks.values())
     images = [(path, reason) for path, reason in images if path not in masks]
+    if like_masks := sum(is_named_like_mask(path) for path, _ in images):
+        left_out["{count} images are called like masks, lie beside no image of that name and are taken"] = like_masks
     notes += [why.format(count=count) for why, count in sorted(left_out.items())]
     paths = tuple(path.encode("utf-8", "backslashreplace").decode() for path, _ in images)
     return Found(paths, tuple(reason for _, reason in images), tuple(notes))
+
+
+def is_copy_of(name: str, known: Collection[str]) -> str:
+    """Which of the known names a name is a copy of ("benign - Copy" of "benign"); "" for none."""
+    copy = _COPY.fullmatch(name)
+    original = (copy["name"] or copy["of"]) if copy and not copy["numbered"] else ""
+    return original if original in known else ""
 
 
 def is_image_file(path: Path | str) -> bool:

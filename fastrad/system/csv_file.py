@@ -190,6 +190,8 @@ def _read_header(file: TextIO, columns: Sequence[str], header: bool) -> _OpenTab
         return _OpenTable(separator, [], lines, before)
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     names = [_normal(name.strip()) for name in next(reader, [])]
+    if reader.line_num > 1 and any("\n" in name and separator in name for name in names):
+        raise csv.Error(f"a quote in its header swallows {reader.line_num - 1} lines")
     return _OpenTable(separator, names, lines, before + reader.line_num)
 
 

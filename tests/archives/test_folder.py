@@ -119,6 +119,7 @@ def test_masks_beside_their_images_are_left_out_and_counted(tmp_path: Path) -> N
         "malignant/malignant (1).png",
     ]
     assert "9 masks beside the images of their names were left out" in manifest.notes
+    assert "1 images are called like masks, lie beside no image of that name and are taken" in manifest.notes
 
 
 @pytest.mark.parametrize("name", ["mask", "Masks", "labels", "annotations", "ground_truth", "GroundTruth", "seg", "gt"])
@@ -161,6 +162,8 @@ def test_copies_beside_their_originals_are_listed(tmp_path: Path) -> None:
         (["a/train/1.png", "a/test/2.png", "b/train/1.png", "b/test/2.png"], "test, train lie within classes"),
         (["a/1.png", "a/Testing/2.png", "b/1.png"], "Testing lie within classes"),
         (["fold_1/a/1.png", "fold_2/a/1.png"], "fold_1, fold_2 are folds by their names"),
+        (["a/1.png", "a - Copy/1.png"], "a - Copy is a copy of a by its name; leave it out with --exclude"),
+        (["train/Benign/1.png", "test/benign/1.png"], "Benign and benign differ in case only"),
         (["test/a/1.png", "others/b/1.png"], "test may be a split or a class, beside others"),
     ],
 )
@@ -189,3 +192,21 @@ def test_patterns_choose_files_by_their_paths(tmp_path: Path) -> None:
     assert {"2 images were left out by --include", "1 images were left out by --exclude"} <= set(manifest.notes)
     with pytest.raises(InputError, match="--exclude 'mask' matches no image"):
         read_source("folder", tmp_path, exclude_patterns=("mask",))
+
+
+def test_predict_finds_what_convert_finds(tmp_path: Path) -> None:
+    from fastrad.study.networks.predict import _images_in
+
+    touch(tmp_path, "a/1.png", "a/1_mask.png", "b/.2.png", "b/3.TIFF", "b/3 (copy).TIFF", "b/masks/3.png", "b/4.dicom")
+    (tmp_path / "a" / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
+    table = read_source("folder", tmp_path).table
+    root, found = _images_in(tmp_path)
+    assert root == tmp_path
+    assert found == list(zip(table["path"], table["reason"], strict=True))
+    assert [path for path, _ in found] == ["a/1.png", "a/IM0001", "b/3 (copy).TIFF", "b/3.TIFF", "b/4.dicom"]
+    assert _images_in(tmp_path / "a" / "IM0001") == (tmp_path / "a", [("IM0001", "")])
+
+
+def test_folders_of_one_name_in_two_spellings_are_one_class(tmp_path: Path) -> None:
+    touch(tmp_path, "caf\u00e9/1.png", "cafe\u0301/2.png", "x/3.png")
+    assert read_source("folder", tmp_path).classes == ("caf\u00e9", "x")

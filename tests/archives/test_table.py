@@ -322,3 +322,17 @@ def test_patients_whose_ids_are_alike_are_kept_apart_and_noted_by_row(tmp_path: 
     assert note.startswith("2 patients may be listed under several ids")
     assert "(first: rows 0 and 1)" in note
     assert "mrn" not in note.lower()
+
+
+def test_labels_that_are_alike_are_kept_apart_and_noted(tmp_path: Path) -> None:
+    text = "path,label,patient\n0.png,Benign,1\n1.png,benign ,2\n2.png,1,3\n3.png,1.0,4\n4.png,10,5\n"
+    manifest = read_text(tmp_path, text)
+    assert len(manifest.classes) == 5
+    note = "labels that may mean the same are kept apart (--labels joins them): 'Benign', 'benign' or '1', '1.0'"
+    assert note in manifest.notes
+
+
+def test_a_quote_in_the_header_quotes_no_row_in_its_message(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a quote in its header swallows") as caught:
+        read_text(tmp_path, 'path,label,"patient\n0.png,a,SMITH\n1.png,b,"JONES"\n')
+    assert "SMITH" not in str(caught.value)
