@@ -23,7 +23,7 @@ from typing import TextIO
 import pandas as pd
 
 from fastrad.errors import InputError
-from fastrad.system.csv_quotes import swallowed_lines
+from fastrad.system.csv_quotes import sound_line, swallowed_lines
 
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a spreadsheet's own first line
 _INVISIBLE = "\ufeff\u200b\u2060"  # a mark of byte order within the text, zero-width spaces
@@ -240,11 +240,11 @@ def _values(
     places = [(column, names.index(name)) for column, name in zip(values, wanted, strict=True)]
     width, line = len(names), table.before
     required = [place for _, place in places]
-    key = required[0]
+    key, sound = required[0], sound_line(table.separator)
     reader = csv.reader(keeping(), delimiter=table.separator, skipinitialspace=True)
     for record in reader:
         first, line = line + 1, table.before + reader.line_num
-        if len(record) != width or line != first:
+        if len(record) != width or line != first or ('"' in kept[0] and not sound.fullmatch(kept[0])):
             if line == first and not any(map(str.strip, record)) and len(record) < 2:
                 kept.clear()
                 continue

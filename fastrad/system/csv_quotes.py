@@ -15,6 +15,14 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _FILE_OR_ID = re.compile(r"""["']?(?:.*\.[a-z][a-z0-9]{1,5}|\S*[\d./\\_]\S*)["']?""", re.IGNORECASE | re.DOTALL)
 
 
+def sound_line(separator: str) -> re.Pattern[str]:
+    """What a line matches whose quotes enclose whole fields, or stand within fields that do not begin with one."""
+    blank = " " if separator == "\t" else "[ \\t]"
+    between = re.escape(separator)
+    field = rf'(?:{blank}*"(?:[^"]|"")*"{blank}*|{blank}*[^"\s{between}][^{between}\r\n]*|{blank}*)'
+    return re.compile(rf"{field}(?:{between}{field})*[\r\n]*")
+
+
 def swallowed_lines(text: str, separator: str, width: int, wanted: Sequence[int]) -> str | None:
     """What a stray quote swallows.
 
@@ -38,7 +46,7 @@ def swallowed_lines(text: str, separator: str, width: int, wanted: Sequence[int]
     rows = f"{breaks} line{'s' * (breaks != 1)}"
     fields = _strict_fields(text, separator)
     if fields is None:  # not CSV by its letter
-        return rows if breaks else _if_unclosed(text, separator)
+        return rows if breaks else "the rest of the file" if text.count('"') % 2 else "what stands behind it"
     while len(fields) > width and not fields[-1].strip():
         fields.pop()
     if len(fields) > width:
@@ -68,12 +76,6 @@ def _holds_a_row(field: str, place: int, separator: str, width: int, wanted: Seq
     if ends_and_begins:
         keys.append(last.split(separator)[key] if key < place else first.split(separator)[key - place])
     return any(_FILE_OR_ID.fullmatch(found.strip()) for found in keys)
-
-
-def _if_unclosed(text: str, separator: str) -> str | None:
-    """One line that is not CSV by its letter: harmless (`"a" b`), unless its quote is still open at its end."""
-    opened = re.findall(rf'(?:^|{re.escape(separator)})[ ]*"', text)
-    return "the rest of the file" if opened and text.count('"') % 2 else None
 
 
 def _strict_fields(text: str, separator: str) -> list[str] | None:

@@ -59,6 +59,7 @@ HEAD = "path,label,patient,remark\n"
         ('0.png,a,P0,"x\n1.png,b,P1,x\n2.png,a,P2,x\n', 2, "2 lines"),
         ('0.png,a,P0,x\n1.png,b,P1,"x\n', 3, "the rest of the file"),
         ('0.png,a,P0,x\n1.png,"b,P1",x\n', 3, "1 field"),
+        ('0.png,a,P0,x\n1.png,b,"P"1,x\n', 3, "what stands behind it"),
     ],
 )
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
