@@ -1,9 +1,10 @@
 """Archives on disk to manifests: one module a layout. `LAYOUTS` is the only list of them.
 
 In: a folder and the name of its layout. Out: a `Manifest` in the archive's own order; rows that can't be used are kept
-with a reason. No image is opened and no file is looked for here (1.35 million look-ups take minutes on a network
-disk): what is missing or damaged is found when it is read. `read_gray(path, within=root)` then also refuses a file that
-is a link out of ROOT; folders that are such links, `..` and absolute paths are refused here.
+with a reason. No still image is opened and no file is looked for by itself (1.35 million look-ups take minutes on a
+network disk; layout table lists folders, to name files of another spelling): what is missing or damaged is found when
+it is read. `read_gray(path, within=root)` then also refuses a file that is a link out of ROOT; folders that are such
+links, `..` and paths outside ROOT are refused here.
 
 To add a layout:
 
@@ -28,7 +29,9 @@ To add a layout:
 
    A layout without options has an empty `Options`. What metadata may say is in `cli/options.py`; what the command line
    cannot check, `__post_init__` refuses with an `OptionError`. `base.py` has the row, the split names, boxes around
-   outlines and the checks that all layouts share; `walk.py` lists a folder's images; `system/csv_file.py` reads tables.
+   outlines and the checks that all layouts share; `imaging/walk.py` lists a folder's images, and its `WalkOptions` are
+   `--include` and `--exclude`; `system/csv_file.py` reads tables. What is said of clips and of whole screens comes by
+   itself.
 2. Add `"NAME": "what ROOT holds, on one line"` to `LAYOUTS`.
 
 That is all: `fastrad convert NAME ROOT OUT` is there with its options and help, `convert thyroid --layout NAME` too,

@@ -11,6 +11,8 @@ numpy and cv2 are imported (numba, pydicom or h5py when such a file is met), so 
     window.py     a range of values onto 0 to 255
     geometry.py   pad, squash or crop into a square
     dicom/        DICOM: frames as stored, gray scale, colour, the ultrasound region
+    walk.py       the image files below a folder: what convert and predict find, and what is left out
+    masks.py      which of them are masks
     hdf5.py       frames of an HDF5 file, one at a time
     doppler.py    is it colour Doppler?
 """

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from fastrad.errors import InputError
 from fastrad.imaging.masks import is_named_like_mask, masks_among
+from fastrad.imaging.structure import is_dicom
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
 SYNTHETIC_MARKER = "fastrad-synthetic.json"
@@ -150,7 +151,7 @@ def is_copy_of(name: str, known: Collection[str]) -> str:
 
 def is_image_file(path: Path | str) -> bool:
     """Whether a file is an image by its suffix, or DICOM by its content."""
-    return _has_image_suffix(os.fspath(path)) or (os.path.isfile(path) and is_dicom(os.fspath(path)))
+    return _has_image_suffix(os.fspath(path)) or (os.path.isfile(path) and is_dicom_file(os.fspath(path)))
 
 
 def is_inside(path: str, root: str) -> bool:
@@ -158,11 +159,11 @@ def is_inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip("/") + "/")
 
 
-def is_dicom(path: str) -> bool:
-    """Whether a file has the DICOM magic: for files that are named by their UID, say."""
+def is_dicom_file(path: str) -> bool:
+    """Whether a file is DICOM by its content: for files that are named by their UID, say."""
     try:
         with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
+            return is_dicom(file.read(132))
     except OSError:  # what may not be read is counted among the files that are no images by their names
         return False
 
@@ -184,7 +185,7 @@ def _listed(folder: str, left_out: Counter[str]) -> _Folder:
                     left_out["{count} linked folders were not followed"] += 1
                 elif small == _INDEX:
                     left_out["{count} DICOMDIR, indices without an image, were left out"] += 1
-                elif _has_image_suffix(entry.name) or (entry.is_file() and is_dicom(entry.path)):
+                elif _has_image_suffix(entry.name) or (entry.is_file() and is_dicom_file(entry.path)):
                     found.images.append(entry)
                 elif small != SYNTHETIC_MARKER:
                     left_out["{count} files are no images by their names and were left out"] += 1

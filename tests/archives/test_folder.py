@@ -93,9 +93,10 @@ def test_dicom_files_are_found_whatever_their_suffix(tmp_path: Path) -> None:
     touch(tmp_path, "a/1.png")
     for name in ("1.2.840.113619.2.55", "scan.ima", "IM0001"):
         (tmp_path / "a" / name).write_bytes(b"\0" * 128 + b"DICM")
+    (tmp_path / "a" / "no-preamble").write_bytes(b"\x08\0\x05\0CS\x0a\0ISO_IR 100")
     (tmp_path / "a" / "notes.txt").write_text("no image")
     found = read_source("folder", tmp_path, one_class=True).table["path"].tolist()
-    assert found == ["a/1.2.840.113619.2.55", "a/1.png", "a/IM0001", "a/scan.ima"]
+    assert found == ["a/1.2.840.113619.2.55", "a/1.png", "a/IM0001", "a/no-preamble", "a/scan.ima"]
 
 
 def test_source_images_in_the_output_folder_are_counted(tmp_path: Path) -> None:
