@@ -159,3 +159,23 @@ def test_the_template_is_a_table_that_converts(tmp_path):
     files = json.loads(fastrad(*words, config=tmp_path / "config").stdout)["files"]
     assert sum(file["samples"] for file in files) > 0
     assert not any(file["quarantined"] for file in files)
+
+
+def test_every_row_of_a_table_is_stored_or_listed(tmp_path):
+    root = tmp_path / "own"
+    root.mkdir()
+    for number in range(4):
+        Image.fromarray(np.full((10, 10), 9 * number, np.uint8)).save(root / f"{number}.png")
+    (root / "4.PNG").touch()
+    (root / "5.png").write_bytes(b"no image")
+    rows = ["0.png,a,1,train", "1.png,b,1,train", "1.png,b,1,train", "2.png,,2,train", "3.png,a,3,val", "3.png,b,3,val"]
+    rows += ["4.png,a,4,train", "5.png,a,5,train", "gone.png,a,6,train", "# a remark", ",,,", "6.png,c,7,test"]
+    (root / "labels.csv").write_text("path,label,patient,split\n" + "\n".join(rows) + "\n\n")
+    words = ("convert", "table", root, tmp_path / "out", "--size", "8", "--workers", "1")
+    done = fastrad(*words, config=tmp_path / "config")
+    parts = "2 stored + 6 quarantined + 1 unlabelled + 3 of splits without a file"
+    assert f"rows of the archive: {len(rows)} = {parts}" in done.stdout
+    assert "quarantined 1: no such file; with the suffix .PNG it is there" in done.stdout
+    assert "val: 1 rows left out: the same image is listed as 'b' in row 5" in done.stdout
+    tally = json.loads(fastrad(*words, "--json", config=tmp_path / "config").stdout)["rows"]
+    assert tally == {"all": 12, "stored": 2, "quarantined": 6, "unlabelled": 1, "of splits without a file": 3}
