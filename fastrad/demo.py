@@ -122,8 +122,8 @@ def _pretrain(out: Path, kind: str, plan: DemoPlan) -> None:
 
 
 def _compare(out: Path, plan: DemoPlan) -> Path:
-    from fastrad.study.compare import CompareConfig, compare
-    from fastrad.study.networks.tune import Tuning
+    from fastrad.study.compare import compare
+    from fastrad.study.protocol.config import CompareConfig, Tuning
 
     return compare(
         CompareConfig(
@@ -131,7 +131,7 @@ def _compare(out: Path, plan: DemoPlan) -> Path:
             out=out / "study",
             radimagenet=str(out / "runs" / "radiology" / "weights.safetensors"),
             imagenet=str(out / "runs" / "natural" / "weights.safetensors"),
-            recipe=Tuning(epochs=plan.study_epochs, size=plan.size, batch_size=plan.study_batch_size),
+            tuning=Tuning(epochs=plan.study_epochs, size=plan.size, batch_size=plan.study_batch_size),
             test_fraction=plan.test_fraction,
             seeds=1,
             seed=plan.seed,

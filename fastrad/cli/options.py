@@ -9,6 +9,8 @@ In: a frozen dataclass. Out: click options, one a field; `given` turns what clic
 - by `field(metadata={...})` what these cannot say:
     choices   the words that are allowed: a tuple, or a registry's keys (what is empty, "", is no choice)
     min, max  bounds, both allowed
+    default   how the default is said, where its value says it badly ("as stored")
+    required  True where the command cannot do without
     metavar   what stands for the value in the help
     parse     function from the word to the value; raises OptionError
     multiple  True where it may be given several times; `parse` then gets the tuple of words
@@ -81,9 +83,12 @@ def _option(field: Field, hint: Any, words: str) -> click.Option:
         hint = inner[0]
     spelling = about.get("option") or "--" + field.name.replace("_", "-")
     default = field.default if field.default_factory is MISSING else field.default_factory()
-    if default not in (MISSING, None, "", ()) and not isinstance(default, bool) and "parse" not in about:
+    if "default" in about:
+        words += f" [{about['default']}]"
+    elif default not in (MISSING, None, "", ()) and not isinstance(default, bool) and "parse" not in about:
         words += f" [{default:g}]" if isinstance(default, float) else f" [{default}]"
     settings: dict[str, Any] = {"default": None, "help": words.strip(), "metavar": about.get("metavar")}
+    settings["required"] = about.get("required", False)
     if hint is bool:
         spelling = spelling.replace("--", "--no-", 1) if default is True else spelling
         return click.Option([spelling, field.name], is_flag=True, flag_value=default is not True, **settings)

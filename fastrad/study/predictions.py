@@ -1,20 +1,63 @@
-"""`predictions.csv` and the tables of its form, read back as they were written.
+"""`predictions.csv` and the tables of its form: what goes from the networks to inference.
 
-In: a CSV with one line an image and run. Out: a table whose columns have the types that they were written with; a
-patient called NA or 007 stays one.
+One line an image and network; `score` is a logit. A table reads back with the types that it was written with: a patient
+called NA or 007 stays one.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from fastrad.errors import FormatError
+from fastrad.study.protocol.patients import StudyDataset
 
+PREDICTION_COLUMNS = ("arm", "seed", "fold", "set", "patient", "row", "label", "score")
 AGAIN = "give the `fastrad compare` command again: finished networks are kept"
 _TEXTS = {"arm": str, "set": str, "patient": str}
 _NUMBERS = {"seed": "int64", "fold": "int64", "row": "int64", "label": "int64", "score": "float64"}
+
+
+def prediction_table(
+    network: tuple[str, int, int],
+    set_: str,
+    dataset: StudyDataset,
+    positions: NDArray[np.int64] | slice,
+    scores: ArrayLike,
+) -> pd.DataFrame:
+    """The predictions of one network for the images at `positions` of a dataset.
+
+    Parameters
+    ----------
+    network : (arm, seed, fold)
+    set_ : str
+        "val", "test" or "external".
+    dataset : StudyDataset
+    positions : int64 array or slice
+    scores : array of shape (positions,)
+        Logits.
+
+    Returns
+    -------
+    table
+        With the columns `PREDICTION_COLUMNS`.
+    """
+    arm, seed, fold = network
+    return pd.DataFrame(
+        {
+            "arm": arm,
+            "seed": seed,
+            "fold": fold,
+            "set": set_,
+            "patient": [dataset.patients[index] for index in dataset.patient_of[positions]],
+            "row": dataset.rows[positions],
+            "label": dataset.labels[positions],
+            "score": scores,
+        }
+    )[list(PREDICTION_COLUMNS)]
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

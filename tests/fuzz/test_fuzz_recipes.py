@@ -21,7 +21,7 @@ def _pretraining_recipe(path: str) -> str:
 
 
 def _study_recipe(path: str) -> str:
-    from fastrad.study.networks.tune import Tuning
+    from fastrad.study.protocol.config import Tuning
     from fastrad.train import recipe_file
 
     try:

@@ -16,7 +16,7 @@ from test_fine_tuning import CPU, make_task
 
 from fastrad.models.weights import load_weights, save_weights
 from fastrad.study.networks.frozen import STRENGTHS, fit_head
-from fastrad.study.networks.tune import Tuning
+from fastrad.study.protocol.config import Tuning
 
 RECIPE = Tuning(size=32, flip_average=False)
 

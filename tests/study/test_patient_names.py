@@ -10,7 +10,7 @@ import pytest
 
 from fastrad.dataset import write_beton
 from fastrad.errors import InputError
-from fastrad.study.networks.external import read_attributes
+from fastrad.study.protocol.attributes import read_attributes
 from fastrad.study.protocol.patient_names import translator
 from fastrad.study.protocol.patients import StudyDataset, read_patients
 from fastrad.study.protocol.splits import read_splits

@@ -1,11 +1,10 @@
-"""What a threshold and a probability are worth: operating points, Brier score and calibration.
+"""What a threshold and a probability are worth: operating points, Brier score, calibration and ROC curves.
 
-In: labels (1 is malignant), scores (logits) or probabilities, one each a patient, and a threshold that was fixed
-elsewhere (on validation folds). Out: rates with Wilson intervals, scores and curves.
+Labels are 0 or 1 (malignant), scores logits, one each a patient; a threshold was fixed elsewhere, on validation folds.
 
 Sources
 -------
-Youden, Cancer 1950;3:32 (threshold). Wilson, JASA 1927;22:209 (proportions). Brier, Monthly Weather Review
+Youden, Cancer 1950;3:32 (threshold). Brier, Monthly Weather Review
 1950;78:1. Cox, Biometrika 1958;45:562, and Van Calster et al., Journal of Clinical Epidemiology 2016;74:167
 (calibration intercept and slope).
 """
@@ -19,16 +18,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from fastrad.study.inference.statistics import FloatArray, Interval, auroc, checked, wilson_interval
-
-
-class Proportion(NamedTuple):
-    """A proportion with its Wilson interval; the estimate is NaN where `trials` is 0."""
-
-    estimate: float
-    interval: Interval
-    successes: int
-    trials: int
+from fastrad.study.inference.auroc import auroc
+from fastrad.study.inference.proportions import Proportion, proportion
+from fastrad.study.inference.samples import FloatArray, checked
 
 
 class OperatingPoint(NamedTuple):
@@ -74,10 +66,10 @@ def operating_point(y_true: ArrayLike, score: ArrayLike, threshold: float) -> Op
     passes = int((~called & ~positive).sum())
     return OperatingPoint(
         float(threshold),
-        _proportion(hits, int(positive.sum())),
-        _proportion(passes, int((~positive).sum())),
-        _proportion(hits, calls),
-        _proportion(passes, called.size - calls),
+        proportion(hits, int(positive.sum())),
+        proportion(passes, int((~positive).sum())),
+        proportion(hits, calls),
+        proportion(passes, called.size - calls),
     )
 
 
@@ -100,13 +92,13 @@ def calibration(y_true: ArrayLike, log_odds: ArrayLike) -> Calibration:
     return Calibration(float(both[1]), float(both[0]), float(large[0]))
 
 
-def reliability(y_true: ArrayLike, probability: ArrayLike, bins: int = 5) -> list[tuple[float, Proportion]]:
-    """Mean probability and observed share of malignant in `bins` groups of equal size, by rising probability."""
+def reliability(y_true: ArrayLike, probability: ArrayLike) -> list[tuple[float, Proportion]]:
+    """Mean probability and observed share of malignant in five groups of equal size, by rising probability."""
     positive, (values,) = checked(y_true, probability)
     order = np.argsort(values, kind="stable")
     return [
-        (float(values[part].mean()), _proportion(int(positive[part].sum()), part.size))
-        for part in np.array_split(order, min(bins, values.size))
+        (float(values[part].mean()), proportion(int(positive[part].sum()), part.size))
+        for part in np.array_split(order, min(5, values.size))
     ]
 
 
@@ -121,14 +113,14 @@ def roc_curve(y_true: ArrayLike, score: ArrayLike) -> tuple[FloatArray, FloatArr
 
 
 def roc_band(
-    y_true: ArrayLike, score: ArrayLike, counts: FloatArray, grid: FloatArray, level: float = 0.95
+    y_true: ArrayLike, score: ArrayLike, counts: FloatArray, grid: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Pointwise bootstrap band of the true positive rate at the false positive rates `grid`.
+    """Pointwise 95 % bootstrap band of the true positive rate at the false positive rates `grid`.
 
     Parameters
     ----------
     counts : array of shape (r, n)
-        From `statistics.resample_counts`.
+        From `bootstrap.resample_counts`.
     grid : array of shape (g,)
         False positive rates in [0, 1].
 
@@ -146,12 +138,8 @@ def roc_band(
     for index, (true_rate, false_rate) in enumerate(zip(true_rates, false_rates, strict=True)):
         x = np.concatenate(([0.0], false_rate / false_rate[-1]))
         curves[index] = np.interp(grid, x, np.concatenate(([0.0], true_rate / true_rate[-1])))
-    low, high = np.percentile(curves, [50 * (1 - level), 50 * (1 + level)], axis=0)
+    low, high = np.percentile(curves, [2.5, 97.5], axis=0)
     return low, high
-
-
-def _proportion(successes: int, trials: int) -> Proportion:
-    return Proportion(successes / trials if trials else math.nan, wilson_interval(successes, trials), successes, trials)
 
 
 def _logistic_fit(design: FloatArray, outcome: FloatArray, offset: FloatArray) -> FloatArray | None:

@@ -18,20 +18,21 @@ from torch import nn
 from fastrad.errors import InputError
 from fastrad.models.weights import Weights
 from fastrad.study.networks.score import outputs, score_images, whole_frames
-from fastrad.study.networks.tune import Epoch, Task, Tuned, Tuning, start, validate
+from fastrad.study.networks.tune import Epoch, Task, Tuned, start, validate
+from fastrad.study.protocol.config import Tuning
 
 # Inverse strengths of the ridge penalty on standardised features. One is chosen on the fold's validation patients, as
 # a tuned network's epoch is.
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
-def fit_head(task: Task, weights: Weights, recipe: Tuning, *, seed: int, fold: int, device: torch.device) -> Tuned:
+def fit_head(task: Task, weights: Weights, tuning: Tuning, *, seed: int, fold: int, device: torch.device) -> Tuned:
     """Fit the head on the features of the training images, whole frames without augmentation.
 
     Parameters
     ----------
-    task, recipe, seed, fold, device
-        As in `fine_tune`; of the recipe count the size, class weighting and flip averaging.
+    task, tuning, seed, fold, device
+        As in `fine_tune`; of the tuning count the size, class weighting and flip averaging.
     weights : Weights
 
     Returns
@@ -49,11 +50,11 @@ def fit_head(task: Task, weights: Weights, recipe: Tuning, *, seed: int, fold: i
     assert isinstance(model.fc, nn.Linear)
     width, model.fc = model.fc.in_features, nn.Identity()
     training, validation, test = (
-        whole_frames(task.dataset, positions, recipe.size, device)
+        whole_frames(task.dataset, positions, tuning.size, device)
         for positions in (task.training, task.validation, task.test)
     )
     features, validated = (
-        outputs(model, images, task.normalisation, device, flip_average=recipe.flip_average)
+        outputs(model, images, task.normalisation, device, flip_average=tuning.flip_average)
         for images in (training, validation)
     )
     labels = task.labels[task.training]
@@ -61,13 +62,13 @@ def fit_head(task: Task, weights: Weights, recipe: Tuning, *, seed: int, fold: i
         raise InputError(f"{task.dataset.path}: the training images of fold {fold} are all of one class")
     mean, spread = features.mean(0), np.maximum(features.std(0), 1e-6)
     prevalence = float(labels.mean())
-    shift = math.log((1 - prevalence) / prevalence) if recipe.class_weighting else 0.0
+    shift = math.log((1 - prevalence) / prevalence) if tuning.class_weighting else 0.0
 
     history: list[Epoch] = []
     heads = []
     for number, strength in enumerate(STRENGTHS, start=1):
         regression = LogisticRegression(
-            C=strength, class_weight="balanced" if recipe.class_weighting else None, max_iter=2000
+            C=strength, class_weight="balanced" if tuning.class_weighting else None, max_iter=2000
         )
         regression.fit((features - mean) / spread, labels)
         slope = regression.coef_[0] / spread  # of the features as they are
@@ -86,7 +87,7 @@ def fit_head(task: Task, weights: Weights, recipe: Tuning, *, seed: int, fold: i
     model.load_state_dict({key: value.float() for key, value in state.items()})
     model.to(device)
     validation_scores, test_scores = (
-        score_images(model, images, task.normalisation, device, flip_average=recipe.flip_average)
+        score_images(model, images, task.normalisation, device, flip_average=tuning.flip_average)
         for images in (validation, test)
     )
     return Tuned(

@@ -11,7 +11,7 @@ import json
 import shutil
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,54 +20,14 @@ import torch
 from numpy.typing import NDArray
 
 from fastrad.errors import FormatError, InputError
-from fastrad.imaging.normalisation import Normalisation
 from fastrad.models.weights import save_weights
-from fastrad.study.inference.evaluation import PREDICTION_COLUMNS
 from fastrad.study.networks.frozen import fit_head
-from fastrad.study.networks.tune import Task, Tuned, Tuning, fine_tune
-from fastrad.study.predictions import read_predictions
-from fastrad.study.protocol.arms import Arm
-from fastrad.study.protocol.patients import StudyDataset
-from fastrad.study.protocol.splits import Splits, training_subset
+from fastrad.study.networks.tune import Task, Tuned, fine_tune
+from fastrad.study.predictions import prediction_table, read_predictions
+from fastrad.study.protocol.plan import Network, Protocol
+from fastrad.study.protocol.splits import training_subset
 from fastrad.system.files import write_atomically
 from fastrad.train.precision import Precision, choose_precision
-
-
-@dataclass(frozen=True)
-class Network:
-    """One run of the plan; `patients` limits the training patients (learning curve), None takes all of the fold."""
-
-    arm: Arm
-    seed: int
-    fold: int
-    patients: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The name of its folder."""
-        limited = "" if self.patients is None else f"patients{self.patients}-"  # in front: ARM-* finds whole ones alone
-        return f"{limited}{self.arm.name}-seed{self.seed}-fold{self.fold}"
-
-
-@dataclass(frozen=True)
-class Protocol:
-    """What all networks share."""
-
-    dataset: StudyDataset
-    splits: Splits
-    recipe: Tuning
-    normalisation: Normalisation
-
-
-def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalisation:
-    """Mean and standard deviation of pixel / 255 over the development images; the test images have no say."""
-    values = np.arange(256) / 255
-    histogram = np.zeros(256, dtype=np.int64)
-    for image in np.flatnonzero(~splits.test()[dataset.patient_of]):
-        histogram += np.bincount(dataset.dataset.decode(int(image)).ravel(), minlength=256)
-    mean = float((histogram * values).sum() / histogram.sum())
-    spread = float(np.sqrt((histogram * (values - mean) ** 2).sum() / histogram.sum()))
-    return Normalisation.gray(mean, max(spread, 1 / 255))
 
 
 def tune(networks: Sequence[Network], protocol: Protocol, folder: Path, device: torch.device) -> None:
@@ -121,7 +81,7 @@ def _precision(
 
     So a study is of one precision, also where it goes on under another version or on another machine.
     """
-    size = protocol.recipe.size
+    size = protocol.tuning.size
     best = choose_precision("amp", device, size)
     # 0.1.0 kept no record: it tuned in float32, and in bfloat16 on GPUs that have it
     former = best.name if device.type == "cuda" and best.name == "bfloat16" else "float32"
@@ -142,10 +102,10 @@ def _precision(
 
 
 def _run(network: Network, task: Task, protocol: Protocol, device: torch.device, precision: Precision) -> Tuned:
-    weights, recipe = network.arm.weights, protocol.recipe
+    weights, tuning = network.arm.weights, protocol.tuning
     if network.arm.frozen and weights is not None:
-        return fit_head(task, weights, recipe, seed=network.seed, fold=network.fold, device=device)
-    return fine_tune(task, weights, recipe, seed=network.seed, fold=network.fold, device=device, precision=precision)
+        return fit_head(task, weights, tuning, seed=network.seed, fold=network.fold, device=device)
+    return fine_tune(task, weights, tuning, seed=network.seed, fold=network.fold, device=device, precision=precision)
 
 
 def gather(networks: Sequence[Network], folder: Path) -> pd.DataFrame:
@@ -184,7 +144,7 @@ def _settings(network: Network, protocol: Protocol) -> dict:
         "dataset_sha256": protocol.dataset.card.sha256(),
         "positive": protocol.dataset.positive,
         "splits_sha256": hashlib.sha256(protocol.splits.to_csv().encode()).hexdigest(),
-        **asdict(protocol.recipe),
+        **asdict(protocol.tuning),
     }
 
 
@@ -222,18 +182,7 @@ def _keep(folder: Path, network: Network, settings: dict, run: Tuned, task: Task
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     tables = [
-        pd.DataFrame(
-            {
-                "arm": network.arm.name,
-                "seed": network.seed,
-                "fold": network.fold,
-                "set": name,
-                "patient": [dataset.patients[index] for index in dataset.patient_of[positions]],
-                "row": dataset.rows[positions],
-                "label": dataset.labels[positions],
-                "score": scores,
-            }
-        )[list(PREDICTION_COLUMNS)]
+        prediction_table((network.arm.name, network.seed, network.fold), name, dataset, positions, scores)
         for name, positions, scores in (
             ("val", task.validation, run.validation_scores),
             ("test", task.test, run.test_scores),
@@ -241,7 +190,7 @@ def _keep(folder: Path, network: Network, settings: dict, run: Tuned, task: Task
     ]
     metadata = {
         "normalisation": {"mean": list(normalisation.mean), "std": list(normalisation.std)},
-        "size": protocol.recipe.size,
+        "size": protocol.tuning.size,
         "positive": dataset.positive,
         "dataset": dataset.card.sha256(),
         "seen": [*dataset.card.identities(), *sorted(network.arm.weights.seen if network.arm.weights else ())],
@@ -249,7 +198,7 @@ def _keep(folder: Path, network: Network, settings: dict, run: Tuned, task: Task
         "synthetic": dataset.card.synthetic,
         "source_options": dataset.card.source_options,
         "arm": network.arm.name,
-        "flip_average": protocol.recipe.flip_average,
+        "flip_average": protocol.tuning.flip_average,
     }
     save_weights(partial / "weights.safetensors", run.state, metadata)
     write_atomically(partial / "predictions.csv", pd.concat(tables).to_csv(index=False).encode())

@@ -18,66 +18,18 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fastrad.dataset import Dataset
-from fastrad.errors import OptionError
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Loader
 from fastrad.loading.policy import Augmentation
 from fastrad.models.resnet import resnet
 from fastrad.models.weights import Weights, initialise
-from fastrad.study.inference.statistics import auroc
+from fastrad.study.inference.auroc import auroc
 from fastrad.study.networks.score import score_images, whole_frames
+from fastrad.study.protocol.config import Tuning
 from fastrad.train.precision import Precision
 from fastrad.train.ranks import Ranks
 from fastrad.train.schedule import adamw, learning_rate, set_lr
 from fastrad.train.step import Learner, timed_convolutions
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """How every network of the study is tuned; the same for all arms.
-
-    Attributes
-    ----------
-    epochs : int
-        At most; `patience` may end a run earlier.
-    size : int
-        Side of the square input, pixels.
-    batch_size : int
-        Images a step.
-    learning_rate : float
-        AdamW's peak, after a linear warm-up over the first tenth of the steps; a cosine to zero follows.
-    backbone_rate : float
-        The backbone's learning rate as a share of the head's; 0 freezes it (normalisation statistics included).
-    weight_decay : float
-        On convolution and linear weights; none on biases and normalisation.
-    patience : int
-        Epochs without a better validation AUROC after which a run ends.
-    class_weighting : bool
-        Weight both classes alike in the loss; the logits are shifted back to the training prevalence, so that they
-        remain calibrated.
-    flip_average : bool
-        Score an image as the mean logit of itself and its mirror image.
-    """
-
-    epochs: int = 30
-    size: int = 224
-    batch_size: int = 32
-    learning_rate: float = 3e-4
-    backbone_rate: float = 1.0
-    weight_decay: float = 0.01
-    patience: int = 10
-    class_weighting: bool = False
-    flip_average: bool = True
-
-    def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("size", 32), ("batch_size", 2), ("patience", 1)):
-            if getattr(self, name) < low:
-                raise OptionError(f"{name} is {getattr(self, name)}, it must be at least {low}")
-        if not self.learning_rate > 0 or not self.weight_decay >= 0 or not 0 <= self.backbone_rate <= 1:
-            raise OptionError(
-                f"learning rate {self.learning_rate} must be above 0, weight decay {self.weight_decay} not below 0, "
-                f"the backbone's share of the rate {self.backbone_rate} between 0 and 1"
-            )
 
 
 @dataclass(frozen=True)
@@ -147,7 +99,7 @@ class Tuned:
 def fine_tune(
     task: Task,
     weights: Weights | None,
-    recipe: Tuning,
+    tuning: Tuning,
     *,
     seed: int,
     fold: int,
@@ -171,33 +123,33 @@ def fine_tune(
         model,
         adamw(
             model,
-            peak=recipe.learning_rate,
-            backbone_share=recipe.backbone_rate,
-            weight_decay=recipe.weight_decay,
+            peak=tuning.learning_rate,
+            backbone_share=tuning.backbone_rate,
+            weight_decay=tuning.weight_decay,
         ),
         precision,
         task.normalisation,
         Ranks(0, 1, device),
-        frozen_statistics=recipe.backbone_rate == 0,
+        frozen_statistics=tuning.backbone_rate == 0,
     )
     loader = Loader(
         task.dataset,
-        recipe.batch_size,
-        size=recipe.size,
+        tuning.batch_size,
+        size=tuning.size,
         train=True,
         device=device,
         seed=_stream(seed, fold),
         indices=task.training,
         augment=Augmentation.nodule(),
     )
-    steps = len(loader) * recipe.epochs
+    steps = len(loader) * tuning.epochs
     rising = max(1, steps // 10)
     prevalence = float(task.labels[task.training].mean())
-    odds = (1 - prevalence) / prevalence if recipe.class_weighting else 1.0
+    odds = (1 - prevalence) / prevalence if tuning.class_weighting else 1.0
     binary_loss = partial(_binary_loss, positive_weight=torch.tensor(odds, device=device))
 
     # one loader for all epochs: an engine that holds its images in the device's memory fills it once
-    validation = whole_frames(task.dataset, task.validation, recipe.size, device)
+    validation = whole_frames(task.dataset, task.validation, tuning.size, device)
 
     def score(images: Loader, *, flip_average: bool) -> NDArray[np.float64]:
         return score_images(model, images, task.normalisation, device, flip_average=flip_average)
@@ -206,7 +158,7 @@ def fine_tune(
     best: tuple[float, float] = (-math.inf, -math.inf)
     best_state: dict[str, Tensor] = {}
     best_epoch = images = done = 0
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch in range(1, tuning.epochs + 1):
         loss_sum, seen = torch.zeros((), device=device), 0
         with timed_convolutions():
             for batch in loader:
@@ -225,15 +177,15 @@ def fine_tune(
         if (epoch_line.val_auroc, -epoch_line.val_loss) > best:
             best, best_epoch = (epoch_line.val_auroc, -epoch_line.val_loss), epoch
             best_state = {key: value.detach().clone() for key, value in model.state_dict().items()}
-        elif epoch - best_epoch >= recipe.patience:
+        elif epoch - best_epoch >= tuning.patience:
             break
 
     stored = {key: value.half() if value.is_floating_point() else value for key, value in best_state.items()}
     # Logits of a class-weighted loss are shifted for a prevalence of one half: the head's bias takes it back.
     stored["fc.bias"] = stored["fc.bias"] - math.log(odds)
     model.load_state_dict({key: value.float() for key, value in stored.items()})
-    test = whole_frames(task.dataset, task.test, recipe.size, device)
-    validation_scores, test_scores = (score(images, flip_average=recipe.flip_average) for images in (validation, test))
+    test = whole_frames(task.dataset, task.test, tuning.size, device)
+    validation_scores, test_scores = (score(images, flip_average=tuning.flip_average) for images in (validation, test))
     return Tuned(
         validation_scores,
         test_scores,

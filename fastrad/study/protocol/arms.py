@@ -15,10 +15,7 @@ from fastrad.errors import OptionError
 from fastrad.imaging.normalisation import IMAGENET
 from fastrad.models.resnet import HEAD, architecture_label
 from fastrad.models.weights import Weights, load_weights
-
-LABELS = {"none": "No transfer", "imagenet": "ImageNet", "radimagenet": "RadImageNet"}
-# Vahdati, Khosravi, Rouzrokh, Erickson: the conference abstract that the study repeats; test AUROC of its 145 patients.
-ABSTRACT_TEST_AUROC = {"none": 0.74, "imagenet": 0.80, "radimagenet": 0.84}
+from fastrad.study.protocol.abstract import LABELS
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrad.errors import InputError, OptionError
+from fastrad.study.protocol.abstract import TEST_FRACTION
 from fastrad.study.protocol.patient_names import translator
 from fastrad.study.protocol.patients import StudyDataset
+from fastrad.system.csv_file import read_csv
 
-TEST_FRACTION = 145 / 721
 TEST, DEVELOPMENT = "test", "development"
 HELD_OUT = -1
 
@@ -101,21 +102,13 @@ def read_splits(
     InputError
         If a patient is missing, unknown or in two sets, or identical images lie on both sides.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            names, lines = reader.fieldnames or [], [(reader.line_num, line) for line in reader]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a regular CSV file in UTF-8 ({error})") from None
-    missing = [name for name in ("patient", "set") if name not in names]
-    if missing:
-        raise InputError(f"{path}: has no column {missing[0]}; splits need patient,set and may have fold")
+    table = read_csv(path, ["patient", "set"], optional=["fold"], line_numbers=True)
     place = {name: index for index, name in enumerate(dataset.patients)}
     named_in_dataset = translator(dataset, key_path)
     where: dict[int, tuple[str, str]] = {}
-    for number, line in lines:
-        set_, fold_text = line["set"], (line.get("fold") or "").strip()
-        patient = named_in_dataset(line["patient"])
+    fold_texts = table["fold"] if "fold" in table else [""] * len(table)
+    for number, name, set_, fold_text in zip(table.index, table["patient"], table["set"], fold_texts, strict=True):
+        patient = named_in_dataset(name)
         if patient not in place:  # which is not said: it may be a person's own id
             raise InputError(f"{path}, line {number}: the dataset has no such patient{_other_key(dataset)}")
         if set_ not in (TEST, DEVELOPMENT):

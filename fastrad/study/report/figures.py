@@ -18,7 +18,8 @@ matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fastrad.study.inference import decision, statistics
+from fastrad.study.inference import decision
+from fastrad.study.inference.bootstrap import resample_counts
 from fastrad.study.inference.evaluation import StudyResult
 from fastrad.system.files import write_atomically
 
@@ -46,7 +47,7 @@ def roc_figure(study: dict, result: StudyResult) -> Figure:
     figure = Figure(figsize=(5.2, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, linestyle=(0, (4, 4)))
-    counts = statistics.resample_counts(result.labels, repetitions=1000)
+    counts = resample_counts(result.labels, repetitions=1000)
     for name, label, colour, _ in _styles(study):
         arm = result.arm(name)
         low, high = decision.roc_band(result.labels, result.scores[name], counts, GRID)

@@ -7,7 +7,6 @@ page with everything in it, which opens from a disk without a network.
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 
@@ -15,11 +14,18 @@ import pandas as pd
 
 from fastrad.errors import FormatError, InputError
 from fastrad.models.resnet import architecture_label
-from fastrad.study.inference.evaluation import evaluate, learning_curve
-from fastrad.study.networks.external import subgroups
+from fastrad.study.inference.evaluation import evaluate
+from fastrad.study.inference.learning_curve import learning_curve
+from fastrad.study.inference.subgroups import subgroups
 from fastrad.study.predictions import AGAIN, read_predictions
-from fastrad.study.report import figures, tables
+from fastrad.study.report import figures
+from fastrad.study.report.conclusion import INTERVAL_NOTE, SYNTHETIC_NOTE
+from fastrad.study.report.error_pictures import read_errors
+from fastrad.study.report.latex import to_latex
+from fastrad.study.report.markdown import to_markdown
+from fastrad.study.report.notation import format_p, range_text, subgroup_text
 from fastrad.study.report.reporting_items import reporting_items
+from fastrad.study.report.values import table_values, to_csv, to_json
 from fastrad.system.files import write_atomically
 
 
@@ -61,12 +67,12 @@ def write_report(folder: Path) -> Path:
         if attributes.is_file()
         else []
     )
-    values = tables.table(study, result, external, groups)
+    values = table_values(study, result, external, groups)
     for name, text in (
-        ("table.json", tables.to_json(values)),
-        ("table.csv", tables.to_csv(values)),
-        ("table.md", tables.to_markdown(values)),
-        ("table.tex", tables.to_latex(values)),
+        ("table.json", to_json(values)),
+        ("table.csv", to_csv(values)),
+        ("table.md", to_markdown(values)),
+        ("table.tex", to_latex(values)),
     ):
         write_atomically(folder / name, text.encode())
     curve_table = folder / "learning_curve.csv"
@@ -90,34 +96,18 @@ def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["p"] = tables.format_p
+    environment.filters["p"] = format_p
     environment.filters["network"] = architecture_label
-    environment.filters["subgroup"] = tables.subgroup_text
-    environment.globals["range_text"] = _range_text
+    environment.filters["subgroup"] = subgroup_text
+    environment.globals["range_text"] = range_text
     colours = {arm["name"]: figures.COLOURS[index % len(figures.COLOURS)] for index, arm in enumerate(study["arms"])}
     return environment.get_template("report.html").render(
         study=study,
         table=values,
         figures={name: Markup(text) for name, text in drawings.items()},
-        errors=_errors(folder),
+        errors=read_errors(folder),
         colours=colours,
         items=reporting_items(study),
-        interval_note=tables.INTERVAL_NOTE,
-        synthetic_note=tables.SYNTHETIC_NOTE,
+        interval_note=INTERVAL_NOTE,
+        synthetic_note=SYNTHETIC_NOTE,
     )
-
-
-def _range_text(low: float | None, high: float | None, form: str = ".3f") -> str:
-    return "undefined" if low is None or high is None else f"{low:{form}} to {high:{form}}"
-
-
-def _errors(folder: Path) -> list[dict]:
-    listing = folder / "errors" / "errors.json"
-    if not listing.is_file():
-        return []
-    entries = json.loads(listing.read_text())
-    for entry in entries:
-        for kind in ("", "-cam"):
-            content = (folder / "errors" / f"{entry['picture']}{kind}.png").read_bytes()
-            entry[f"src{kind.replace('-', '_')}"] = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    return entries

@@ -1,0 +1,161 @@
+"""The settings of a study: what is compared (`CompareConfig`), and how each network is tuned (`Tuning`).
+
+Nothing here needs torch: the command line makes its options from these classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from fastrad.errors import OptionError
+from fastrad.study.protocol.abstract import TEST_FRACTION
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How every network of the study is tuned; the same for all arms.
+
+    Attributes
+    ----------
+    epochs : int
+        Epochs of a run at most; `patience` may end it earlier.
+    size : int
+        Side of the square input, pixels.
+    batch_size : int
+        Images a training step.
+    learning_rate : float
+        AdamW's peak, after a linear warm-up over the first tenth of the steps; a cosine to zero follows.
+    backbone_rate : float
+        The backbone's share of that rate; 0 freezes it (normalisation statistics included).
+    weight_decay : float
+        On convolution and linear weights; none on biases and normalisation.
+    patience : int
+        Epochs without a better validation AUROC after which a run ends.
+    class_weighting : bool
+        Weight benign and malignant alike in the loss; the logits are shifted back to the training prevalence, so that
+        they remain calibrated.
+    flip_average : bool
+        Score an image as the mean logit of itself and its mirror image.
+    """
+
+    epochs: int = 30
+    size: int = field(default=224, metadata={"default": "as stored"})
+    batch_size: int = 32
+    learning_rate: float = 3e-4
+    backbone_rate: float = 1.0
+    weight_decay: float = 0.01
+    patience: int = 10
+    class_weighting: bool = False
+    flip_average: bool = True
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("size", 32), ("batch_size", 2), ("patience", 1)):
+            if getattr(self, name) < low:
+                raise OptionError(f"{name} is {getattr(self, name)}, it must be at least {low}")
+        if not self.learning_rate > 0 or not self.weight_decay >= 0 or not 0 <= self.backbone_rate <= 1:
+            raise OptionError(
+                f"learning rate {self.learning_rate} must be above 0, weight decay {self.weight_decay} not below 0, "
+                f"the backbone's share of the rate {self.backbone_rate} between 0 and 1"
+            )
+
+
+def _named_weights(option: str, words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    found = []
+    for word in words:
+        name, separator, weights = word.partition("=")
+        if not separator or not name or not weights:
+            raise OptionError(f"{option} {word}: give NAME=WEIGHTS")
+        found.append((name, weights))
+    return tuple(found)
+
+
+def _numbers_of_patients(text: str) -> tuple[int, ...]:
+    """The numbers of `25,50,100,all`; all patients are always in the study."""
+    words = [word.strip() for word in text.split(",")]
+    numbers = [word for word in words if word != "all"]
+    if not all(word.isascii() and word.isdigit() and 0 < int(word) < 2**31 for word in numbers):
+        raise OptionError(f"--learning-curve {text}: give numbers of patients, for example 25,50,100,all")
+    return tuple(int(word) for word in numbers)
+
+
+def _further_arms(option: str) -> dict[str, object]:
+    parse = partial(_named_weights, option)
+    return {"option": option, "metavar": "NAME=WEIGHTS", "multiple": True, "parse": parse}
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """What is compared, and how.
+
+    Attributes
+    ----------
+    dataset : Path
+        A `.beton` file, or the folder of an `all.beton`.
+    out : Path
+        The study's folder.
+    radimagenet : str
+        Weights of `fastrad pretrain`, or any ResNet-18's.
+    imagenet : str
+        ImageNet weights: downloaded from torchvision, or a file.
+    arms : tuple of (name, weights file)
+        A further arm, ResNet-18 to 152; may be given several times.
+    frozen : tuple of (name, weights file)
+        A further arm that is not tuned: its features under a logistic regression.
+    tuning : Tuning
+    seed : int
+        Of splits and runs.
+    seeds : int
+        Repetitions of everything with other seeds: `seed`, `seed + 1`, ...
+    folds : int
+        Folds of the cross-validation.
+    test_fraction : float
+        Share of the patients that is held out.
+    splits : Path or None
+        CSV patient,set[,fold] instead of drawn splits: by time, by site.
+    learning_curve : tuple of int
+        Tune everything again, with the first seed, with so many training patients a fold.
+    external : tuple of Path
+        A further dataset, like the study's, that every network scores; may be repeated.
+    subgroups : tuple of str
+        Look at the test patients by the values of this column of `attributes`.
+    attributes : Path or None
+        CSV patient,COLUMN... for --subgroup; by default the file of --splits.
+    pseudonym_key : Path or None
+        The key of the dataset's conversion, where `splits` and `attributes` name patients by their own ids; by default
+        the one in the user's configuration folder, if there is one.
+    positive : str or None
+        The class that counts as malignant, if it has another name.
+    device : str or None
+        For example cuda; by default a GPU where there is one.
+    command : str
+        As typed, for the record.
+    """
+
+    dataset: Path = field(metadata={"option": ""})
+    out: Path = field(metadata={"required": True})
+    radimagenet: str = field(metadata={"required": True, "metavar": "WEIGHTS"})
+    imagenet: str = field(default="torchvision", metadata={"metavar": "torchvision|FILE"})
+    arms: tuple[tuple[str, str], ...] = field(default=(), metadata=_further_arms("--arm"))
+    frozen: tuple[tuple[str, str], ...] = field(default=(), metadata=_further_arms("--frozen"))
+    tuning: Tuning = field(default_factory=Tuning, metadata={"option": ""})
+    seed: int = field(default=0, metadata={"min": 0, "max": 2**62})
+    seeds: int = field(default=3, metadata={"min": 1})
+    folds: int = 5
+    test_fraction: float = field(default=TEST_FRACTION, metadata={"default": "145/721"})
+    splits: Path | None = None
+    learning_curve: tuple[int, ...] = field(
+        default=(), metadata={"metavar": "25,50,100,all", "parse": _numbers_of_patients}
+    )
+    external: tuple[Path, ...] = ()
+    subgroups: tuple[str, ...] = field(default=(), metadata={"option": "--subgroup", "metavar": "COLUMN"})
+    attributes: Path | None = None
+    pseudonym_key: Path | None = None
+    positive: str | None = field(default=None, metadata={"metavar": "LABEL"})
+    device: str | None = None
+    command: str = field(default="", metadata={"option": ""})
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise OptionError(f"--seeds {self.seeds}: at least one is needed")

@@ -1,0 +1,158 @@
+"""The whole study before anything is trained: who is held out, what starts from what, and which networks there are.
+
+Whatever can be refused is refused here: the first hour of training must not be spent on a study that cannot end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from fastrad.errors import InputError, OptionError
+from fastrad.imaging.normalisation import Normalisation
+from fastrad.study.protocol.arms import Arm, make_arms
+from fastrad.study.protocol.attributes import read_attributes
+from fastrad.study.protocol.config import CompareConfig, Tuning
+from fastrad.study.protocol.external import check_external
+from fastrad.study.protocol.patients import StudyDataset, read_patients
+from fastrad.study.protocol.splits import Splits, make_splits, read_splits, training_subset
+
+
+@dataclass(frozen=True)
+class Network:
+    """One run of the plan; `patients` limits the training patients (learning curve), None takes all of the fold."""
+
+    arm: Arm
+    seed: int
+    fold: int
+    patients: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        limited = "" if self.patients is None else f"patients{self.patients}-"  # in front: ARM-* finds whole ones alone
+        return f"{limited}{self.arm.name}-seed{self.seed}-fold{self.fold}"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What all networks share."""
+
+    dataset: StudyDataset
+    splits: Splits
+    tuning: Tuning
+    normalisation: Normalisation
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that a study is made of.
+
+    Attributes
+    ----------
+    protocol : Protocol
+    arms : tuple of Arm
+        The abstract's three first.
+    networks : tuple of Network
+        With all training patients, in the order in which they are tuned: seed, fold, arm.
+    limited : tuple of Network
+        With fewer training patients, for the learning curve.
+    externals : tuple of StudyDataset
+    attributes : table or None
+        Of the test patients, where subgroups are asked for.
+    notices : tuple of str
+        What the reader of the study must know, a line each.
+    """
+
+    protocol: Protocol
+    arms: tuple[Arm, ...]
+    networks: tuple[Network, ...]
+    limited: tuple[Network, ...]
+    externals: tuple[StudyDataset, ...]
+    attributes: pd.DataFrame | None
+    notices: tuple[str, ...]
+
+
+def make_plan(config: CompareConfig) -> Plan:
+    """Open the datasets and weights of a study, split its patients, and list its networks.
+
+    Raises
+    ------
+    InputError
+        If dataset, weights, splits or options cannot be used.
+    """
+    dataset = read_patients(config.dataset, config.positive)
+    arms = make_arms(config.radimagenet, config.imagenet, config.arms, config.frozen)
+    _refuse_seen(arms, dataset, "this very dataset, test patients and labels included: a leak")
+    splits = _splits(config, dataset)
+    externals = tuple(read_patients(path, dataset.positive) for path in config.external)
+    for external in externals:
+        check_external(external, dataset)
+        _refuse_seen(arms, external, f"{external.path}: it is not external")
+    attributes = _attributes(config, dataset)
+    if attributes is not None:
+        attributes = attributes[splits.test()]
+    seeds = range(config.seed, config.seed + config.seeds)
+    networks = tuple(Network(arm, seed, fold) for seed in seeds for fold in range(splits.folds) for arm in arms)
+    limited = tuple(
+        Network(arm, config.seed, fold, patients)
+        for patients in sorted(set(config.learning_curve))
+        for fold in range(splits.folds)
+        for arm in arms
+    )
+    for network in limited:
+        training_subset(splits, network.fold, network.patients, network.seed)
+    protocol = Protocol(dataset, splits, config.tuning, development_normalisation(dataset, splits))
+    return Plan(protocol, arms, networks, limited, externals, attributes, (*dataset.notices, *_weights_notices(arms)))
+
+
+def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalisation:
+    """Mean and standard deviation of pixel / 255 over the development images; the test images have no say."""
+    values = np.arange(256) / 255
+    histogram = np.zeros(256, dtype=np.int64)
+    for image in np.flatnonzero(~splits.test()[dataset.patient_of]):
+        histogram += np.bincount(dataset.dataset.decode(int(image)).ravel(), minlength=256)
+    mean = float((histogram * values).sum() / histogram.sum())
+    spread = float(np.sqrt((histogram * (values - mean) ** 2).sum() / histogram.sum()))
+    return Normalisation.gray(mean, max(spread, 1 / 255))
+
+
+def _splits(config: CompareConfig, dataset: StudyDataset) -> Splits:
+    if config.splits is None:
+        return make_splits(dataset, test_fraction=config.test_fraction, folds=config.folds, seed=config.seed)
+    return read_splits(config.splits, dataset, folds=config.folds, seed=config.seed, key_path=config.pseudonym_key)
+
+
+def _refuse_seen(arms: tuple[Arm, ...], dataset: StudyDataset, what: str) -> None:
+    """No arm may begin with weights that these images trained, or chose."""
+    for arm in arms:
+        if arm.weights is not None and arm.weights.seen.intersection(dataset.card.identities()):
+            raise InputError(
+                f"the weights of the {arm.label} arm ({arm.source}) were trained or chosen on {what}; give weights of "
+                "other images"
+            )
+
+
+def _attributes(config: CompareConfig, dataset: StudyDataset) -> pd.DataFrame | None:
+    if not config.subgroups:
+        return None
+    path = config.attributes or config.splits
+    if path is None:
+        raise OptionError("--subgroup needs --attributes FILE, a CSV with the columns patient and those of --subgroup")
+    return read_attributes(path, config.subgroups, dataset, config.pseudonym_key)
+
+
+def _weights_notices(arms: tuple[Arm, ...]) -> Iterator[str]:
+    for index, arm in enumerate(arms):
+        if arm.weights is None:
+            continue
+        yield from arm.weights.notices
+        for other in arms[:index]:
+            if other.sha256 == arm.sha256:
+                yield (
+                    f"the arms {other.label} and {arm.label} begin with the same weights: a difference between them is "
+                    "not one of initialisation"
+                )
