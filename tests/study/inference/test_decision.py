@@ -11,7 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss, confusion_matrix
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
-from fastrad.study.inference import decision, statistics
+from fastrad.study.inference import decision
+from fastrad.study.inference.auroc import auroc
+from fastrad.study.inference.bootstrap import resample_counts
+from fastrad.study.inference.proportions import wilson_interval
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def test_operating_point_equals_the_confusion_matrix(sample):
     assert point.specificity[:1] + point.specificity[2:] == (tn / (tn + fp), tn, tn + fp)
     assert point.ppv.estimate == tp / (tp + fp)
     assert point.npv.estimate == tn / (tn + fn)
-    assert point.ppv.interval == statistics.wilson_interval(int(tp), int(tp + fp))
+    assert point.ppv.interval == wilson_interval(int(tp), int(tp + fp))
 
 
 def test_a_threshold_above_all_scores_leaves_ppv_undefined(sample):
@@ -81,7 +84,7 @@ def test_calibration_without_a_solution_is_not_a_number(score):
 
 def test_reliability_groups_hold_every_patient_once(sample):
     y, score = sample
-    groups = decision.reliability(y, expit(score), bins=7)
+    groups = decision.reliability(y, expit(score))
     assert sum(share.trials for _, share in groups) == y.size
     assert sum(share.successes for _, share in groups) == y.sum()
     assert [mean for mean, _ in groups] == sorted(mean for mean, _ in groups)
@@ -94,7 +97,7 @@ def test_roc_curve_equals_scikit_learns_and_its_area_is_the_auroc(sample):
     expected_false, expected_true, _ = sklearn_roc_curve(y, score, drop_intermediate=False)
     assert false_rate == pytest.approx(expected_false)
     assert true_rate == pytest.approx(expected_true)
-    assert np.trapezoid(true_rate, false_rate) == pytest.approx(statistics.auroc(y, score))
+    assert np.trapezoid(true_rate, false_rate) == pytest.approx(auroc(y, score))
 
 
 def test_roc_band_encloses_the_curve_and_narrows_with_more_patients():
@@ -104,7 +107,7 @@ def test_roc_band_encloses_the_curve_and_narrows_with_more_patients():
     for scale in (1, 16):
         y = np.repeat([1, 0], [20 * scale, 40 * scale])
         score = rng.normal(size=y.size) + y
-        low, high = decision.roc_band(y, score, statistics.resample_counts(y, repetitions=300), grid)
+        low, high = decision.roc_band(y, score, resample_counts(y, repetitions=300), grid)
         curve = np.interp(grid, *decision.roc_curve(y, score))
         assert (low <= curve + 1e-9).all()
         assert (curve <= high + 1e-9).all()
