@@ -22,8 +22,8 @@ from fastrad.study.inference.bootstrap import bootstrap_auroc, percentile_interv
 from fastrad.study.inference.samples import FloatArray, Interval
 from fastrad.study.protocol.abstract import LABELS
 
-# Simulated with equal arms (tests/study/inference/test_auroc.py): with 15 patients of the rarer class DeLong's test
-# rejects in 4 to 5 % of studies, with 2 to 10 of them in up to 16 %.
+# Simulated with equal arms (tests/study/inference/test_differences.py): with 15 patients of the rarer class DeLong's
+# test rejects in 4 to 5 % of studies, with 2 to 10 of them in up to 16 %.
 FEWEST_FOR_A_TEST = 15
 
 
