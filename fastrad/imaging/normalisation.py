@@ -39,7 +39,8 @@ class Normalisation:
 
         Parameters
         ----------
-        images : uint8 tensor, (N, C, H, W)
+        images : tensor, (N, C, H, W)
+            Gray levels 0 to 255. A float32 tensor is changed in place.
 
         Returns
         -------

@@ -1,1 +1,9 @@
-"""ResNets with a one-channel stem; their weights in and out, model card and export."""
+"""ResNets with a one-channel stem, and what is kept of them.
+
+In: a number of classes, or a weights file. Out: a network in `channels_last`, a safetensors file, files for others.
+
+    resnet.py     the networks, under torchvision's parameter names
+    weights.py    weights in and out, checked; how a network starts from them
+    card.py       the model card of weights
+    export.py     weights for torchvision, timm and ONNX
+"""

@@ -1,6 +1,6 @@
 """The model card of weights: what they were made from, how good they are, what to feed them, and what binds their user.
 
-In: the metadata of a weights file. Out: Markdown (after Mitchell et al., Model cards for model reporting, FAT* 2019).
+Markdown, after Mitchell et al., Model cards for model reporting, FAT* 2019.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Weights for other programs: torchvision, timm and ONNX, each checked against the original's outputs.
 
-In: weights of `fastrad pretrain`. Out: a file for the other program, with a model card beside it.
+A model card is written beside each file.
 """
 
 from __future__ import annotations
@@ -137,10 +137,10 @@ class _FromPixels(nn.Module):
 
     def __init__(self, model: nn.Module, normalisation: Normalisation) -> None:
         super().__init__()
-        self.model, self.mean, self.std = model, normalisation.mean[0], normalisation.std[0]
+        self.model, self.normalisation = model, normalisation
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.model((images.float() / 255 - self.mean) / self.std)
+        return self.model(self.normalisation.apply(images))
 
 
 def _require(package: str, purpose: str) -> Any:

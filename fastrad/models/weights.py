@@ -1,7 +1,7 @@
 """Weights of a ResNet in and out: safetensors or a `.pth` state dict, and how a network starts from them.
 
-In: a file with one or three input channels and any head. Out: a checked state dict under torchvision's names, a network
-that begins with it, and safetensors with metadata. Nothing but tensors is ever unpickled.
+A file may have one or three input channels and any head; its state dict is checked, under torchvision's names. Nothing
+but tensors is ever unpickled.
 """
 
 from __future__ import annotations
