@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -140,13 +140,13 @@ def find_network(loaded: Mapping[str, object]) -> NamedState:
     )
 
 
-def nearest_name(key: str, expected: Collection[str]) -> str:
-    """What the reader is told of a name that is no ResNet's: the expected one that is most like it, and a prefix."""
+def nearest_name(key: str, shape: tuple[int, ...], expected: Mapping[str, tuple[int, ...]]) -> str:
+    """What the reader is told of a name that is no ResNet's: the expected one most like it, and a prefix to strip."""
     inside = max((name for name in expected if key.endswith(name)), key=len, default="")
     if inside and inside != key:
         return f"the nearest expected name is {inside}: strip {key[: -len(inside)]!r} from every name"
-    near = get_close_matches(key, list(expected), 1, 0)
-    return f"the nearest expected name is {near[0]}" if near else ""
+    alike = [name for name, wanted in expected.items() if wanted == shape] or list(expected)
+    return f"the nearest expected name is {get_close_matches(key, alike, 1, 0)[0]}"
 
 
 def _flat(loaded: Mapping[str, object], nest: tuple[str, ...] = ()) -> Iterator[_Entry]:
@@ -186,7 +186,8 @@ def _chosen(places: list[_Place], entries: list[_Entry]) -> tuple[_Place, list[s
         raise InputError(f"holds {len(places):,} networks; save the state_dict() of the one that you want alone")
     plain = [place for place in places if not place.is_copy]
     among = plain or places
-    chosen = min(among, key=lambda place: (len(place.nest), len(place.prefix)))
+    among = sorted(among, key=lambda place: (len(place.nest), len(place.prefix), str(place)))
+    chosen = among[0]
     others = [place for place in among if place != chosen]
     if differing := [place for place in others if not _same_network(chosen, place, entries)]:
         names = ", ".join(map(str, (chosen, *differing)))

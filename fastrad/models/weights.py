@@ -213,7 +213,7 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
         if key not in expected:
             raise InputError(
                 f"{origin}: {found.in_file[key]} with shape {list(shape)} is not part of a {label}{behind}; "
-                f"{_hint(key, expected)}"
+                f"{_hint(key, shape, expected)}"
             )
         wanted: Sequence[object] = expected[key]
         if key == STEM:
@@ -257,10 +257,10 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
     return checked, notices
 
 
-def _hint(key: str, expected: Mapping[str, object]) -> str:
+def _hint(key: str, shape: tuple[int, ...], expected: Mapping[str, tuple[int, ...]]) -> str:
     if re.fullmatch(r"conv1\.\d+\..*", key):
         return "a stem of several convolutions (timm's resnet18d and the like) is another network: give one without"
-    return f"{nearest_name(key, expected)}; give weights under torchvision's names"
+    return f"{nearest_name(key, shape, expected)}; give weights under torchvision's names"
 
 
 def _kind(value: Tensor) -> str:
