@@ -22,7 +22,8 @@ from fastrad.imaging.window import Window
 from fastrad.system.progress import track
 
 SAMPLE = 200  # images of each file suffix, spread evenly over the archive
-LEAST_SHARE = 0.25  # of its range that a kind of source must use
+LEAST_LEVELS = 64  # of 256 that a kind of source must use: a quarter
+_LEAST_OF_LEVEL = 2e-4  # of the pixels: what a level holds that counts as used
 _PIXELS = 4096  # of an image, spread evenly
 _TAILS = 0.1, 99.9  # percentiles: a marker or a dead pixel is not the range in use
 _AUTO = 0.5, 99.5  # percentiles that --window auto makes black and white
@@ -38,16 +39,18 @@ def settle_window(manifest: Manifest, options: ConvertOptions) -> ConvertOptions
     OptionError
         If "auto" finds nothing to choose from.
     """
+    kinds = _sample(manifest)
     if isinstance(options.window, tuple):
+        _refuse_mixed_depths(manifest, kinds)
         return options
     if options.window in WINDOWS:
+        _refuse_other_units(manifest, kinds, options.window)
         return replace(options, window=WINDOWS[options.window], window_from=options.window)
-    kinds = _sample(manifest)
     if options.window == AUTO:
         return replace(options, window=_choose(manifest, kinds), window_from=AUTO)
     for kind, found in kinds.items():
         _refuse_few_levels(manifest, kind, found)
-    _refuse_two_scales(manifest, kinds)
+    _refuse_unknown_scale(manifest, kinds)
     return options
 
 
@@ -67,8 +70,18 @@ class _Kind:
         self._parts.append(values[:: max(1, values.size // _PIXELS)].astype(np.float64))
 
     def percentiles(self, *shares: float) -> list[float]:
+        return np.percentile(np.concatenate(self._parts), shares).tolist()
+
+    def levels_used(self) -> int:
+        """Of the 256 gray levels, how many hold a share of the pixels that is no marker's and no dead pixel's."""
+        assert self.range is not None
+        low, high = self.range
         pooled = np.concatenate(self._parts)
-        return np.percentile(pooled[np.isfinite(pooled)], shares).tolist()
+        levels = np.clip(np.rint((pooled - low) * (255 / (high - low))), 0, 255).astype(int)
+        return int((np.bincount(levels, minlength=256) > _LEAST_OF_LEVEL * pooled.size).sum())
+
+    def values_used(self) -> int:
+        return len(np.unique(np.concatenate(self._parts)))
 
 
 def _sample(manifest: Manifest) -> dict[str, _Kind]:
@@ -96,7 +109,9 @@ def _sample(manifest: Manifest) -> dict[str, _Kind]:
             except (ImageError, OSError):
                 continue  # the conversion lists it with its reason
             pixels = values.pixels.ravel()
-            if np.ptp(np.percentile(pixels[:: max(1, pixels.size // _PIXELS)], _TAILS)) == 0:
+            if pixels.dtype.kind == "f":
+                pixels = pixels[np.isfinite(pixels)]
+            if not pixels.size or np.ptp(np.percentile(pixels[:: max(1, pixels.size // _PIXELS)], _TAILS)) == 0:
                 continue
             kinds.setdefault(values.kind, _Kind(values.range, values.bits, windowed=values.windowed)).add(pixels)
     return kinds
@@ -114,12 +129,13 @@ def _choose(manifest: Manifest, kinds: dict[str, _Kind]) -> tuple[float, float]:
     deep = {kind: found for kind, found in kinds.items() if found.is_deep}
     if not deep:
         raise OptionError(
-            "--window auto: no image of a sample has more than 8 stored bits without a window of its own; leave it out"
+            "--window auto: no image of a sample has more than 8 stored bits, no window of its own and more than one "
+            "value; leave it out"
         )
     if len(kinds) > 1:
         raise InputError(
             f"{manifest.root}: holds several kinds of images ({', '.join(sorted(kinds))}), for which one window does "
-            "not mean the same; convert them apart, or give --window LOW,HIGH"
+            "not mean the same; convert them apart"
         )
     (found,) = deep.values()
     low, high = found.percentiles(*_AUTO)
@@ -133,24 +149,41 @@ def _choose(manifest: Manifest, kinds: dict[str, _Kind]) -> tuple[float, float]:
 def _refuse_few_levels(manifest: Manifest, kind: str, found: _Kind) -> None:
     if not found.is_deep or found.range is None:
         return
-    low, high = found.percentiles(*_TAILS)
     least, greatest = found.range
-    share = (high - low) / (greatest - least)
-    if share >= LEAST_SHARE:
+    levels, values = found.levels_used(), found.values_used()
+    if levels >= LEAST_LEVELS or values < 2 * levels:  # few values: no window would part them further
         return
+    low, high = found.percentiles(*_TAILS)
     presets = f", or one of {', '.join(WINDOWS)}" if " CT" in kind else ""
     raise InputError(
         f"{manifest.root}: its images ({kind}) use the values {low:g} to {high:g} of {least:g} to {greatest:g}, which "
-        f"leaves about {round(share * 255) + 1} of 256 gray levels; choose one window for the whole archive: --window "
-        f"auto, or --window LOW,HIGH{presets}"
+        f"leaves about {levels} of 256 gray levels; choose one window for the whole archive: --window auto, or "
+        f"--window LOW,HIGH{presets}"
     )
 
 
-def _refuse_two_scales(manifest: Manifest, kinds: dict[str, _Kind]) -> None:
-    scaled = [kind for kind in kinds if "scaled" in kind]
-    plain = [kind for kind in kinds if any(kind == each.split(" scaled")[0] for each in scaled)]
-    if plain:
+def _refuse_mixed_depths(manifest: Manifest, kinds: dict[str, _Kind]) -> None:
+    if len({found.is_deep for found in kinds.values() if not found.windowed}) > 1:
         raise InputError(
-            f"{manifest.root}: some of its images ({plain[0]}) hold values of those bits, others ({scaled[0]}) scaled "
-            "ones; convert them apart, or give --window LOW,HIGH"
+            f"{manifest.root}: holds images of 8 bits and deeper ones ({', '.join(sorted(kinds))}), for which one "
+            "window does not mean the same; convert them apart"
+        )
+
+
+def _refuse_other_units(manifest: Manifest, kinds: dict[str, _Kind], name: str) -> None:
+    others = sorted(kind for kind, found in kinds.items() if " CT" not in kind and not found.windowed)
+    if others:
+        raise InputError(
+            f"{manifest.root}: --window {name} is in Hounsfield units, and its images ({', '.join(others)}) are not; "
+            "give --window LOW,HIGH in their own units"
+        )
+
+
+def _refuse_unknown_scale(manifest: Manifest, kinds: dict[str, _Kind]) -> None:
+    scaled = [kind for kind in kinds if "sBIT" in kind]
+    plain = [kind for kind, found in kinds.items() if kind.startswith("PNG, ") and 8 < found.bits < 16]
+    if scaled and plain:
+        raise InputError(
+            f"{manifest.root}: some of its images ({plain[0]}) hold values of those bits, others larger ones, scaled "
+            "to 16 bits; convert them apart, or give --window LOW,HIGH"
         )

@@ -4,8 +4,7 @@
   BT.601). A colour JPEG stores that luma already, and it is taken as stored.
 - Alpha is composited on black, where the file declares a channel as alpha and it is not zero everywhere.
 - Values of more than 8 bits are mapped linearly from the range of their stored bits onto 0 to 255, or from `window`.
-  A 16-bit PNG whose sBIT declares fewer bits holds values of those bits, unless one is larger: then they are scaled to
-  16 bits, as the PNG specification (W3C, section 11.3.2.7) asks.
+  A 16-bit PNG whose sBIT declares fewer bits holds values of those bits; one with a larger value needs a window.
 - Pixels that the file declares not to be square are made square, the coarser axis enlarged.
 - EXIF orientation is ignored: pixels stay as they were acquired, as boxes and outlines in archives assume.
 - What a JPEG decoder warns about (missing or corrupt data) is damage.
@@ -226,7 +225,8 @@ def still_values(data: bytes, name: str) -> Values:
         return of_bits(gray, 8, header.kind)
     bits = header.significant_bits or 16
     if bits < 16 and int(gray.max()) >= 1 << bits:
-        return of_bits(gray, 16, header.kind)._replace(kind=f"{header.kind}, {bits} bits scaled to 16")
+        # scaled to 16 bits, as the specification asks, or wrong; a darker file of the same archive would not tell
+        return Values(gray, None, f"PNG with values above its sBIT of {bits} (scaled to 16 bits?)", 16)
     return of_bits(gray, bits, header.kind)
 
 
@@ -293,6 +293,9 @@ def _decode_png_or_bmp(data: bytes, header: Header, name: str) -> np.ndarray:
         raise ImageError(name, f"{header.kind} cannot be decoded: its image data are damaged or of an unknown kind")
     if image.shape[:2] != (header.height, header.width):
         raise ImageError(name, f"{header.kind} decodes to another size than it declares")
+    if header.green_bits:  # OpenCV shifts 5 bits to 8: white would be 248
+        pixels = np.asarray(image, dtype=np.uint8)
+        image = pixels | (pixels >> np.array([5, header.green_bits, 5], dtype=np.uint8))
     if image.dtype not in (np.uint8, np.uint16) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise ImageError(name, f"{image.shape[2:]} channels of {image.dtype} are not supported")
     return image

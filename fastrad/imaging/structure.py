@@ -17,11 +17,12 @@ from fastrad.errors import InputError
 # 8-bit RGB plus its gray copy of this many pixels stay under half of a conversion worker's 300 MiB.
 MAX_PIXELS = 1 << 25
 
+_ALL_BITS = 255  # of a coefficient that no scan has brought yet
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")
 # In entropy-coded data 0xFF is followed by 0x00 or a restart marker; anything else is the next marker.
 _NEXT_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
-_JPEG_FRAME_MARKERS = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_FRAME_MARKERS = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 _BMP_MASKS = {16: ((0x7C00, 0x3E0, 0x1F), (0xF800, 0x7E0, 0x1F)), 32: ((0xFF0000, 0xFF00, 0xFF),)}
 
 
@@ -58,6 +59,8 @@ class Header:
         What a 16-bit gray PNG declares by sBIT.
     has_alpha : bool
         Whether a fourth channel is alpha; a BMP's mostly is not.
+    green_bits : int
+        5 or 6 of a BMP of 16 bits a pixel, whose red and blue have 5; 0 of everything else.
     """
 
     kind: str
@@ -66,6 +69,7 @@ class Header:
     gray_key: int | None = None
     significant_bits: int | None = None
     has_alpha: bool = True
+    green_bits: int = 0
 
 
 def check_structure(data: bytes, name: str) -> Header:
@@ -88,7 +92,7 @@ def check_structure(data: bytes, name: str) -> Header:
             header = _check_bmp(data, name)
         else:
             raise ImageError(name, "not an image (none of PNG, JPEG, BMP, TIFF, DICOM)")
-    except struct.error:
+    except (struct.error, IndexError):
         raise ImageError(name, "cut short inside a header") from None
     if header.width < 1 or header.height < 1:
         raise ImageError(name, f"{header.kind} declares no pixels ({header.width} x {header.height})")
@@ -111,6 +115,8 @@ def _check_png(data: bytes, name: str) -> Header:
             raise ImageError(name, f"PNG is cut short inside its {chunk.decode('latin-1')!r} chunk")
         if zlib.crc32(view[position + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
             raise ImageError(name, f"PNG is damaged: the CRC of its {chunk.decode('latin-1')!r} chunk is wrong")
+        if position == 8 and chunk == b"CgBI":
+            raise ImageError(name, "PNG in Apple's own form (CgBI) is not supported; save it as an ordinary PNG")
         if position == 8 and (chunk != b"IHDR" or length != 13):
             raise ImageError(name, "PNG is damaged: it does not begin with an IHDR chunk")
         if chunk == b"tRNS":
@@ -132,6 +138,7 @@ def _check_png(data: bytes, name: str) -> Header:
 
 def _check_jpeg(data: bytes, name: str) -> Header:
     position, size, scans = 2, None, 0
+    missing: dict[int, list[int]] = {}  # of a progressive file: component -> the bits still to come of each coefficient
     while True:
         found = _NEXT_JPEG_MARKER.search(data, position)
         if found is None:
@@ -145,17 +152,39 @@ def _check_jpeg(data: bytes, name: str) -> Header:
         if marker in _JPEG_FRAME_MARKERS and size is None:
             height, width = struct.unpack_from(">HH", data, position + 3)
             size = width, height
+            if marker == 0xF7:
+                raise ImageError(name, "JPEG-LS is not supported outside of DICOM; save it as PNG")
+            if data[position + 2] != 8:
+                raise ImageError(name, f"JPEG of {data[position + 2]} bits is not supported; save it as PNG")
+            if marker in (0xC2, 0xCA):
+                missing = {data[position + 8]: [_ALL_BITS] * 64}  # the first component: gray, or luma
+        if marker == 0xDA and missing:
+            _note_scan(data, position, missing)
         scans += marker == 0xDA
         position += length
     if size is None or not scans:
         raise ImageError(name, "JPEG is damaged: it holds no image")
+    if any(bits for coefficients in missing.values() for bits in coefficients):
+        raise ImageError(name, "JPEG is damaged: it is progressive and lacks scans")
     return Header("JPEG", *size)
+
+
+def _note_scan(data: bytes, position: int, missing: dict[int, list[int]]) -> None:
+    """Note which bits of which coefficients a scan brings (ISO 10918-1, B.2.3 and G.1.1.1)."""
+    components = data[position + 2]
+    first, last, precision = struct.unpack_from(">BBB", data, position + 3 + 2 * components)
+    for number in range(components):
+        coefficients = missing.get(data[position + 3 + 2 * number])
+        if coefficients is not None and first <= last < 64:
+            coefficients[first : last + 1] = [precision & 0x0F] * (last + 1 - first)
 
 
 def _check_bmp(data: bytes, name: str) -> Header:
     pixels, info, width, height, _, depth, compression = struct.unpack_from("<IIiiHHI", data, 10)
     if info < 40:
         raise ImageError(name, "BMP with an OS/2 header is not supported; save it as PNG")
+    if pixels < 14 + info:
+        raise ImageError(name, "BMP is damaged: its pixels begin inside its header")
     height = abs(height)
     rows = (width * depth + 31) // 32 * 4 * height if compression in (0, 3, 6) else 0
     (declared,) = struct.unpack_from("<I", data, 2)
@@ -168,7 +197,10 @@ def _check_bmp(data: bytes, name: str) -> Header:
             raise ImageError(name, "BMP with unusual colour masks is not supported; save it as PNG")
         if info >= 56 or compression == 6:
             (alpha,) = struct.unpack_from("<I", data, 66)
-    return Header("BMP", width, height, has_alpha=bool(alpha))
+    green_bits = 0
+    if depth == 16:
+        green_bits = 6 if compression == 3 and masks == _BMP_MASKS[16][1] else 5
+    return Header("BMP", width, height, has_alpha=bool(alpha), green_bits=green_bits)
 
 
 def is_dicom(head: bytes) -> bool:

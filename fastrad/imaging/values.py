@@ -54,6 +54,8 @@ class Values(NamedTuple):
         """
         if self.windowed:
             return self.pixels
+        if self.pixels.dtype.kind == "f" and not np.isfinite(self.pixels).any():
+            raise ImageError(name, f"{self.kind}: holds no finite number")
         chosen = window or self.range
         if chosen is None:
             raise ImageError(

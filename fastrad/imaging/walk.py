@@ -20,7 +20,7 @@ from fastrad.errors import InputError
 from fastrad.imaging.masks import is_named_like_mask, masks_among
 from fastrad.imaging.structure import is_dicom
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".dcm", ".dicom")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".btf", ".dcm", ".dicom")
 SYNTHETIC_MARKER = "fastrad-synthetic.json"
 _OF_THE_SYSTEM = {
     "__macosx",

@@ -165,3 +165,31 @@ def test_a_card_without_gray_levels_keeps_the_hash_of_its_bytes(tmp_path):
     former = type(card)(**{**vars(card), "gray_levels": 0, "made_square": 0})
     assert b"gray_levels" not in former.to_bytes()
     assert type(card).from_bytes(former.to_bytes(), "card").sha256() == former.sha256()
+
+
+def test_labels_in_white_do_not_hide_that_few_levels_are_left(tmp_path):
+    images = pictures(6, 4095)
+    images[:, :6, :12] = 65535  # a burned-in label
+    with pytest.raises(InputError, match="of 256 gray levels"):
+        convert(manifest_of(tmp_path / "in", images), tmp_path / "out", ConvertOptions(size=SIDE, workers=1))
+
+
+def test_few_values_spread_over_the_range_are_no_fault(tmp_path):
+    images = (pictures(4, 15) * 4369).astype(np.uint16)  # 16 values, 0 to 65535
+    convert(manifest_of(tmp_path / "in", images), tmp_path / "out", ConvertOptions(size=SIDE, workers=1))
+    assert (tmp_path / "out" / "all.beton").exists()
+
+
+def test_a_window_is_not_applied_to_8_bits_beside_deeper_images(tmp_path):
+    root = tmp_path / "in"
+    manifest_of(root, pictures(3, 4095))
+    cv2.imwrite(str(root / "shallow.png"), pictures(1, 255)[0].astype(np.uint8))
+    manifest = Manifest.from_columns(root, "table", path=["0.png", "1.png", "shallow.png"], label="a")
+    with pytest.raises(InputError, match="images of 8 bits and deeper ones"):
+        convert(manifest, tmp_path / "out", ConvertOptions(size=SIDE, workers=1, window=(0, 4095)))
+
+
+def test_hounsfield_presets_are_for_hounsfield_units(tmp_path):
+    manifest = manifest_of(tmp_path / "in", pictures(3, 255).astype(np.uint8))
+    with pytest.raises(InputError, match="is in Hounsfield units"):
+        convert(manifest, tmp_path / "out", ConvertOptions(size=SIDE, workers=1, window="ct-soft"))

@@ -120,7 +120,7 @@ def test_a_bmp_of_another_depth_and_compression(depth, compression, top_down):
     judge("BMP, header changed", bytes(data), (by_pillow,), tolerance=8 if depth == 16 else 1.5)
 
 
-@pytest.mark.parametrize("base", TIFF_BASES)
+@pytest.mark.parametrize("base", [base for base in TIFF_BASES if "second" not in base])
 def test_the_bases_are_read_by_all(base):
     pixels, tags = TIFF_BASES[base]
     data = by_hand(pixels, tags)
