@@ -163,7 +163,7 @@ def _refuse_few_levels(manifest: Manifest, kind: str, found: _Kind) -> None:
 
 
 def _refuse_mixed_depths(manifest: Manifest, kinds: dict[str, _Kind]) -> None:
-    if len({found.is_deep for found in kinds.values() if not found.windowed}) > 1:
+    if len({found.bits > 8 or found.range is None or found.windowed for found in kinds.values()}) > 1:
         raise InputError(
             f"{manifest.root}: holds images of 8 bits and deeper ones ({', '.join(sorted(kinds))}), for which one "
             "window does not mean the same; convert them apart"
@@ -171,7 +171,7 @@ def _refuse_mixed_depths(manifest: Manifest, kinds: dict[str, _Kind]) -> None:
 
 
 def _refuse_other_units(manifest: Manifest, kinds: dict[str, _Kind], name: str) -> None:
-    others = sorted(kind for kind, found in kinds.items() if " CT" not in kind and not found.windowed)
+    others = sorted(kind for kind in kinds if " CT" not in kind)
     if others:
         raise InputError(
             f"{manifest.root}: --window {name} is in Hounsfield units, and its images ({', '.join(others)}) are not; "

@@ -14,6 +14,7 @@ from fastrad.imaging.structure import MAX_PIXELS, ImageError
 FIT_MODES = ("pad", "squash", "crop")
 
 PIXEL_ASPECTS = ("header", "ignore")
+_MOST = 20  # beyond that a spacing is a mistake
 _SQUARE = 0.01  # a pixel's sides that differ by less are what rounding made of a square
 
 Content = tuple[int, int, int, int]
@@ -40,14 +41,15 @@ def make_square(image: np.ndarray, aspect: float, name: str = "image") -> np.nda
     Raises
     ------
     ImageError
-        If the file gives its pixels several shapes, or the image would be larger than `MAX_PIXELS`.
+        If the file gives its pixels several shapes, or one 20 times as long as the other way, or the image would be
+        larger than `MAX_PIXELS`.
     """
     if np.isnan(aspect):
         raise ImageError(name, "gives its pixels several shapes: correct its spacing, or use --pixel-aspect ignore")
     if abs(aspect - 1) < _SQUARE or not 0 < aspect < np.inf:
         return image
     height, width = image.shape
-    if height * width * max(aspect, 1 / aspect) > MAX_PIXELS:
+    if max(aspect, 1 / aspect) > _MOST or height * width * max(aspect, 1 / aspect) > MAX_PIXELS:
         raise ImageError(name, f"its pixels are {aspect:.3g} times as high as wide: use --pixel-aspect ignore")
     size = (width, round(height * aspect)) if aspect > 1 else (round(width / aspect), height)
     return cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
