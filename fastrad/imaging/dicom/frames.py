@@ -72,6 +72,8 @@ def read_frame(header: Header, frame: int) -> Frame:
         return _read_floats(header, frame)
     allocated, stored = header.number("BitsAllocated"), header.number("BitsStored")
     signed = bool(header.number("PixelRepresentation"))
+    if header.number("PixelRepresentation") not in (0, 1):
+        raise ImageError(name, "DICOM's PixelRepresentation is neither 0 nor 1: correct it")
     if allocated not in (1, 8, 16, 32) or not 1 <= stored <= allocated:
         raise ImageError(
             name, f"DICOM with {stored} bits stored in {allocated} is not supported: it takes 1, 8, 16, 32"
@@ -369,14 +371,16 @@ def _encoded_frame(header: Header, frame: int) -> bytes:
         data = get_frame(stream, frame, number_of_frames=frames, extended_offsets=extended)
     except Exception:
         raise ImageError(header.name, f"DICOM frame {frame} cannot be found among {fragments} fragments") from None
-    if frames == 1 and fragments > 1:
+    if fragments > frames:
         stream.seek(header.start)
         parse_basic_offsets(stream)
         _, positions = parse_fragments(stream)
         starts = 0
         for position in positions:
             stream.seek(position + 8)
-            starts += stream.read(4).startswith((codestream.JPEG + b"\xff", codestream.CODESTREAM))
-        if starts > 1:
-            raise ImageError(header.name, _miscounted(starts, 1))
+            starts += stream.read(12).startswith(
+                (codestream.JPEG + b"\xff", codestream.CODESTREAM, codestream.JP2_SIGNATURE)
+            )
+        if starts > frames:
+            raise ImageError(header.name, _miscounted(starts, frames))
     return data

@@ -22,6 +22,7 @@ _GROUPS = {
         ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence"),
     ),
     "PixelMeasuresSequence": (("PixelSpacing", "PixelAspectRatio"), ("PixelSpacing",)),
+    "FramePixelDataPropertiesSequence": (("ImagerPixelSpacing",), ("ImagerPixelSpacing",)),
 }
 
 
