@@ -119,6 +119,8 @@ def convert_archive(layout: str, root: Path, out_dir: str, source: Mapping[str, 
     """Read an archive and convert it: `source` is given to the layout, `words` is what click parsed for the rest."""
     from fastrad.system.place import is_url
 
+    if not str(out_dir).strip():
+        raise OptionError("OUT_DIR is empty: name a folder")
     if words.get("ignore_splits"):
         source = {**source, "ignore_splits": True}
     options = _conversion(words, options_for_card(source))
