@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-IMAGES, SIDE = 4000, 224
+IMAGES, SIDE = 1500, 224
 TRAINING = ["--epochs", "1", "--batch-size", "64", "--size", "64", "--seed", "0", "--device", "cpu"]
 
 
@@ -48,7 +48,7 @@ def convert(root: Path, out: Path, encode: str) -> float:
     return fastrad(*words, "--keep-patient-ids")
 
 
-def loading_rate(path: Path, engine: str, *, train: bool, seconds: float = 3.0) -> float:
+def loading_rate(path: Path, engine: str, *, train: bool, seconds: float = 1.5) -> float:
     """Images a second over whole epochs, the first one left out."""
     from fastrad import Loader
 
