@@ -109,8 +109,9 @@ def test_the_studys_own_patients_and_images_are_not_external(config, tmp_path):
     again = noise(tmp_path / "again", [0, 1, 0, 1], names=["data1", "data2", "x", "y"], patient_ids="pseudonym")
     with pytest.raises(InputError, match="2 of its patients are in the study: it is not external"):
         make_plan(replace(config, external=(again,)))
-    names = [f"r{index}" for index in range(40)]
-    renamed = noise(tmp_path / "renamed", np.arange(40) % 2, names=names, manifest_sha256="ab" * 32)
+    with pytest.raises(InputError, match="converted from the archive of the study itself"):
+        make_plan(replace(config, external=(noise(tmp_path / "whole", np.arange(40) % 2),)))
+    renamed = noise(tmp_path / "renamed", np.arange(40) % 2, manifest_sha256="0" * 64)
     with pytest.raises(InputError, match="40 of its images are in the study's own dataset"):
         make_plan(replace(config, external=(renamed,)))
     with pytest.raises(InputError, match="1 malignant patients; an interval needs at least 2"):
