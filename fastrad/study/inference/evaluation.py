@@ -62,6 +62,7 @@ def evaluate(predictions: pd.DataFrame, tested: str = "test") -> StudyResult:
     _refuse_unusable(predictions)
     names = list(dict.fromkeys(predictions["arm"]))
     _refuse_other_networks(predictions, names)
+    _refuse_untested(predictions, names, tested)
     by_network = scores_by_network(predictions)
     test = {name: tested_scores(by_network, name, tested) for name in names}
     patients = test[names[0]].index
@@ -97,6 +98,15 @@ def _refuse_other_networks(predictions: pd.DataFrame, names: list[str]) -> None:
     for name in names[1:]:
         if networks[name] != networks[names[0]]:
             raise InputError(f"the arms {names[0]} and {name} have other seeds or folds: they cannot be compared")
+
+
+def _refuse_untested(predictions: pd.DataFrame, names: list[str], tested: str) -> None:
+    for set_ in (tested, "val"):
+        lacking = [name for name in names if name not in set(predictions["arm"][predictions["set"] == set_])]
+        if lacking:
+            raise InputError(
+                f"the predictions hold no {set_} scores of the arm {lacking[0]}; give `fastrad compare` again"
+            )
 
 
 def _refuse_gaps(predictions: pd.DataFrame) -> None:

@@ -52,15 +52,15 @@ def write_report(folder: Path) -> Path:
     except ValueError:
         raise FormatError(f"{folder / 'study.json'}: cut short or altered; {AGAIN}") from None
     predictions = read_predictions(folder / "predictions.csv")
+    unknown = sorted(set(predictions["arm"]) ^ {arm["name"] for arm in study["arms"]})
+    if unknown:
+        raise FormatError(f"{folder}: study.json and predictions.csv differ in the arm {unknown[0]}; {AGAIN}")
     result = evaluate(predictions)
     validated = predictions[predictions["set"] == "val"]
     external = [
         evaluate(pd.concat([validated, read_predictions(folder / "external" / each["file"])]), "external")
         for each in study["external"]
     ]
-    unknown = sorted(set(predictions["arm"]) ^ {arm["name"] for arm in study["arms"]})
-    if unknown:
-        raise FormatError(f"{folder}: study.json and predictions.csv differ in the arm {unknown[0]}; {AGAIN}")
     attributes = folder / "subgroups.csv"
     groups = (
         subgroups(result, pd.read_csv(attributes, dtype=str, keep_default_na=False, index_col="patient"))

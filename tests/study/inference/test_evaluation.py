@@ -168,3 +168,12 @@ def test_shuffled_test_labels_give_one_half_within_the_interval():
 def test_what_cannot_be_compared_is_refused(predictions, spoil, reason):
     with pytest.raises(InputError, match=reason):
         evaluate(spoil(predictions))
+
+
+@pytest.mark.parametrize("set_", ["test", "val"])
+def test_an_arm_without_scores_of_a_set_is_named(predictions, set_):
+    lacking = predictions[(predictions["arm"] != "imagenet") | (predictions["set"] != set_)]
+    with pytest.raises(InputError, match=f"no {set_} scores of the arm imagenet"):
+        evaluate(lacking)
+    with pytest.raises(InputError, match="no external scores of the arm none"):
+        evaluate(predictions, "external")

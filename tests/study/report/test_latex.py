@@ -1,0 +1,58 @@
+"""Cells of `table.tex`, and names that LaTeX would read otherwise."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastrad.study.report.conclusion import SYNTHETIC_NOTE
+from fastrad.study.report.latex import to_latex
+
+
+def rows(text: str) -> list[list[str]]:
+    lines = [line.removesuffix(r"\\") for line in text.splitlines() if line.endswith(r" \\")]
+    return [[cell.strip() for cell in line.split("&")] for line in lines]
+
+
+def test_every_cell_is_the_value(values):
+    head, *lines = rows(to_latex(values))
+    assert {len(row) for row in [head, *lines]} == {6}
+    arms, between, differences = lines[:4], lines[4], lines[5:]
+    for row, arm in zip(arms, values["arms"], strict=True):
+        abstract = arm["abstract_test_auroc"]
+        assert row[1:] == [
+            "31 + 32",
+            "15 + 14",
+            f"{arm['cv_auroc']:.3f} ({arm['cv_auroc_sd']:.3f})",
+            f"{arm['test_auroc']:.3f} ({arm['test_auroc_low']:.3f} to {arm['test_auroc_high']:.3f})",
+            "--" if abstract is None else f"{abstract:.2f}",
+        ]
+    assert between[0] == "Difference"
+    for row, each in zip(differences, values["differences"], strict=True):
+        assert row[3:] == [
+            f"{each['p_value']:.3f}",
+            f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})",
+            f"{each['holm_p_value']:.3f}",
+        ]
+
+
+def test_underscores_are_escaped_and_small_p_is_mathematics(values):
+    values["differences"][0].update(p_value=0.00001, holm_p_value=None)
+    text = to_latex(values)
+    assert r"my\_frozen (frozen features) $-$ No transfer" in text
+    assert "my_frozen" not in text
+    assert "$<$ 0.001" in text
+    assert rows(text)[6][5] == "undefined"
+
+
+@pytest.mark.parametrize("synthetic", [True, False])
+def test_synthetic_arms_are_called_so_in_their_row(values, synthetic):
+    values["synthetic"] = synthetic
+    text = to_latex(values)
+    assert text.startswith(f"% {SYNTHETIC_NOTE}") == synthetic
+    assert text.count("(synthetic)") == (4 if synthetic else 0)
+
+
+def test_the_table_is_one_tabular(values):
+    text = to_latex(values)
+    assert text.count(r"\begin{tabular}{lrrrrr}") == text.count(r"\end{tabular}") == 1
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1

@@ -1,0 +1,100 @@
+"""Cells of `table.md`: every number is its value, rounded; what is undefined is a dash."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fastrad.study.report.conclusion import SYNTHETIC_NOTE
+from fastrad.study.report.markdown import to_markdown
+
+
+def tables(text: str) -> list[list[list[str]]]:
+    """The cells of each table, its head first and without the rule below."""
+    found, block = [], []
+    for line in [*text.splitlines(), ""]:
+        if line.startswith("| "):
+            cells = [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            block.append(cells)
+        elif block:
+            assert all(set(cell) == {"-"} for cell in block[1])
+            assert {len(row) for row in block} == {len(block[0])}
+            found.append([block[0], *block[2:]])
+            block = []
+    return found
+
+
+def within(cell: str, *expected: float | None, digits: int = 3) -> None:
+    numbers = [float(word) for word in re.findall(r"[-+]?\d+\.\d+", cell)]
+    assert numbers == pytest.approx([value for value in expected if value is not None], abs=0.5001 * 10**-digits), cell
+
+
+def test_every_cell_is_the_value(values):
+    arms, differences, more, external, groups = tables(to_markdown(values))
+    for row, arm in zip(arms[1:], values["arms"], strict=True):
+        assert row[0] == arm["label"]
+        within(row[1], arm["cv_auroc"], arm["cv_auroc_sd"])
+        within(row[2], arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"])
+        within(row[3], arm["abstract_test_auroc"], digits=2)
+    for row, each in zip(differences[1:], values["differences"], strict=True):
+        assert row[0] == f"{each['a_label']} − {each['b_label']}"
+        within(row[1], each["difference"], each["low"], each["high"])
+        assert row[1][0] in "+-"
+        within(row[2], each["p_value"])
+        within(row[3], each["holm_p_value"])
+        within(row[4], each["detectable"])
+    for row, arm in zip(more[1:], values["arms"], strict=True):
+        within(row[1], arm["average_precision"], arm["average_precision_low"], arm["average_precision_high"])
+        for cell, rate in zip(row[2:6], ("sensitivity", "specificity", "ppv", "npv"), strict=True):
+            rated = arm[rate]["estimate"] is not None
+            within(cell, *([arm[rate][name] for name in ("estimate", "low", "high")] if rated else []), digits=2)
+            assert rated or cell == "–"
+        within(row[6], arm["brier"])
+        within(row[7], arm["calibration_slope"], digits=2)
+    for row, arm in zip(external[1:], values["external"][0]["arms"], strict=True):
+        within(row[1], arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"])
+    for row, group in zip(groups[1:], values["subgroups"], strict=True):
+        assert row[:2] == [f"{group['column']} {group['value']}: {group['patients']}", str(group["malignant"])]
+        for cell, arm in zip(row[2:], values["arms"], strict=True):
+            of_arm = group["arms"][arm["arm"]]
+            within(cell, of_arm["auroc"], of_arm["low"], of_arm["high"], digits=2)
+
+
+def test_a_bar_in_a_value_breaks_no_table(values):
+    assert any("|" in group["value"] for group in values["subgroups"])
+    assert "süd|west" in tables(to_markdown(values))[-1][1][0] + tables(to_markdown(values))[-1][2][0]
+
+
+def test_what_is_undefined_is_said(values):
+    difference = values["differences"][0]
+    difference.update(p_value=None, holm_p_value=None, low=None, high=None, detectable=None)
+    values["differences"][1].update(p_value=0.0004, holm_p_value=0.0012)
+    arm = values["arms"][0]
+    arm["calibration_slope"] = None
+    arm["ppv"].update(estimate=None, low=0.0, high=1.0)
+    values["subgroups"][0]["arms"] = {}
+    _, differences, more, _, groups = tables(to_markdown(values))
+    assert differences[1][1:] == [f"{difference['difference']:+.3f}", "undefined", "undefined", "–"]
+    assert differences[2][2:4] == ["< 0.001", "0.001"]
+    assert more[1][4] == more[1][7] == "–"
+    assert groups[1][2:] == ["too few"] * 4
+
+
+def test_synthetic_images_are_called_so_in_the_first_line(values):
+    assert to_markdown(values).startswith(f"**{SYNTHETIC_NOTE}**\n")
+    values["synthetic"] = False
+    values["external"][0]["synthetic"] = True
+    text = to_markdown(values)
+    assert text.startswith("Held-out test set: 32 patients, 45 images, 14 patients malignant.")
+    assert "External: away, 26 patients, 40 images, 13 patients malignant, synthetic." in text
+
+
+def test_columns_line_up_in_a_terminal(values):
+    blocks = [block for block in to_markdown(values).split("\n\n") if block.startswith("|")]
+    assert all(len({len(line) for line in block.splitlines()}) == 1 for block in blocks)
+
+
+def test_every_sentence_of_the_conclusion_is_there(values):
+    text = to_markdown(values)
+    assert [line[2:] for line in text.splitlines() if line.startswith("- ")] == values["conclusion"]

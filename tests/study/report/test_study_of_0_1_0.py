@@ -1,0 +1,73 @@
+"""A study folder that 0.1.0 wrote is read, and gives its table again."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from fastrad.errors import FormatError, InputError
+from fastrad.study.report.page import write_report
+
+
+def flat(value, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from flat(inner, (*path, key))
+    else:
+        yield path, value
+
+
+def test_every_number_is_the_same(kept, reported):
+    found, expected = (dict(flat(json.loads((folder / "table.json").read_text()))) for folder in (reported, kept))
+    assert list(found) == list(expected)
+    for path, value in expected.items():
+        assert found[path] == (pytest.approx(value, abs=1e-12) if isinstance(value, float) else value), path
+
+
+@pytest.mark.parametrize("name", ["table.md", "table.tex"])
+def test_the_printed_tables_are_the_same_bytes(kept, reported, name):
+    assert (reported / name).read_bytes() == (kept / name).read_bytes()
+
+
+def test_the_spreadsheet_has_the_same_columns_and_numbers(kept, reported):
+    found, expected = (list(csv.DictReader((folder / "table.csv").open())) for folder in (reported, kept))
+    assert [list(line) for line in found] == [list(line) for line in expected]
+    for one, other in zip(found, expected, strict=True):
+        for name, text in other.items():
+            if name in ("arm", "label", "synthetic") or not text:
+                assert one[name] == text
+            else:
+                assert float(one[name]) == pytest.approx(float(text), abs=1e-12), name
+
+
+def test_nothing_of_the_folder_but_the_report_is_written(kept, reported):
+    for path in kept.rglob("*.csv"):
+        if path.name != "table.csv":
+            assert (reported / path.relative_to(kept)).read_bytes() == path.read_bytes()
+    assert (reported / "study.json").read_bytes() == (kept / "study.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "reason"),
+    [
+        ("study.json", lambda content: content[:200], r"study\.json: cut short"),
+        ("predictions.csv", lambda content: content[:-20], "cut short|empty fields"),
+        ("predictions.csv", lambda content: content.replace(b"my_frozen", b"other"), "differ in the arm"),
+        ("predictions.csv", lambda content: content.splitlines(keepends=True)[0], "has no rows"),
+    ],
+)
+def test_a_damaged_folder_is_one_line_that_says_what_to_do(kept, tmp_path, name, spoil, reason):
+    shutil.copytree(kept, tmp_path / "study")
+    (tmp_path / "study" / name).write_bytes(spoil((kept / name).read_bytes()))
+    with pytest.raises((FormatError, InputError), match=reason) as caught:
+        write_report(tmp_path / "study")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_without_a_study_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"has no study\.json"):
+        write_report(tmp_path)
