@@ -87,8 +87,8 @@ def _option(field: Field, hint: Any, words: str) -> click.Option:
         words += f" [{about['default']}]"
     elif default not in (MISSING, None, "", ()) and not isinstance(default, bool) and "parse" not in about:
         words += f" [{default:g}]" if isinstance(default, float) else f" [{default}]"
-    settings: dict[str, Any] = {"default": None, "help": words.strip(), "metavar": about.get("metavar")}
-    settings["required"] = about.get("required", False)
+    settings: dict[str, Any] = {"help": words.strip(), "metavar": about.get("metavar")}
+    settings |= {"required": True} if about.get("required") else {"default": None}  # for click, None is a value given
     if hint is bool:
         spelling = spelling.replace("--", "--no-", 1) if default is True else spelling
         return click.Option([spelling, field.name], is_flag=True, flag_value=default is not True, **settings)

@@ -306,3 +306,11 @@ def test_a_recipe_file_decides_and_options_beside_it_win(few, tmp_path, capfd):
     (tmp_path / "recipe.toml").write_text("wight_decay = 0.05\n")
     assert run(*words, "--recipe", tmp_path / "recipe.toml") == 2
     assert "'wight_decay' is no value of a recipe; known are epochs" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--radimagenet", "--out"])
+def test_what_a_study_cannot_do_without_is_asked_for(few, capfd, option):
+    words = [*few[0]]
+    del words[words.index(option) : words.index(option) + 2]
+    assert run(*words) == 2
+    assert f"Missing option '{option}'" in capfd.readouterr().err

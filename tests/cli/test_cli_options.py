@@ -160,3 +160,30 @@ def test_a_word_is_parsed_where_the_field_says_how() -> None:
     assert CliRunner().invoke(command, []).output == "{}\n"
     assert "(0, 1)" not in CliRunner().invoke(command, ["--help"]).output  # not as one would type it
     assert isinstance(CliRunner().invoke(command, ["--pair", "wide"]).exception, OptionError)
+
+
+@dataclass(frozen=True)
+class Needed:
+    """Attributes without words.
+
+    Attributes
+    ----------
+    share : float
+        Of all.
+    """
+
+    out: Path = field(metadata={"required": True})
+    share: float = field(default=1 / 3, metadata={"default": "a third"})
+
+
+def test_a_field_is_required_and_its_default_is_said_in_words_where_it_says_so() -> None:
+    @click.command()
+    @options_of(Needed)
+    def command(**values: Any) -> None:
+        click.echo(given(Needed, values))
+
+    assert CliRunner().invoke(command, []).exit_code == 2
+    assert CliRunner().invoke(command, ["--out", "x"]).output == f"{{'out': {Path('x')!r}}}\n"
+    text = " ".join(CliRunner().invoke(command, ["--help"]).output.split())
+    assert "--out PATH [required]" in text
+    assert "--share FLOAT Of all. [a third]" in text

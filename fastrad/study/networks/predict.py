@@ -1,8 +1,4 @@
-"""Scores of patients that a study has not seen, from its finished networks.
-
-In: weights files of `fastrad compare` and a dataset file, or images in a folder. Out: a table with one line an image:
-`patient` or `path`, `row`, `score` (mean logit over the networks) and `probability`.
-"""
+"""Scores of patients that a study has not seen, from its finished networks: a dataset file's, or of images in files."""
 
 from __future__ import annotations
 

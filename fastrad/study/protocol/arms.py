@@ -1,8 +1,7 @@
 """The arms of the study: what each network starts from.
 
-In: names of weights files. Out: `Arm`s with checked weights. The abstract's arms are one network, ResNet-18, and differ
-in their initial backbone weights only; the head starts fresh, and alike, in every arm. Further arms may be another
-ResNet, or frozen; their labels say so.
+The abstract's arms are one network, ResNet-18, and differ in their initial backbone weights only; the head starts
+fresh, and alike, in every arm. Further arms may be another ResNet, or frozen; their labels say so.
 """
 
 from __future__ import annotations

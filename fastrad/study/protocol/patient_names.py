@@ -1,7 +1,4 @@
-"""Tables of the user's own, by the user's own patient ids, beside a dataset that has pseudonyms.
-
-In: ids as a table has them. Out: the names under which the dataset knows these patients.
-"""
+"""Tables of the user's own, by the user's own patient ids, beside a dataset that has pseudonyms."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Who is held out for the test, and who is in which fold: by patient, stratified, written down.
-
-In: patients with labels and groups that must stay together. Out: `Splits`, one line a patient, as CSV.
-"""
+"""Who is held out for the test, and who is in which fold: by patient, stratified, written down."""
 
 from __future__ import annotations
 

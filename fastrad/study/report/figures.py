@@ -1,8 +1,4 @@
-"""The study's figures, as matplotlib draws them.
-
-In: the study's record and `StudyResult`. Out: figures that read at a journal column's width, as SVG and PNG whose
-bytes depend on the numbers alone.
-"""
+"""The study's figures: readable at a journal column's width, as SVG and PNG whose bytes depend on the numbers alone."""
 
 from __future__ import annotations
 

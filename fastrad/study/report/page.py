@@ -1,8 +1,6 @@
-"""The report of a finished study.
+"""The report of a finished study: its tables, its figures, and `report.html`.
 
-In: the study's folder with `study.json` and `predictions.csv` (and `learning_curve.csv`, `errors/` where they are).
-Out: `table.md`, `table.csv`, `table.json`, `table.tex`, `figures/` as SVG and PNG, `roc.png`, and `report.html`: one
-page with everything in it, which opens from a disk without a network.
+The page has everything in it and opens from a disk without a network.
 """
 
 from __future__ import annotations
