@@ -32,12 +32,13 @@ made this page from `tests/imaging/`.
   the first VOI table, else the first window; MONOCHROME1 turned over. Pixel padding is mapped as any other value.
 - **Alpha** is composited on black, where the file declares a channel as alpha and it is not zero everywhere. A fourth
   channel that is not declared alpha is left out.
-- **More than 8 bits**: the range of the stored bits becomes 0 to 255: BitsStored of DICOM, sBIT of PNG (unless a value
-  is larger: then values are scaled to 16 bits, as the PNG specification asks), the bits per sample of TIFF; CT in
-  Hounsfield units, -1024 to 3071. A DICOM file's own window or VOI table comes first. Never the image's own minimum
-  and maximum. An archive that uses less than a quarter of such a range stops before it is converted: `--window auto`
-  chooses one window for all of it, `--window LOW,HIGH` or `ct-soft`, `ct-lung`, `ct-bone`, `ct-brain` are yours.
-  Floating-point values need one.
+- **More than 8 bits**: the range of the stored bits becomes 0 to 255: BitsStored of DICOM, sBIT of PNG, the bits per
+  sample of TIFF; CT in Hounsfield units, -1024 to 3071. A DICOM file's own window or VOI table comes first. Never the
+  image's own minimum and maximum. An archive that would keep fewer than 64 of the 256 gray levels stops before it is
+  converted: `--window auto` chooses one window for all of it, `--window LOW,HIGH` or, for CT alone, `ct-soft`,
+  `ct-lung`, `ct-bone`, `ct-brain` are yours. Floating-point values need one, and so does a PNG with values above its
+  sBIT: it may be scaled to 16 bits, and a darker file of the same archive would not tell. No window is applied to an
+  archive that mixes 8 bits and more.
 - **Pixels that are not square** are made square, the coarser axis enlarged linearly: by DICOM's PixelAspectRatio,
   PixelSpacing (and its relatives) or ultrasound region deltas, by TIFF's resolution where its unit is inch or
   centimetre. Viewers disagree on these: many ignore a TIFF's resolution, some ignore PixelSpacing. The card counts such
@@ -56,10 +57,11 @@ made this page from `tests/imaging/`.
 TAIL = """
 ## Refused, and the way out
 
-- TIFF of several pages (save each alone; smaller copies of the one page are allowed), CMYK, CIELAB, YCbCr without JPEG,
-  predictors that the compression does not take, colour of other than 8 or 16 bits.
-- JPEG of 12 bits, without loss, or with unusual chroma subsampling: save as PNG.
-- BMP with an OS/2 header or unusual colour masks.
+- TIFF of several pages, channels or images (save each alone; smaller copies of the one page are allowed), CMYK, CIELAB,
+  YCbCr without JPEG, predictors that the compression does not take, colour of other than 8 or 16 bits; fax (CCITT),
+  old-style JPEG, JPEG XR and WebP, whose decoders say nothing of damage.
+- JPEG of other than 8 bits, JPEG-LS outside DICOM, unusual chroma subsampling: save as PNG.
+- BMP with an OS/2 header or unusual colour masks; Apple's CgBI PNG.
 - DICOM whose header contradicts its frames (colour space, size, bits, compression): correct the header, or save it
   uncompressed with the program that made it.
 - Values without a range of their own: `--window LOW,HIGH`.
