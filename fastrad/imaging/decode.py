@@ -24,7 +24,7 @@ import simplejpeg
 
 from fastrad.imaging.geometry import make_square
 from fastrad.imaging.structure import PNG_SIGNATURE, Header, ImageError, check_structure, is_dicom
-from fastrad.imaging.values import Values, of_bits
+from fastrad.imaging.values import Values, of_bits, on_black
 from fastrad.imaging.window import Window
 
 Box = tuple[int, int, int, int]
@@ -312,10 +312,7 @@ def _to_gray(image: np.ndarray, header: Header) -> np.ndarray:
     gray = cv2.cvtColor(image, cv2.COLOR_BGRA2GRAY)
     if not header.has_alpha or not image[..., 3].any():
         return gray
-    opaque = 255 if image.dtype == np.uint8 else 65535
-    composited = gray.astype(np.uint32) * image[..., 3]
-    # Half of the divisor is added so that the division rounds; 65535 * 65535 + 32767 still fits 32 bits.
-    return ((composited + opaque // 2) // opaque).astype(image.dtype)
+    return on_black(gray, image[..., 3], np.iinfo(image.dtype).max)
 
 
 def _crop(gray: np.ndarray, box: Box, name: str) -> np.ndarray:

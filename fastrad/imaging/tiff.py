@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from fastrad.imaging.structure import MAX_PIXELS, ImageError
-from fastrad.imaging.values import Values, of_bits
+from fastrad.imaging.values import Values, of_bits, on_black
 
 _REDUCED = 1  # of tag NewSubfileType: a smaller copy of another page
 _UNASSOCIATED_ALPHA, _ALPHAS = 2, {1, 2}  # of tag ExtraSamples
@@ -197,7 +197,7 @@ def _gray(page: Any, image: np.ndarray, bits: int, name: str) -> Values:
     if gray.dtype.kind == "u" and bits <= 16:
         opaque = (1 << bits) - 1
         if alpha is not None:  # on black, so the white end is turned over first
-            gray = _on_black(opaque - gray if inverted else gray, alpha, opaque)
+            gray = on_black(opaque - gray if inverted else gray, alpha, opaque)
             inverted = False
         return of_bits(gray, bits, "TIFF", inverted=inverted)
     if gray.dtype.kind not in "uif" or alpha is not None:
@@ -231,7 +231,7 @@ def _colour(page: Any, image: np.ndarray, bits: int | tuple[int, ...], name: str
     colour = np.ascontiguousarray(image[..., :3])
     alpha = _alpha(page, image, 3)
     if alpha is not None:
-        colour = _on_black(colour, alpha[..., None], np.iinfo(alpha.dtype).max)
+        colour = on_black(colour, alpha[..., None], np.iinfo(alpha.dtype).max)
     return np.ascontiguousarray(colour)
 
 
@@ -242,7 +242,3 @@ def _alpha(page: Any, image: np.ndarray, colours: int) -> np.ndarray | None:
         return None
     alpha = image[..., colours + extra.index(_UNASSOCIATED_ALPHA)]
     return alpha if alpha.any() else None
-
-
-def _on_black(values: np.ndarray, alpha: np.ndarray, opaque: int) -> np.ndarray:
-    return ((values.astype(np.uint64) * alpha + opaque // 2) // opaque).astype(values.dtype)

@@ -71,6 +71,12 @@ class Values(NamedTuple):
         return 255 - gray if self.inverted else gray
 
 
+def on_black(values: np.ndarray, alpha: np.ndarray, opaque: int) -> np.ndarray:
+    """Unsigned values of up to 16 bits under their alpha (0 to `opaque`) on black, rounded, in their own type."""
+    # Half of the divisor is added so that the division rounds; 65535 * 65535 + 32767 still fits 32 bits.
+    return ((values.astype(np.uint32) * alpha + opaque // 2) // opaque).astype(values.dtype)
+
+
 def of_bits(pixels: np.ndarray, bits: int, kind: str, *, inverted: bool = False) -> Values:
     """Unsigned values that `bits` bits hold."""
     return Values(pixels, (0, (1 << bits) - 1), f"{kind}, {bits} bits", bits, inverted)
