@@ -67,7 +67,7 @@ class _Kind:
         return (self.bits > 8 or self.range is None) and not self.windowed
 
     def add(self, values: np.ndarray) -> None:
-        self._parts.append(values[:: max(1, values.size // _PIXELS)].astype(np.float64))
+        self._parts.append(values.astype(np.float64))
 
     def percentiles(self, *shares: float) -> list[float]:
         return np.percentile(np.concatenate(self._parts), shares).tolist()
@@ -111,7 +111,8 @@ def _sample(manifest: Manifest) -> dict[str, _Kind]:
             pixels = values.pixels.ravel()
             if pixels.dtype.kind == "f":
                 pixels = pixels[np.isfinite(pixels)]
-            if not pixels.size or np.ptp(np.percentile(pixels[:: max(1, pixels.size // _PIXELS)], _TAILS)) == 0:
+            pixels = pixels[:: max(1, pixels.size // _PIXELS)]
+            if not pixels.size or np.ptp(np.percentile(pixels, _TAILS)) == 0:
                 continue
             kinds.setdefault(values.kind, _Kind(values.range, values.bits, windowed=values.windowed)).add(pixels)
     return kinds
