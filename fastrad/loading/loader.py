@@ -275,13 +275,13 @@ class Loader:
         """Make the engine, and note what of policy and dtype it leaves to `_finish`."""
         made_by = engine_class(self.engine)
         floats = self.dtype != torch.uint8
-        normalisation = Normalisation.gray(self.card.mean, self.card.std)
+        self._normalisation = Normalisation.gray(self.card.mean, self.card.std)
         self._left_over = made_by.capabilities.left_over(self.augment, self.device, self.dtype)
         delivery = Delivery(
             device=self.device,
             workers=self.workers,
             dtype=torch.uint8 if any(self._left_over) else self.dtype,
-            table=normalisation.table(self.dtype) if floats else torch.arange(256, dtype=torch.uint8),
+            table=self._normalisation.table(self.dtype) if floats else torch.arange(256, dtype=torch.uint8),
             skip_damaged=self.on_damage == "skip",
             selection=self._plan.selection,
             batch_size=max(1, min(self.batch_size, self.num_samples)),
@@ -321,7 +321,7 @@ class Loader:
             done = whole_frame(len(parameters), size, size)
             geometry = ("top", "left", "height", "width", "flip_horizontal", "flip_vertical")
             parameters = replace(parameters, **{name: getattr(done, name) for name in geometry})
-        return augment_batch(images, parameters, size, Normalisation.gray(self.card.mean, self.card.std), self.dtype)
+        return augment_batch(images, parameters, size, self._normalisation, self.dtype)
 
 
 def _require(condition: bool, message: str) -> None:
