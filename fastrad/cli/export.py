@@ -9,11 +9,13 @@ from pathlib import Path
 
 import click
 
+from fastrad.models import TARGETS
+
 
 @click.command("export")
 @click.argument("weights", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
-@click.option("--to", "target", required=True, type=click.Choice(["torchvision", "timm", "onnx"]), help="For whom.")
+@click.option("--to", "target", required=True, type=click.Choice(TARGETS), help="For whom.")
 def command(weights: Path, out: Path, target: str) -> None:
     """Write WEIGHTS for another program to OUT (.pth, .safetensors or .onnx), with a model card beside it."""
     from fastrad.models.export import export

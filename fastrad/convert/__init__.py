@@ -9,6 +9,7 @@ WebDataset shards, with a card. A *chunk* is a unit of work, some thousand rows 
     summary.py      what a conversion did, or would do
     plan.py         source + options -> one plan a split: rows, chunks, format
     archive.py      the source of a plan: an archive's rows, or (from_shards.py) shards converted before
+    levels.py       how many gray levels an archive would keep, judged before it is converted
     images.py       a stretch of the archive -> fitted, encoded images (sample.py)
     outputs/        encoded images -> a chunk's data, chunks -> finished files: one module a format
     chunk.py        what a worker does: one chunk's images -> its data and its record

@@ -8,7 +8,8 @@ numpy and cv2 are imported (numba, pydicom or h5py when such a file is met), so 
     structure.py  is the file whole? asked before the decoder, which may return part of an image in silence
     tiff.py       TIFF, strictly
     values.py     gray values as a file holds them, and their way to 8 bits
-    window.py     a range of values onto 0 to 255
+    window.py     a range of values onto 0 to 255; a DICOM file's own window: dicom/grayscale.py
+    normalisation.py  gray levels -> a network's input
     geometry.py   pad, squash or crop into a square
     dicom/        DICOM: frames as stored, gray scale, colour, the ultrasound region
     walk.py       the image files below a folder: what convert and predict find, and what is left out

@@ -7,6 +7,7 @@
     engines/     who moves the pixels; a registry
     kernels/     compiled inner loops
     augment.py   on the device: what an engine left to be done
+    bench.py     how fast the engines are here
 
 Names are imported on first use, so that the command line can list the engines without torch.
 """

@@ -7,3 +7,6 @@ In: a number of classes, or a weights file. Out: a network in `channels_last`, a
     card.py       the model card of weights
     export.py     weights for torchvision, timm and ONNX
 """
+
+# the programs that weights can be exported for; here, so that the command line knows them without torch
+TARGETS = ("torchvision", "timm", "onnx")

@@ -14,12 +14,12 @@ from torch import Tensor, nn
 
 from fastrad.errors import InputError, MissingDependencyError, OptionError
 from fastrad.imaging.normalisation import Normalisation
+from fastrad.models import TARGETS
 from fastrad.models.card import model_card
 from fastrad.models.resnet import HEAD, STEM, resnet18
 from fastrad.models.weights import Weights, initialise, load_weights, save_weights
 from fastrad.system.files import refuse_to_replace, write_atomically
 
-TARGETS = ("torchvision", "timm", "onnx")
 TOLERANCE = 1e-3  # of the largest logit
 _SUFFIXES = {"torchvision": (".pth", ".safetensors"), "timm": (".safetensors", ".pth"), "onnx": (".onnx",)}
 _RGB_NOTE = "Three equal channels: the gray image repeated; the three stem filters are a third of the one-channel one."
@@ -34,7 +34,7 @@ def export(source: Path, target: str, out: Path) -> float:
     source : Path
         Weights with a head, a normalisation and a card, as `fastrad pretrain` writes them.
     target : str
-        One of `TARGETS`.
+        One of `fastrad.models.TARGETS`.
     out : Path
         Its suffix says the form: `.pth` or `.safetensors` (torchvision, timm), `.onnx`.
 

@@ -23,6 +23,7 @@ from fastrad.cli import COMMANDS, cli
 ROOT = Path(__file__).parents[2]
 GUIDE = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *GUIDE]
+DESIGN = sorted((ROOT / "docs" / "design").glob("*.md"))
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 _SECONDS = 240
@@ -123,7 +124,7 @@ def test_every_command_is_shown_and_every_page_is_in_the_index():
     assert {path.name for path in GUIDE} - {"README.md"} <= set(re.findall(r"\]\(([\w-]+\.md)\)", index))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
+@pytest.mark.parametrize("page", [*PAGES, *DESIGN], ids=page_id)
 def test_links_lead_somewhere(page):
     for target, anchor in _LINK.findall(page.read_text()):
         if target.startswith(("http:", "https:")):

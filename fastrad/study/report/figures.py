@@ -7,12 +7,10 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import expit
-
-matplotlib.use("Agg")
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy.special import expit
 
 from fastrad.study.inference import decision
 from fastrad.study.inference.bootstrap import resample_counts
