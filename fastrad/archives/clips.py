@@ -108,13 +108,15 @@ def notes_on_dicom(root: Path, rows: pd.DataFrame) -> list[str]:
     rows : DataFrame
         A manifest's table.
     """
-    from fastrad.imaging.dicom import frame_count, shows_whole_screen
+    usable = rows[(rows["reason"] == "") & rows["path"].map(looks_like_dicom)].drop_duplicates("path")
+    if usable.empty:
+        return []
+    from fastrad.imaging.dicom import frame_count, shows_whole_screen  # brings pydicom: a third of a second
 
     def look(path: str) -> tuple[int, bool]:
         with open(root / path, "rb") as file:
             return frame_count(file, name=path), shows_whole_screen(file, name=path)
 
-    usable = rows[(rows["reason"] == "") & rows["path"].map(looks_like_dicom)].drop_duplicates("path")
     seen = _each(root, usable["path"].tolist(), look, (1, False))
     notes = note_clips(rows, dict(zip(usable["path"], [frames for frames, _ in seen], strict=True)))
     whole = np.array([shown for _, shown in seen], dtype=bool)
