@@ -26,6 +26,8 @@ LEAST_LEVELS = 64  # of 256 that a kind of source must use: a quarter
 _LEAST_OF_LEVEL = 2e-4  # of the pixels: what a level holds that counts as used
 _PIXELS = 4096  # of an image, spread evenly
 _TAILS = 0.1, 99.9  # percentiles: a marker or a dead pixel is not the range in use
+_SCALES_APART = 4  # the brightest values of two groups of images, one over the other: 12 bits among 16 are 16 apart
+_LEAST_GROUP = 0.1  # of the images
 _AUTO = 0.5, 99.5  # percentiles that --window auto makes black and white
 
 
@@ -35,7 +37,7 @@ def settle_window(manifest: Manifest, options: ConvertOptions) -> ConvertOptions
     Raises
     ------
     InputError
-        If too few gray levels would be left, or several kinds of source cannot share a window.
+        If too few gray levels would be left, or kinds of source or scales differ, which no window can serve.
     OptionError
         If "auto" finds nothing to choose from.
     """
@@ -46,6 +48,8 @@ def settle_window(manifest: Manifest, options: ConvertOptions) -> ConvertOptions
     if options.window in WINDOWS:
         _refuse_other_units(manifest, kinds, options.window)
         return replace(options, window=WINDOWS[options.window], window_from=options.window)
+    for kind, found in kinds.items():
+        _refuse_two_scales(manifest, kind, found)
     if options.window == AUTO:
         return replace(options, window=_choose(manifest, kinds), window_from=AUTO)
     for kind, found in kinds.items():
@@ -79,6 +83,11 @@ class _Kind:
         pooled = np.concatenate(self._parts)
         levels = np.clip(np.rint((pooled - low) * (255 / (high - low))), 0, 255).astype(int)
         return int((np.bincount(levels, minlength=256) > _LEAST_OF_LEVEL * pooled.size).sum())
+
+    def brightest(self) -> np.ndarray:
+        """Of each image, sorted, how far its brightest values lie above the range's low end."""
+        assert self.range is not None
+        return np.sort([np.percentile(part, _TAILS[1]) for part in self._parts]) - self.range[0]
 
     def values_used(self) -> int:
         return len(np.unique(np.concatenate(self._parts)))
@@ -161,6 +170,25 @@ def _refuse_few_levels(manifest: Manifest, kind: str, found: _Kind) -> None:
         f"leaves about {levels} of 256 gray levels; choose one window for the whole archive: --window auto, or "
         f"--window LOW,HIGH{presets}"
     )
+
+
+def _refuse_two_scales(manifest: Manifest, kind: str, found: _Kind) -> None:
+    """Images of one kind that were stored on two scales: pooled, the brighter ones hide what the darker ones lose."""
+    if not found.is_deep or found.range is None:
+        return
+    brightest = found.brightest()
+    least_group = max(2, int(np.ceil(_LEAST_GROUP * len(brightest))))
+    splits = range(least_group, len(brightest) - least_group + 1)
+    width = found.range[1] - found.range[0]
+    for split in splits:
+        dark, bright = brightest[split - 1], brightest[split]
+        if bright >= _SCALES_APART * max(dark, 1) and dark * 256 < LEAST_LEVELS * width:
+            raise InputError(
+                f"{manifest.root}: {split} images of a sample ({kind}) use values up to {dark + found.range[0]:g} at "
+                f"most, the other {len(brightest) - split} values from {bright + found.range[0]:g} on at their "
+                "brightest, as if they were stored on two scales, and the darker ones would be nearly black; convert "
+                "the two apart, or give --window LOW,HIGH for all of them"
+            )
 
 
 def _refuse_mixed_depths(manifest: Manifest, kinds: dict[str, _Kind]) -> None:

@@ -193,3 +193,21 @@ def test_hounsfield_presets_are_for_hounsfield_units(tmp_path):
     manifest = manifest_of(tmp_path / "in", pictures(3, 255).astype(np.uint8))
     with pytest.raises(InputError, match="is in Hounsfield units"):
         convert(manifest, tmp_path / "out", ConvertOptions(size=SIDE, workers=1, window="ct-soft"))
+
+
+@pytest.mark.parametrize("window", [None, "auto"])
+@pytest.mark.parametrize("dark", [2, 5, 8])
+def test_images_on_two_scales_are_not_pooled(tmp_path, dark, window):
+    images = pictures(10, 65535)
+    images[:dark] //= 16  # 12 bits in 16
+    manifest = manifest_of(tmp_path / "in", images)
+    with pytest.raises(InputError, match=rf"{dark} images of a sample .* two scales.*convert the two apart"):
+        convert(manifest, tmp_path / "out", ConvertOptions(size=SIDE, workers=1, window=window))
+    convert(manifest, tmp_path / "out", ConvertOptions(size=SIDE, workers=1, window=(0, 65535)))
+
+
+def test_images_of_any_brightness_are_on_one_scale(tmp_path):
+    images = pictures(10, 65535)
+    images = np.stack([image // (2**number) for number, image in enumerate(images)])
+    manifest = manifest_of(tmp_path / "in", images)
+    convert(manifest, tmp_path / "out", ConvertOptions(size=SIDE, workers=1))
