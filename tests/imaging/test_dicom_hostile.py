@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, encapsulate_extended
 
 from fastrad.imaging import ImageError, decode_gray
 
@@ -59,3 +59,36 @@ def test_imager_pixel_spacing_of_the_functional_groups_counts():
     data = dicom(GRAY.tobytes(), NumberOfFrames=1, SharedFunctionalGroupsSequence=[shared])
     assert decode_gray(data).shape == (64, 32)
     assert decode_gray(data, pixel_aspect="ignore").shape == (32, 32)
+
+
+@pytest.mark.parametrize("fault", ["swapped", "repeated"])
+@pytest.mark.parametrize("extended", [False, True])
+def test_an_offset_table_that_swaps_or_repeats_frames_is_not_believed(extended, fault):
+    frames = [
+        imagecodecs.jpeg2k_encode(GRAY // (number + 1), reversible=True, codecformat="j2k") for number in range(3)
+    ]
+    order = [0, 2, 1] if fault == "swapped" else [0, 1, 1]
+    if extended:
+        stream, offsets, lengths = encapsulate_extended(frames)
+        table = np.frombuffer(offsets, "<u8")[order].tobytes()
+        elements = {"ExtendedOffsetTable": table, "ExtendedOffsetTableLengths": lengths}
+    else:
+        whole = encapsulate(frames, has_bot=True)
+        offsets = np.frombuffer(whole, "<u4", 3, 8)
+        stream, elements = whole[:8] + offsets[order].tobytes() + whole[20:], {}
+    for number in range(3):
+        with pytest.raises(ImageError, match="frames repeat or do not follow each other"):
+            decode_gray(dicom(stream, uid.JPEG2000Lossless, NumberOfFrames=3, **elements), frame=number)
+
+
+@pytest.mark.parametrize(
+    ("element", "value", "said"),
+    [
+        ("PhotometricInterpretation", None, "lacks PhotometricInterpretation"),
+        ("NumberOfFrames", -1, "says NumberOfFrames -1"),
+        ("PresentationLUTShape", "LIN OD", "unusual PresentationLUTShape"),
+    ],
+)
+def test_what_is_missing_or_odd_is_named(element, value, said):
+    with pytest.raises(ImageError, match=said):
+        decode_gray(dicom(GRAY.tobytes(), **{element: value}))

@@ -7,6 +7,7 @@ the others by `codestream`. Whatever the header claims and the bytes deny is ref
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,8 @@ def _check_kind(header: Header) -> None:
     elif photometric in _COLOURS:
         if samples != 3:
             raise ImageError(name, f"DICOM says {photometric}, and {samples} samples a pixel: correct one of the two")
+    elif not photometric:
+        raise ImageError(name, "DICOM lacks PhotometricInterpretation, without which its pixels cannot be read")
     else:
         raise ImageError(
             name, "DICOM with an unusual PhotometricInterpretation is not supported: convert it to MONOCHROME2 or RGB"
@@ -336,7 +339,14 @@ def _extended_offsets(header: Header) -> tuple[bytes, bytes] | None:
         return None
     if len(offsets) != len(lengths) or len(offsets) != 8 * header.frames:
         raise ImageError(header.name, _miscounted(len(offsets) // 8, header.frames))
+    _check_order(np.frombuffer(offsets, "<u8").tolist(), header.name)
     return offsets, lengths
+
+
+def _check_order(offsets: list[int], name: str) -> None:
+    """Frames follow each other (PS3.5 A.4): a table that swaps or repeats them would show one in another's place."""
+    if offsets[:1] not in ([], [0]) or any(after <= before for before, after in pairwise(offsets)):
+        raise ImageError(name, "DICOM's offset table says that frames repeat or do not follow each other: save it anew")
 
 
 def _miscounted(held: int, declared: int) -> str:
@@ -358,6 +368,7 @@ def _check_fragments(header: Header) -> int:
         ) from None
     if offsets and len(offsets) != frames:
         raise ImageError(header.name, _miscounted(len(offsets), frames))
+    _check_order(offsets, header.name)
     if fragments < frames or (header.syntax == RLELossless and fragments != frames):
         raise ImageError(header.name, _miscounted(fragments, frames))
     return fragments

@@ -150,6 +150,10 @@ def _first(value: object, name: str) -> float:
 def _is_inverted(elements: Dataset, name: str) -> bool:
     inverted = elements.PhotometricInterpretation == "MONOCHROME1"
     shape = str(elements.get("PresentationLUTShape") or "")
+    if shape not in ("", "IDENTITY", "INVERSE"):
+        raise ImageError(
+            name, "DICOM with an unusual PresentationLUTShape is not supported: correct it, or take it out"
+        )
     if shape and shape != ("INVERSE" if inverted else "IDENTITY"):
         raise ImageError(
             name,

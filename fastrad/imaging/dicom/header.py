@@ -140,11 +140,13 @@ def read_header(file: BinaryIO, name: str) -> Header:
                 pass  # elements are parsed when they are asked for: now, where a fault can be told from one of ours
             syntax = _syntax(elements)
         rows, columns = int(elements.get("Rows") or 0), int(elements.get("Columns") or 0)
-        int(elements.get("NumberOfFrames") or 1)
+        frames = int(elements.get("NumberOfFrames") or 1)
     except ImageError:
         raise
     except Exception:  # pydicom raises many kinds, and their texts may quote the file
         raise ImageError(name, "not a DICOM file, or damaged inside its header") from None
+    if frames < 1:
+        raise ImageError(name, f"DICOM says NumberOfFrames {frames}: correct it")
     if rows < 1 or columns < 1:
         raise ImageError(name, "DICOM file without an image")
     if rows * columns > MAX_PIXELS:
