@@ -53,6 +53,7 @@ setup(
         "numpy>=2.1",
         "opencv-python-headless>=4.10",
         "pandas>=2.2",
+        "pillow>=11.0",
         "psutil>=6.0",
         "pydicom>=3.0",
         "rich>=13.9",

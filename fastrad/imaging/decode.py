@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -293,12 +294,25 @@ def _decode_png_or_bmp(data: bytes, header: Header, name: str) -> np.ndarray:
         raise ImageError(name, f"{header.kind} cannot be decoded: its image data are damaged or of an unknown kind")
     if image.shape[:2] != (header.height, header.width):
         raise ImageError(name, f"{header.kind} decodes to another size than it declares")
+    if header.short_palette and _largest_index(data, header, name) >= header.short_palette:
+        raise ImageError(name, f"{header.kind} is damaged: its pixels name colours that its palette lacks")
     if header.green_bits:  # OpenCV shifts 5 bits to 8: white would be 248
         pixels = np.asarray(image, dtype=np.uint8)
         image = pixels | (pixels >> np.array([5, header.green_bits, 5], dtype=np.uint8))
     if image.dtype not in (np.uint8, np.uint16) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise ImageError(name, f"{image.shape[2:]} channels of {image.dtype} are not supported")
     return image
+
+
+def _largest_index(data: bytes, header: Header, name: str) -> int:
+    """The largest palette index of a file's pixels, by Pillow: OpenCV hands out colours alone."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(data), formats=[header.kind]) as image:
+            return int(np.asarray(image).max())
+    except Exception:  # Pillow raises many kinds
+        raise ImageError(name, f"{header.kind} cannot be decoded: its palette or image data are damaged") from None
 
 
 def _to_gray(image: np.ndarray, header: Header) -> np.ndarray:

@@ -61,6 +61,8 @@ class Header:
         Whether a fourth channel is alpha; a BMP's mostly is not.
     green_bits : int
         5 or 6 of a BMP of 16 bits a pixel, whose red and blue have 5; 0 of everything else.
+    short_palette : int
+        The entries of a palette that has fewer than a pixel could name; 0 of everything else.
     """
 
     kind: str
@@ -70,6 +72,7 @@ class Header:
     significant_bits: int | None = None
     has_alpha: bool = True
     green_bits: int = 0
+    short_palette: int = 0
 
 
 def check_structure(data: bytes, name: str) -> Header:
@@ -105,7 +108,7 @@ def check_structure(data: bytes, name: str) -> Header:
 
 def _check_png(data: bytes, name: str) -> Header:
     view = memoryview(data)
-    position, total, transparency, significant = 8, len(data), b"", b""
+    position, total, transparency, significant, palette = 8, len(data), b"", b"", 0
     while True:
         if position + 12 > total:
             raise ImageError(name, "PNG is cut short (no IEND chunk)")
@@ -121,6 +124,8 @@ def _check_png(data: bytes, name: str) -> Header:
             raise ImageError(name, "PNG is damaged: it does not begin with an IHDR chunk")
         if chunk == b"tRNS":
             transparency = data[position + 8 : end - 4]
+        if chunk == b"PLTE":
+            palette = length // 3
         if chunk == b"sBIT":
             significant = data[position + 8 : end - 4]
         if chunk == b"IEND":
@@ -133,7 +138,8 @@ def _check_png(data: bytes, name: str) -> Header:
         if depth < 8:
             gray_key = gray_key * 255 // ((1 << depth) - 1)
     bits = significant[0] if significant and depth == 16 and colour in (0, 4) and 8 < significant[0] < 16 else None
-    return Header("PNG", width, height, gray_key, bits)
+    short = palette if colour == 3 and palette < 1 << depth else 0
+    return Header("PNG", width, height, gray_key, bits, short_palette=short)
 
 
 def _check_jpeg(data: bytes, name: str) -> Header:
@@ -200,7 +206,12 @@ def _check_bmp(data: bytes, name: str) -> Header:
     green_bits = 0
     if depth == 16:
         green_bits = 6 if compression == 3 and masks == _BMP_MASKS[16][1] else 5
-    return Header("BMP", width, height, has_alpha=bool(alpha), green_bits=green_bits)
+    short = 0
+    if depth <= 8:
+        (used,) = struct.unpack_from("<I", data, 46)
+        entries = min(used or 1 << depth, (pixels - 14 - info) // 4)
+        short = entries if entries < 1 << depth else 0
+    return Header("BMP", width, height, has_alpha=bool(alpha), green_bits=green_bits, short_palette=short)
 
 
 def is_dicom(head: bytes) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from matrix import right_or_refused
 from PIL import Image
-from test_still_matrix import HEIGHT, WIDTH, bmp, by_hand, eight, luma, ramp, read, write_tiff
+from test_still_matrix import HEIGHT, WIDTH, bmp, by_hand, eight, luma, png, ramp, read, write_tiff
 
 from fastrad.imaging import ImageError, decode_gray
 
@@ -117,3 +117,37 @@ def test_floats_without_a_finite_number_are_refused():
     data = write_tiff(np.full((HEIGHT, WIDTH), np.nan, np.float32))
     with pytest.raises(ImageError, match="no finite number"):
         decode_gray(data, window=(0, 1))
+
+
+@pytest.mark.parametrize("beyond", [False, True])
+@pytest.mark.parametrize("depth", [2, 4, 8])
+def test_a_png_index_that_its_palette_lacks_is_damage(depth, beyond):
+    entries = (1 << depth) - 1
+    table = np.random.default_rng(depth).integers(0, 255, (entries, 3), dtype=np.uint8)
+    values = np.minimum(ramp(1 << depth), entries - 1)
+    data = png(values, depth, 3, chunks=((b"PLTE", table.tobytes()),))
+    right_or_refused("PNG", read(data), luma(table[values]), may_refuse=False)
+    if beyond:
+        values[3, 5] = entries
+        with pytest.raises(ImageError, match="colours that its palette lacks"):
+            decode_gray(png(values, depth, 3, chunks=((b"PLTE", table.tobytes()),)))
+
+
+@pytest.mark.parametrize("depth", [1, 4, 8])
+def test_a_bmp_index_that_its_palette_lacks_is_damage(depth):
+    entries = max(1, (1 << depth) - 1)
+    table = np.random.default_rng(depth).integers(0, 255, (entries, 4), dtype=np.uint8)
+    values = np.minimum(ramp(1 << depth), entries - 1)
+
+    def written(values: np.ndarray) -> bytes:
+        bits = (values[..., None] >> np.arange(depth - 1, -1, -1)) & 1
+        rows = np.packbits(bits.reshape(HEIGHT, -1).astype(np.uint8), axis=1)[::-1]
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % 4)))
+        data = bytearray(bmp(rows.tobytes(), depth, 0, masks=table.tobytes()))
+        data[46:50] = struct.pack("<I", entries)
+        return bytes(data)
+
+    right_or_refused("BMP", read(written(values)), luma(table[values, 2::-1]), may_refuse=False)
+    values[3, 5] = entries
+    with pytest.raises(ImageError, match="colours that its palette lacks"):
+        decode_gray(written(values))
