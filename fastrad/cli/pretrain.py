@@ -1,4 +1,4 @@
-"""`fastrad pretrain`: train a ResNet-18 on converted files.
+"""`fastrad pretrain`: train a ResNet on converted files.
 
 In: two dataset files and the recipe's values. Out: a run folder; the best epoch's metrics on stdout.
 """
@@ -25,7 +25,7 @@ from fastrad.train.config import PretrainConfig, Recipe, load_recipe
 @click.option("--recipe", "name", help="A recipe that comes with fastrad, or a .toml file of the same form.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Change any value of the recipe.")
 @click.option("--show-config", is_flag=True, help="Print the recipe as it would be used, and stop.")
-@options_of(Recipe, "epochs", "size", "batch_size", "lr")
+@options_of(Recipe, "architecture", "epochs", "size", "batch_size", "lr")
 @click.option("--amp", is_flag=True, help="Compute in bfloat16 or float16 where the device gains from it.")
 @click.option("--amp-dtype", type=click.Choice(["bfloat16", "float16"]), help="Which of the two; implies --amp.")
 @options_of(PretrainConfig, "seed", "compile", "device", "engine", "workers", "resume")
@@ -40,7 +40,7 @@ def command(
     as_json: bool,
     **words: Any,
 ) -> None:
-    """Pretrain a ResNet-18 on TRAIN and keep the best weights by macro AUROC on the validation file.
+    """Pretrain a ResNet on TRAIN and keep the best weights by macro AUROC on the validation file.
 
     The values in brackets hold where neither option nor recipe says otherwise.
     """

@@ -37,7 +37,9 @@ def model_card(metadata: Mapping[str, Any], input_note: str) -> str:
     table = "\n".join(f"| {label} | {metrics[name]:.4f} |" for name, label in _METRICS.items())
     absent = metrics["val_classes_absent"]
     left_out = f" {absent} classes have no validation image and are left out of the means." if absent else ""
-    return f"""# ResNet-18, {len(classes)} classes, {metadata["size"]} px
+    # "resnet50, one channel" -> "ResNet-50"
+    network = str(metadata.get("architecture", "resnet18")).split(",")[0].replace("resnet", "ResNet-")
+    return f"""# {network}, {len(classes)} classes, {metadata["size"]} px
 
 {synthetic}## Data
 {data["samples"]} images of the `{data["layout"]}` layout, split `{data["split"] or "none"}`; the dataset card's

@@ -16,7 +16,7 @@ from fastrad.errors import InputError, MissingDependencyError, OptionError
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.models import TARGETS
 from fastrad.models.card import model_card
-from fastrad.models.resnet import HEAD, STEM, resnet18
+from fastrad.models.resnet import HEAD, STEM, resnet
 from fastrad.models.weights import Weights, initialise, load_weights, save_weights
 from fastrad.system.files import refuse_to_replace, write_atomically
 
@@ -62,7 +62,7 @@ def export(source: Path, target: str, out: Path) -> float:
         raise InputError(f"{source}: not weights of `fastrad pretrain` ({', '.join(missing) or 'stem or head differ'})")
     normalisation = weights.normalisation
     assert normalisation is not None
-    model = resnet18(len(weights.metadata["classes"])).eval()
+    model = resnet(weights.architecture, len(weights.metadata["classes"])).eval()
     initialise(model, weights, classes=weights.metadata["classes"])
     images = _probe(int(weights.metadata["size"]))
     with torch.no_grad():
@@ -74,7 +74,7 @@ def export(source: Path, target: str, out: Path) -> float:
         write_atomically(out, content)
     else:
         state = rgb_state(weights)
-        error = _difference(_outputs(target, state, normalisation.apply(images)), expected, out)
+        error = _difference(_outputs(target, weights.architecture, state, normalisation.apply(images)), expected, out)
         if out.suffix == ".pth":
             buffer = io.BytesIO()
             torch.save(state, buffer)
@@ -98,14 +98,14 @@ def _probe(size: int) -> Tensor:
     return torch.cat([noise, flat])
 
 
-def _outputs(target: str, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
+def _outputs(target: str, architecture: str, state: dict[str, Tensor], inputs: Tensor) -> Tensor:
     classes = len(state[HEAD[1]])
     if target == "torchvision":
-        from torchvision.models import resnet18 as make
+        import torchvision.models
 
-        other: nn.Module = make(weights=None, num_classes=classes)
+        other: nn.Module = getattr(torchvision.models, architecture)(weights=None, num_classes=classes)
     else:
-        other = _require("timm", "export for timm").create_model("resnet18", num_classes=classes)
+        other = _require("timm", "export for timm").create_model(architecture, num_classes=classes)
     other.load_state_dict(state)
     with torch.no_grad():
         return other.eval()(inputs.expand(-1, 3, -1, -1))

@@ -1,6 +1,6 @@
-"""What a pretraining run is told: the recipe, which decides the numbers, and the rest, which doesn't.
+"""What a pretraining run is told: the recipe, which decides the numbers, and the rest, which doesn't; and a test.
 
-Both are frozen dataclasses, from which the command line derives its options; a run folder keeps their record.
+All are frozen dataclasses, from which the command line derives its options; a run folder keeps their record.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fastrad.loading.policy import Augmentation
 from fastrad.train import recipe_file
 
 SAMPLINGS = ("natural", "balanced")
+ARCHITECTURES = ("resnet18", "resnet34", "resnet50")
 SIZE_STEP = 16  # training sizes are multiples of it, so that there are few
 
 
@@ -25,6 +26,8 @@ class Recipe:
 
     Attributes
     ----------
+    architecture : str
+        The network, with a one-channel stem, under torchvision's name.
     epochs : int
         Passes over the training file.
     batch_size : int
@@ -55,6 +58,7 @@ class Recipe:
         What may happen to a training image: the table [augment] of a recipe file.
     """
 
+    architecture: str = field(default="resnet18", metadata={"choices": ARCHITECTURES})
     epochs: int = 16
     batch_size: int = 64
     size: int = 0
@@ -89,8 +93,9 @@ class Recipe:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise OptionError(f"recipe: {name} is {value}, it must lie in [{low}, {high}]")
-        if self.sampling not in SAMPLINGS:
-            raise OptionError(f"recipe: sampling is {self.sampling!r}, it must be one of {', '.join(SAMPLINGS)}")
+        for name, known in (("architecture", ARCHITECTURES), ("sampling", SAMPLINGS)):
+            if getattr(self, name) not in known:
+                raise OptionError(f"recipe: {name} is {getattr(self, name)!r}, it must be one of {', '.join(known)}")
 
     @property
     def peak_lr(self) -> float:
@@ -116,9 +121,11 @@ class Recipe:
         return recipe_file.changed(self, values, origin)
 
     def record(self) -> dict[str, object]:
-        """The recipe in JSON's types; without `augment` where that is the default, the only one that 0.1.0 knew."""
+        """The recipe in JSON's types; what 0.1.0 did not know is left out where it is as there."""
         values = asdict(self)
         augment = values.pop("augment")
+        if self.architecture == Recipe().architecture:
+            del values["architecture"]
         if self.augment != Augmentation():
             values["augment"] = {name: list(one) if isinstance(one, tuple) else one for name, one in augment.items()}
         return values
@@ -205,9 +212,33 @@ def settings_of(recipe: Recipe, seed: int, precision: str, train_sha256: str, va
 def changed_settings(stored: dict[str, object], asked: dict[str, object]) -> list[str]:
     """Where two records of settings differ, a phrase each, in a fixed order."""
     names = [*(item.name for item in fields(Recipe)), "seed", "precision", "train", "val"]
+    left_out = {"architecture": Recipe().architecture}  # of `Recipe.record`
+    stored, asked = left_out | stored, left_out | asked
     phrases = {"train": "another training file", "val": "another validation file", "augment": "another augmentation"}
     return [
         phrases.get(name, f"{name} {stored.get(name)} there, {asked.get(name)} asked")
         for name in names
         if stored.get(name) != asked.get(name)
     ]
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """How a network is tested.
+
+    Attributes
+    ----------
+    out : Path or None
+        A folder for evaluation.json, classes.png and logits.csv.
+    resamples : int
+        Bootstrap draws behind the 95 % intervals; 0 leaves them out.
+    seed : int
+        Of the draws.
+    device : str or None
+        cpu, cuda or cuda:N; by default a GPU where there is one.
+    """
+
+    out: Path | None = None
+    resamples: int = field(default=1000, metadata={"min": 0, "max": 100_000})
+    seed: int = field(default=0, metadata={"min": 0, "max": 2**63 - 1})
+    device: str | None = None

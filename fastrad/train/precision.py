@@ -1,7 +1,7 @@
 """Which number format a run computes in: float32, or autocast where the device gains from it.
 
 The rule is one for pretraining and for tuning. It is for training steps: a score of a study is computed in float32 on
-every device (`fastrad.study.networks.score`).
+every device (`fastrad.train.outputs`).
 """
 
 from __future__ import annotations

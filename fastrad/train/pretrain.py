@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from fastrad.errors import FastradError
 from fastrad.loading import Batch
-from fastrad.models.resnet import resnet18
+from fastrad.models.resnet import resnet
 from fastrad.train import metrics
 from fastrad.train.checkpoint import State
 from fastrad.train.config import PretrainConfig
@@ -34,7 +34,7 @@ class NonFiniteLossError(FastradError):
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Train a ResNet-18 from scratch and keep the best weights by validation macro AUROC.
+    """Train a ResNet from scratch and keep the best weights by validation macro AUROC.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def pretrain(config: PretrainConfig) -> Path:
 def _first_state(run: Run) -> State:
     recipe = run.recipe
     torch.manual_seed(run.config.seed)
-    model = resnet18(len(run.train.card.classes)).to(run.ranks.device)
+    model = resnet(recipe.architecture, len(run.train.card.classes)).to(run.ranks.device)
     optimiser = sgd(model, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
     return State(
         Learner(

@@ -83,7 +83,7 @@ def write_events(folder: Path, rows: Sequence[Mapping[str, float]]) -> bool:
 def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
     card = run.train.card
     return {
-        "architecture": "resnet18, one channel",
+        "architecture": f"{run.recipe.architecture}, one channel",
         "normalisation": {"mean": list(run.normalisation.mean), "std": list(run.normalisation.std)},
         "size": run.recipe.size,
         "classes": card.classes,

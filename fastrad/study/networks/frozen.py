@@ -17,9 +17,10 @@ from torch import nn
 
 from fastrad.errors import InputError
 from fastrad.models.weights import Weights
-from fastrad.study.networks.score import outputs, score_images, whole_frames
+from fastrad.study.networks.score import score_images
 from fastrad.study.networks.tune import Epoch, Task, Tuned, start, validate
 from fastrad.study.protocol.config import Tuning
+from fastrad.train.outputs import outputs, whole_frames
 
 # Inverse strengths of the ridge penalty on standardised features. One is chosen on the fold's validation patients, as
 # a tuned network's epoch is.

@@ -23,9 +23,10 @@ from fastrad.imaging.normalisation import Normalisation
 from fastrad.imaging.walk import SUFFIXES, is_image_file, walk_images
 from fastrad.models.resnet import HEAD, resnet
 from fastrad.models.weights import load_weights
-from fastrad.study.networks.score import score_images, whole_frames
+from fastrad.study.networks.score import score_images
 from fastrad.system.devices import choose_device
 from fastrad.system.progress import say
+from fastrad.train.outputs import whole_frames
 
 _AT_ONCE = 1024  # images of a folder that are held in memory
 

@@ -24,8 +24,9 @@ from fastrad.loading.policy import Augmentation
 from fastrad.models.resnet import resnet
 from fastrad.models.weights import Weights, initialise
 from fastrad.study.inference.auroc import auroc
-from fastrad.study.networks.score import score_images, whole_frames
+from fastrad.study.networks.score import score_images
 from fastrad.study.protocol.config import Tuning
+from fastrad.train.outputs import whole_frames
 from fastrad.train.precision import Precision
 from fastrad.train.ranks import Ranks
 from fastrad.train.schedule import adamw, learning_rate, set_lr

@@ -13,9 +13,10 @@ from fastrad.imaging.normalisation import Normalisation
 from fastrad.models.resnet import resnet18
 from fastrad.models.weights import load_weights
 from fastrad.study.inference.auroc import auroc, auroc_interval
-from fastrad.study.networks.score import score_images, whole_frames
+from fastrad.study.networks.score import score_images
 from fastrad.study.networks.tune import Task, fine_tune
 from fastrad.study.protocol.config import Tuning
+from fastrad.train.outputs import whole_frames
 from fastrad.train.precision import Precision
 
 CPU = torch.device("cpu")

@@ -14,13 +14,14 @@ from fastrad.errors import InputError
 from fastrad.models.resnet import resnet18
 from fastrad.study.inference.auroc import auroc
 from fastrad.study.networks.runs import tune
-from fastrad.study.networks.score import score_images, whole_frames
+from fastrad.study.networks.score import score_images
 from fastrad.study.networks.tune import fine_tune
 from fastrad.study.protocol.arms import Arm
 from fastrad.study.protocol.config import Tuning
 from fastrad.study.protocol.patients import read_patients
 from fastrad.study.protocol.plan import Network, Protocol, development_normalisation
 from fastrad.study.protocol.splits import make_splits
+from fastrad.train.outputs import whole_frames
 from fastrad.train.precision import Precision, choose_precision
 
 BEST = choose_precision("amp", CPU, 32).name  # float32 where the CPU has no bfloat16 of its own
