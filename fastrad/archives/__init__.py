@@ -1,10 +1,10 @@
 """Archives on disk to manifests: one module a layout. `LAYOUTS` is the only list of them.
 
 In: a folder and the name of its layout. Out: a `Manifest` in the archive's own order; rows that can't be used are kept
-with a reason. No still image is opened and no file is looked for by itself (1.35 million look-ups take minutes on a
-network disk; layout table lists folders, to name files of another spelling): what is missing or damaged is found when
-it is read. `read_gray(path, within=root)` then also refuses a file that is a link out of ROOT; folders that are such
-links, `..` and paths outside ROOT are refused here.
+with a reason. Of each file how it begins is read, for its frames; but no still image of RadImageNet, 1.35 million of
+which take minutes on a network disk. What is missing or damaged is found when it is read, and files of another spelling
+by listing folders. `read_gray(path, within=root)` then also refuses a file that is a link out of ROOT; folders that are
+such links, `..` and paths outside ROOT are refused here.
 
 To add a layout:
 
@@ -121,7 +121,7 @@ def read_source(
         used as a whole.
     """
     from fastrad.archives.base import settle_splits
-    from fastrad.archives.clips import notes_on_dicom
+    from fastrad.archives.clips import notes_on_files
 
     module = layout_module(layout)
     known = [each.name for each in fields(module.Options)]
@@ -131,9 +131,14 @@ def read_source(
     root = Path(root).absolute()
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
-    manifest = module.read(root, module.Options(**options), exclude=exclude)
+    chosen = module.Options(**options)
+    if ignore_splits and hasattr(module, "without_splits"):
+        chosen = module.without_splits(chosen)
+    manifest = module.read(root, chosen, exclude=exclude)
     assert manifest.layout == layout, f"{module.__name__} calls its layout {manifest.layout!r}"
-    manifest = replace(manifest, notes=(*manifest.notes, *notes_on_dicom(manifest.root, manifest.table)))
+    published = layout == "radimagenet"  # 1.35 million PNG
+    found = notes_on_files(manifest.root, manifest.table, stills_by_name=published)
+    manifest = replace(manifest, notes=(*manifest.notes, *found))
     if ignore_splits:
         return manifest.without_splits()
     return settle_splits(manifest)

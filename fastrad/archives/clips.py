@@ -1,8 +1,9 @@
 """Clips and DICOM files: which frames to take, which are colour Doppler, which show a screen whole.
 
 In: a manifest's rows. Out: the rows, one a frame taken, and notes: how many frames of how many are stored, and where
-text on a screen is stored with the image. This alone opens images before the conversion. Files that can't be read stay
-in the table as they are: the conversion finds out and says why.
+text on a screen is stored with the image. This alone opens images before the conversion, to read how they begin: a clip
+may have a still image's name. Files that can't be read stay in the table as they are: the conversion finds out and says
+why.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ import numpy as np
 import pandas as pd
 
 from fastrad.errors import InputError, OptionError
+from fastrad.imaging.frames import Frames, frames_of
 from fastrad.imaging.walk import SYNTHETIC_MARKER, is_inside
 from fastrad.system.cores import available_cores
 
 Result = TypeVar("Result")
 
-_STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+_STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
 _HDF5 = (".h5", ".hdf5", ".hdf")
 DOPPLER = ("", "count", "exclude", "ignore")
 FRAMES = "first|middle|all|every:N"
@@ -60,18 +62,13 @@ def looks_like_dicom(path: str) -> bool:
 
 
 def expand_clips(root: Path, rows: pd.DataFrame, frames: str) -> pd.DataFrame:
-    """One row a frame taken, in the place of each DICOM file's row."""
-    from fastrad.imaging.dicom import frame_count
-
-    def count(path: str) -> int:
-        with open(root / path, "rb") as file:
-            return frame_count(file, name=path)
-
-    clips = rows.index[(rows["reason"] == "") & rows["path"].map(looks_like_dicom)]
-    counts = _each(root, rows["path"][clips].tolist(), count, 1)
+    """One row a frame taken, in the place of the row of each file that holds several (DICOM, GIF)."""
+    usable = rows.index[rows["reason"] == ""]
+    held = _each(root, rows["path"][usable].tolist(), lambda path: frames_of(root / path), Frames())
     chosen: list[list[int]] = [[0]] * len(rows)
-    for row, frames_held in zip(clips, counts, strict=True):
-        chosen[row] = choose_frames(frames, frames_held)
+    for row, of_file in zip(usable, held, strict=True):
+        if of_file.choosable:
+            chosen[row] = choose_frames(frames, of_file.held)
     expanded = rows.loc[np.repeat(rows.index.to_numpy(), [len(positions) for positions in chosen])]
     return expanded.assign(frame=[position for positions in chosen for position in positions]).reset_index(drop=True)
 
@@ -100,25 +97,35 @@ def note_colour_doppler(root: Path, rows: pd.DataFrame, doppler: str) -> list[st
     return [f"colour Doppler: {len(found)} of {len(candidates)} files looked at; {in_colour.sum()} rows are {what}"]
 
 
-def notes_on_dicom(root: Path, rows: pd.DataFrame) -> list[str]:
-    """Of DICOM files: how many of how many frames are stored, and which files are stored with all that a screen shows.
+def notes_on_files(root: Path, rows: pd.DataFrame, *, stills_by_name: bool = False) -> list[str]:
+    """How many of how many frames are stored, and which DICOM files are stored with all that a screen shows.
 
     Parameters
     ----------
     rows : DataFrame
         A manifest's table.
+    stills_by_name : bool
+        Believe the names of still images: of a published archive of millions, to open each takes long.
     """
-    usable = rows[(rows["reason"] == "") & rows["path"].map(looks_like_dicom)].drop_duplicates("path")
-    if usable.empty:
-        return []
-    from fastrad.imaging.dicom import frame_count, shows_whole_screen  # brings pydicom: a third of a second
 
-    def look(path: str) -> tuple[int, bool]:
+    def look(path: str) -> tuple[Frames, bool]:
+        held = frames_of(root / path)
+        if not held.dicom:
+            return held, False
+        from fastrad.imaging.dicom import shows_whole_screen
+
         with open(root / path, "rb") as file:
-            return frame_count(file, name=path), shows_whole_screen(file, name=path)
+            return held, shows_whole_screen(file, name=path)
 
-    seen = _each(root, usable["path"].tolist(), look, (1, False))
-    notes = note_clips(rows, dict(zip(usable["path"], [frames for frames, _ in seen], strict=True)))
+    usable = rows[(rows["reason"] == "") & ~rows["path"].str.lower().str.endswith(_HDF5)].drop_duplicates("path")
+    if stills_by_name:
+        usable = usable[usable["path"].map(looks_like_dicom)]
+    seen = _each(root, usable["path"].tolist(), look, (Frames(), False))
+    held = dict(zip(usable["path"], [of_file for of_file, _ in seen], strict=True))
+    notes = note_clips(rows, {path: of_file.held for path, of_file in held.items() if of_file.choosable})
+    notes += _note_further_pictures(
+        rows, {path: of_file.held for path, of_file in held.items() if not of_file.choosable}
+    )
     whole = np.array([shown for _, shown in seen], dtype=bool)
     if whole.any():
         notes.append(
@@ -129,7 +136,7 @@ def notes_on_dicom(root: Path, rows: pd.DataFrame) -> list[str]:
 
 
 def note_hdf5(root: Path, rows: pd.DataFrame) -> list[str]:
-    """As `notes_on_dicom`, of the frames of HDF5 files."""
+    """As `notes_on_files`, of the frames of HDF5 files."""
     paths = rows["path"][(rows["reason"] == "") & rows["path"].map(lambda path: path.lower().endswith(_HDF5))].unique()
     if not len(paths):
         return []
@@ -167,25 +174,44 @@ def note_clips(rows: pd.DataFrame, frames: Mapping[str, int]) -> list[str]:
     return [f"{len(taken)} files hold several frames; {which}: {count} of {held} frames"]
 
 
+def _note_further_pictures(rows: pd.DataFrame, pictures: Mapping[str, int]) -> list[str]:
+    stored = rows["path"][(rows["reason"] == "") & (rows["label"] != "")].unique()
+    several = [count for path in stored if (count := pictures.get(path, 1)) > 1]
+    if not several:
+        return []
+    return [
+        f"{len(several)} PNG or JPEG files hold several pictures (APNG, MPO), of which the first alone is read: "
+        f"{len(several)} of {sum(several)} pictures"
+    ]
+
+
 def note_pictures(root: Path, paths: Sequence[str]) -> list[str]:
     """A note of the still images, which have no header that says where a screen shows tissue; none of phantoms."""
     pictures = sum(path.lower().endswith(_STILLS) for path in paths)
     if not pictures or (root / SYNTHETIC_MARKER).is_file():
         return []
     return [
-        f"{pictures} files are pictures (PNG, JPEG, BMP, TIFF), stored whole: text in them, which may name the patient"
-        ", is part of these images; `fastrad audit` looks for it"
+        f"{pictures} files are pictures (PNG, JPEG, BMP, GIF, TIFF), stored whole: text in them, which may name the "
+        "patient, is part of these images; `fastrad audit` looks for it"
     ]
 
 
 def _each(root: Path, paths: list[str], look: Callable[[str], Result], otherwise: Result) -> list[Result]:
     """`look` at each file below `root`; `otherwise` where it can't be read or is a link out of `root`."""
     real_root = os.path.realpath(root)
+    folders: dict[str, bool] = {}  # to look at each component of each path would take longer than the files
+
+    def is_below(path: str) -> bool:
+        folder = path.rpartition("/")[0]
+        if folder not in folders:
+            folders[folder] = is_inside(os.path.realpath(root / folder), real_root)
+        place = os.path.join(root, path)
+        return folders[folder] and (not os.path.islink(place) or is_inside(os.path.realpath(place), real_root))
 
     def safely(path: str) -> Result:
         try:
-            return look(path) if is_inside(os.path.realpath(root / path), real_root) else otherwise
-        except (InputError, OSError):
+            return look(path) if is_below(path) else otherwise
+        except (InputError, OSError, ValueError):  # ValueError: a NUL character
             return otherwise
 
     with ThreadPoolExecutor(available_cores()) as pool:

@@ -14,7 +14,9 @@ numpy and cv2 are imported (numba, pydicom or h5py when such a file is met), so 
     dicom/        DICOM: frames as stored, gray scale, colour, the ultrasound region
     walk.py       the image files below a folder: what convert and predict find, and what is left out
     masks.py      which of them are masks
+    gif.py        frames of a GIF file
     hdf5.py       frames of an HDF5 file, one at a time
+    frames.py     how many frames a file holds, whatever its name
     doppler.py    is it colour Doppler?
 """
 

@@ -1,4 +1,4 @@
-"""One image file to gray pixels: PNG, JPEG, BMP, TIFF, DICOM, or a frame of HDF5.
+"""One image file to gray pixels: PNG, JPEG, BMP, TIFF, or a frame of DICOM, GIF or HDF5.
 
 - An image whose colours are all gray comes out exactly; other colours by luma, 0.299 R + 0.587 G + 0.114 B (ITU-R
   BT.601). A colour JPEG stores that luma already, and it is taken as stored.
@@ -24,6 +24,7 @@ import numpy as np
 import simplejpeg
 
 from fastrad.imaging.geometry import make_square
+from fastrad.imaging.gif import GIF_SIGNATURES
 from fastrad.imaging.structure import PNG_SIGNATURE, Header, ImageError, check_structure, is_dicom
 from fastrad.imaging.values import Values, of_bits, on_black
 from fastrad.imaging.window import Window
@@ -47,10 +48,10 @@ def read_gray(
     Parameters
     ----------
     path : Path
-        A PNG, JPEG, BMP, TIFF or DICOM file (its content decides which, not its name), or an HDF5 file whose dataset
-        `image` holds frames.
+        A PNG, JPEG, BMP, TIFF, GIF or DICOM file (its content decides which, not its name), or an HDF5 file whose
+        dataset `image` holds frames.
     frame : int
-        Which frame of a DICOM or HDF5 file; 0 for everything else.
+        Which frame of a DICOM, GIF or HDF5 file; 0 for everything else.
     box : (left, top, right, bottom), optional
         The region wanted, in pixels of the whole frame, right and bottom excluded. What lies outside the image is left
         out. Without it, a DICOM file that says where its screen shows tissue gives those regions, others the whole.
@@ -191,6 +192,10 @@ def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window
         from fastrad.imaging.hdf5 import read_hdf5_frame
 
         values = hdf5_values(read_hdf5_frame(name, frame))
+    elif head.startswith(GIF_SIGNATURES):
+        from fastrad.imaging.gif import read_gif
+
+        values = read_gif(head + file.read(), name, frame)
     else:
         if frame != 0:
             raise ImageError(name, f"has no frame {frame}: it is a still image")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from unicodedata import normalize
 
 _WORD = (
     r"(?:masks?|seg|segm|segs|segmentations?|annotations?|annotated|annot|anno|labels?|gts?|ground[ _-]?truths?"
@@ -37,18 +38,23 @@ FILES = "{count} masks beside the images of their names were left out"
 FOLDERS = "{count} images in folders of masks beside those of images were left out"
 
 
-def masks_among(paths: Sequence[str]) -> dict[str, str]:
+def masks_among(paths: Sequence[str], no_masks: Collection[str] = ()) -> tuple[dict[str, str], set[str]]:
     """The masks among image files.
 
     Parameters
     ----------
     paths : sequence of str
         POSIX, relative to one folder.
+    no_masks : collection of str
+        Names of class folders, in normal form C, that hold images whatever they are called: at the top, or one level
+        below it in a folder that is none of them, a split's.
 
     Returns
     -------
-    dict
+    masks : dict
         From a mask's path to why it is one, a sentence with `{count}`.
+    folders : set of str
+        The folders that hold masks alone.
     """
     small = "\n".join(paths).lower()
     parts = [part for part in _PARTS if part in small]
@@ -56,15 +62,15 @@ def masks_among(paths: Sequence[str]) -> dict[str, str]:
     for part in parts:
         hinted.update(dict.fromkeys(path for path in paths if part in path.lower() and _HINT.search(path)))
     if not hinted:
-        return {}
+        return {}, set()
     stems = {path: _stem(path) for path in paths}
     masks = _mask_files(hinted, stems)
-    folders = _mask_folders(stems)
+    folders = _mask_folders(stems, no_masks)
     if folders:
         for path in paths:
             if any(path.startswith(folder + "/") for folder in folders):
                 masks[path] = FOLDERS
-    return masks
+    return masks, folders
 
 
 def is_named_like_mask(path: str) -> bool:
@@ -93,7 +99,7 @@ def _images_of(stem: str) -> list[str]:
     return [found["stem"] for name in _NAMES if (found := name.fullmatch(stem))]
 
 
-def _mask_folders(stems: dict[str, str]) -> set[str]:
+def _mask_folders(stems: dict[str, str], no_masks: Collection[str]) -> set[str]:
     """Folders named like masks that lie beside images: in the same folder, or in a folder beside them."""
     folders: dict[str, None] = {}
     for path in stems:
@@ -102,7 +108,12 @@ def _mask_folders(stems: dict[str, str]) -> set[str]:
             folders[folder] = None
             folder = posixpath.dirname(folder)
     named = {folder for folder in folders if _MASK_FOLDER.fullmatch(posixpath.basename(folder))}
+    named = {folder for folder in named if not _is_class(normalize("NFC", folder).split("/"), no_masks)}
     return {folder for folder in named if _lies_beside_images(folder, stems, folders, named)}
+
+
+def _is_class(parts: Sequence[str], classes: Collection[str]) -> bool:
+    return len(parts) <= 2 and parts[-1] in classes and (len(parts) == 1 or parts[0] not in classes)
 
 
 def _lies_beside_images(folder: str, stems: dict[str, str], folders: dict[str, None], named: set[str]) -> bool:

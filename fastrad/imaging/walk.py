@@ -20,7 +20,8 @@ from fastrad.errors import InputError
 from fastrad.imaging.masks import is_named_like_mask, masks_among
 from fastrad.imaging.structure import is_dicom
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".tif", ".tiff", ".btf", ".dcm", ".dicom")
+_STILLS = (".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".btf")
+SUFFIXES = (*_STILLS, ".dcm", ".dicom")
 SYNTHETIC_MARKER = "fastrad-synthetic.json"
 _OF_THE_SYSTEM = {
     "__macosx",
@@ -55,11 +56,14 @@ class Found:
         One a path: "" or why it can't be used.
     notes : tuple of str
         What was left out, a line each. They go into the card: no names.
+    mask_folders : tuple of str
+        Folders that were left out because they hold masks, by their names and what lies beside them.
     """
 
     paths: tuple[str, ...]
     reasons: tuple[str, ...]
     notes: tuple[str, ...]
+    mask_folders: tuple[str, ...] = ()
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return zip(self.paths, self.reasons, strict=True)
@@ -90,7 +94,12 @@ class _Folder:
 
 
 def walk_images(
-    root: Path, exclude: Sequence[Path | str] = (), options: WalkOptions | None = None, *, prefix: str = ""
+    root: Path,
+    exclude: Sequence[Path | str] = (),
+    options: WalkOptions | None = None,
+    *,
+    prefix: str = "",
+    no_masks: Collection[str] = (),
 ) -> Found:
     """List the image files below a folder, by suffix; files with another one or none where they are DICOM.
 
@@ -105,6 +114,8 @@ def walk_images(
     options : WalkOptions, optional
     prefix : str
         What stands before each path where patterns are matched: the folder's place below the archive's ROOT.
+    no_masks : collection of str
+        Names of class folders that hold images, whatever they are called (`masks_among`).
 
     Raises
     ------
@@ -132,14 +143,19 @@ def walk_images(
     images.sort()
     images = _chosen(images, options, prefix, left_out)
     images = _with_copies(str(root), images)
-    masks = masks_among([path for path, _ in images])
+    masks, mask_folders = masks_among([path for path, _ in images], no_masks)
     left_out.update(masks.values())
     images = [(path, reason) for path, reason in images if path not in masks]
     if like_masks := sum(is_named_like_mask(path) for path, _ in images):
         left_out["{count} images are called like masks, lie beside no image of that name and are taken"] = like_masks
     notes += [why.format(count=count) for why, count in sorted(left_out.items())]
-    paths = tuple(path.encode("utf-8", "backslashreplace").decode() for path, _ in images)
-    return Found(paths, tuple(reason for _, reason in images), tuple(notes))
+    paths = tuple(readable(path) for path, _ in images)
+    return Found(paths, tuple(reason for _, reason in images), tuple(notes), tuple(sorted(map(readable, mask_folders))))
+
+
+def readable(path: str) -> str:
+    """A path as it is shown and listed: what is not UTF-8 in it as "\\udce9", a backslash and the byte's number."""
+    return path if path.isascii() else path.encode("utf-8", "backslashreplace").decode()
 
 
 def is_copy_of(name: str, known: Collection[str]) -> str:

@@ -19,6 +19,7 @@ from fastrad.dataset import Dataset, write_beton
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
 from fastrad.imaging import ImageError, fit, read_gray
+from fastrad.imaging.frames import first_frames_alone
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.imaging.walk import SUFFIXES, is_image_file, walk_images
 from fastrad.models.resnet import HEAD, resnet
@@ -205,6 +206,9 @@ def _images_in(source: Path) -> tuple[Path, list[tuple[str, str]]]:
         root, images = source.parent, [(source.name, "")] if is_image_file(source) else []
     if not images:
         raise InputError(f"{source}: holds no image ({', '.join(SUFFIXES)}, DICOM) and is no .beton file")
+    clips, frames = first_frames_alone(root / path for path, reason in images if not reason)
+    if clips:
+        say(f"notice: {source}: {clips} files hold several frames; the first of each is scored: {clips} of {frames}")
     return root, images
 
 
