@@ -211,3 +211,100 @@ def test_predict_finds_what_convert_finds(tmp_path: Path) -> None:
 def test_folders_of_one_name_in_two_spellings_are_one_class(tmp_path: Path) -> None:
     touch(tmp_path, "caf\u00e9/1.png", "cafe\u0301/2.png", "x/3.png")
     assert read_source("folder", tmp_path).classes == ("caf\u00e9", "x")
+
+
+@pytest.mark.parametrize("name", ["roi", "labels", "annotated", "Masks"])
+def test_a_class_called_like_masks_is_asked_about_and_may_be_named(tmp_path: Path, name: str) -> None:
+    touch(tmp_path, "other/1.png", "other/2.png", f"{name}/1.png", f"{name}/2.png", f"other/{name}/1.png")
+    with pytest.raises(InputError) as caught:
+        read_source("folder", tmp_path)
+    assert f"{name} is taken for a folder of masks" in str(caught.value)
+    assert f"--class 'other' --class '{name}'" in str(caught.value)
+    manifest = read_source("folder", tmp_path, classes=("other", name))
+    assert manifest.classes == tuple(sorted(("other", name)))
+    assert len(manifest) == 4
+    assert "1 images in folders of masks beside those of images were left out" in manifest.notes
+
+
+def test_classes_that_are_named_are_all_there_are(tmp_path: Path) -> None:
+    touch(tmp_path, "Test/1.png", "Train/1.png", "fold_1/1.png", "data/1.png", "data/deep/2.png")
+    manifest = read_source("folder", tmp_path, classes=["Test", "Train", "data"])
+    assert manifest.split_names == ("",)
+    assert manifest.classes == ("Test", "Train", "data")
+    assert [reason for reason in manifest.table["reason"] if reason] == ["lies in no folder that --class names"]
+    with pytest.raises(InputError, match="--class 'x' is no folder of images there; Test, Train, data and 1 more are"):
+        read_source("folder", tmp_path, classes=["x"])
+
+
+@pytest.mark.parametrize(
+    ("paths", "message"),
+    [
+        (
+            ["data/a/1.png", "data/b/2.png", "docs/f.png"],
+            "the folders a, b, beside docs; if those .* {root}/data as",
+        ),
+        (
+            ["mri/set/a/1.png", "mri/set/b/2.png", "x/f.png"],
+            "mri/set/ holds .* beside x; .* {root}/mri/set as ROOT",
+        ),
+        (["benign/1.png", "malignant/1.png", "Figures/1.png"], "Figures is no class by its name; .* 'Figures/\\*'"),
+    ],
+)
+def test_root_a_level_too_high_beside_stray_images_is_asked_about(
+    tmp_path: Path, paths: list[str], message: str
+) -> None:
+    touch(tmp_path, *paths)
+    with pytest.raises(InputError, match=message.format(root=tmp_path)) as caught:
+        read_source("folder", tmp_path)
+    assert "--class" in str(caught.value)
+
+
+def test_folders_of_patients_within_classes_are_no_level_too_many(tmp_path: Path) -> None:
+    touch(tmp_path, "benign/p1/1.png", "benign/p2/1.png", "malignant/p3/1.png", "normal/p4/1.png", "normal/p5/1.png")
+    assert read_source("folder", tmp_path).classes == ("benign", "malignant", "normal")
+
+
+def test_splits_are_known_by_a_word_in_their_names_and_it_is_said(tmp_path: Path) -> None:
+    touch(tmp_path, "Sample of Traindata/a/1.png", "Sample of Testdata/a/2.png")
+    manifest = read_source("folder", tmp_path, one_class=True)
+    assert manifest.split_names == ("train", "test")
+    assert "the folder Sample of Traindata is read as split train" in manifest.notes
+    touch(tmp_path, "more/a/1.png")
+    with pytest.raises(InputError, match="may be splits by their names, beside more; call them train, val and test"):
+        read_source("folder", tmp_path)
+
+
+def test_a_split_word_without_train_is_part_of_a_class(tmp_path: Path) -> None:
+    touch(tmp_path, "stress test/1.png", "control/1.png", "strain/1.png")
+    assert read_source("folder", tmp_path).classes == ("control", "strain", "stress test")
+
+
+def test_names_with_a_backslash_or_no_utf8_are_listed_as_they_are(tmp_path: Path) -> None:
+    touch(tmp_path, "a/b/1.png", "a/b\\1.png", "c/x.png", "b\\c/1.png")
+    with open(bytes(tmp_path / "c") + b"/caf\xe9.png", "wb"):
+        pass
+    table = read_source("folder", tmp_path).table.set_index("path")
+    assert table["label"].to_dict() == {
+        "a/b/1.png": "a",
+        "a/b\\1.png": "a",
+        "b\\c/1.png": "b\\c",
+        "c/caf\\udce9.png": "c",
+        "c/x.png": "c",
+    }
+    assert table["reason"].to_dict() == dict.fromkeys(table.index, "") | {
+        "c/caf\\udce9.png": "its name is not UTF-8; rename it"
+    }
+
+
+def test_a_line_break_in_a_class_name_is_a_reason(tmp_path: Path) -> None:
+    touch(tmp_path, "be\nnign/1.png", "malignant/1.png", "normal/1.png")
+    manifest = read_source("folder", tmp_path)
+    assert manifest.classes == ("malignant", "normal")
+    assert "holds a line break" in manifest.table["reason"][0]
+
+
+def test_spellings_of_one_class_in_two_splits_are_one(tmp_path: Path) -> None:
+    touch(tmp_path, "train/caf\u00e9/1.png", "train/x/1.png", "test/cafe\u0301/2.png")
+    manifest = read_source("folder", tmp_path)
+    assert manifest.usable.all()
+    assert manifest.classes == ("caf\u00e9", "x")
