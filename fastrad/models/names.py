@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -140,13 +140,29 @@ def find_network(loaded: Mapping[str, object]) -> NamedState:
     )
 
 
-def nearest_name(key: str, shape: tuple[int, ...], expected: Mapping[str, tuple[int, ...]]) -> str:
-    """What the reader is told of a name that is no ResNet's: the expected one most like it, and a prefix to strip."""
-    inside = max((name for name in expected if key.endswith(name)), key=len, default="")
-    if inside and inside != key:
-        return f"the nearest expected name is {inside}: strip {key[: -len(inside)]!r} from every name"
+def nearest_name(
+    key: str, shape: tuple[int, ...], expected: Mapping[str, tuple[int, ...]], names: Collection[str]
+) -> str:
+    """What the reader is told of a name that is no ResNet's: the expected one most like it, and a prefix to strip.
+
+    Parameters
+    ----------
+    key, shape
+        The name and what stands under it.
+    expected : mapping
+        Name to shape.
+    names : collection of str
+        All names of the network: a prefix is one only where most expected names stand behind it.
+    """
+    inside = max((name for name in expected if key.endswith(name) and key != name), key=len, default="")
+    prefix = key[: -len(inside)] if inside else ""
+    if prefix and 2 * sum(prefix + name in names for name in expected) > len(expected):
+        return f"the nearest expected name is {inside}: strip {prefix!r} from every name"
     alike = [name for name, wanted in expected.items() if wanted == shape] or list(expected)
-    return f"the nearest expected name is {get_close_matches(key, alike, 1, 0)[0]}"
+    small = {name.casefold(): name for name in alike}
+    nearest = small[get_close_matches(key.casefold(), small, 1, 0)[0]]
+    in_case = ", in lower case" if nearest == key.casefold() else ""
+    return f"the nearest expected name is {nearest}{in_case}"
 
 
 def _flat(loaded: Mapping[str, object], nest: tuple[str, ...] = ()) -> Iterator[_Entry]:

@@ -105,7 +105,7 @@ def load_weights(source: str | Path) -> Weights:
     if not path.is_file():
         raise InputError(f"{path}: there is no such weights file; give a .safetensors or .pth file of a ResNet-18")
     metadata: dict = {}
-    if path.suffix == ".safetensors":
+    if _is_safetensors(path):
         state, metadata = _read_safetensors(path)
     else:
         state = _read_torch(path)
@@ -132,6 +132,15 @@ def _download_imagenet() -> dict[str, Tensor]:
             f"the ImageNet weights cannot be downloaded from {url} ({reason}); "
             "fetch that file where there is a network and give its path instead of 'torchvision'"
         ) from error
+
+
+def _is_safetensors(path: Path) -> bool:
+    """By how the file begins, a length and JSON; what begins as neither kind does is taken by its name."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+    if head.startswith((b"PK\x03\x04", b"\x80\x02")):  # a zip as torch writes it, or a pickle
+        return False
+    return head[8:9] == b"{" or path.suffix == ".safetensors"
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
@@ -171,8 +180,9 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
             with zipfile.ZipFile(path) as archive:
                 if damaged := archive.testzip():
                     raise FormatError(f"{path}: altered (the checksum of {damaged} differs); copy it again")
-        with warnings.catch_warnings(action="ignore"):  # torch's words about pickles, which the error below says
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
+        # open, for of a path torch looks at the suffix; and without its words about pickles, which the error below says
+        with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
+            loaded = torch.load(file, map_location="cpu", weights_only=True)
     except FormatError:
         raise
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
@@ -213,7 +223,7 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
         if key not in expected:
             raise InputError(
                 f"{origin}: {found.in_file[key]} with shape {list(shape)} is not part of a {label}{behind}; "
-                f"{_hint(key, shape, expected)}"
+                f"{_hint(key, shape, expected, found.entries)}"
             )
         wanted: Sequence[object] = expected[key]
         if key == STEM:
@@ -240,6 +250,8 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
         tensor = value.detach().float()
         if not torch.isfinite(tensor).all():
             raise InputError(f"{origin}: {key} holds values that are not finite; these weights cannot be used")
+        if key.endswith("running_var") and (tensor < 0).any():
+            raise InputError(f"{origin}: {key} holds negative variances; these weights cannot be used")
         checked[key] = tensor
     missing = [key for key in expected if key not in checked and key not in HEAD and "num_batches" not in key]
     if missing:
@@ -257,10 +269,12 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
     return checked, notices
 
 
-def _hint(key: str, shape: tuple[int, ...], expected: Mapping[str, tuple[int, ...]]) -> str:
+def _hint(
+    key: str, shape: tuple[int, ...], expected: Mapping[str, tuple[int, ...]], names: Mapping[str, object]
+) -> str:
     if re.fullmatch(r"conv1\.\d+\..*", key):
         return "a stem of several convolutions (timm's resnet18d and the like) is another network: give one without"
-    return f"{nearest_name(key, shape, expected)}; give weights under torchvision's names"
+    return f"{nearest_name(key, shape, expected, names)}; give weights under torchvision's names"
 
 
 def _kind(value: Tensor) -> str:

@@ -269,6 +269,18 @@ def test_an_error_names_the_nearest_name_and_the_prefix(network, tmp_path: Path)
             r"features\.conv0\.weight .*expected name is conv1\.weight",
         ),
         ({"model." + k: v.to(torch.int8) for k, v in state.items()}, r"conv1\.weight holds int8"),
+        (
+            {k.upper(): v for k, v in state.items()},
+            r"CONV1\.WEIGHT .*nearest expected name is conv1\.weight, in lower case; give",
+        ),
+        (
+            {**state, "layer1.2.bn1.weight": torch.zeros(64)},
+            r"layer1\.2\.bn1\.weight .*nearest expected name is layer1\.\d\.bn1\.weight; give",  # nothing to strip
+        ),
+        (
+            {**state, "layer2.1.bn2.running_var": -state["layer2.1.bn2.running_var"]},
+            r"layer2\.1\.bn2\.running_var holds negative variances",
+        ),
     ]
     for content, says in cases:
         torch.save(content, tmp_path / "w.pth")
@@ -276,3 +288,11 @@ def test_an_error_names_the_nearest_name_and_the_prefix(network, tmp_path: Path)
             load_weights(tmp_path / "w.pth")
         assert str(tmp_path / "w.pth") in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_read_as_what_it_is_whatever_its_name(network, tmp_path: Path) -> None:
+    save_file(network.state_dict(), tmp_path / "safe.pth")
+    torch.save(network.state_dict(), tmp_path / "zip.safetensors")
+    torch.save(network.state_dict(), tmp_path / "old.safetensors", _use_new_zipfile_serialization=False)
+    for path in tmp_path.iterdir():
+        _assert_is(load_weights(path), network)
