@@ -45,8 +45,8 @@ made this page from `tests/imaging/`.
   images; `--pixel-aspect ignore` stores pixels as they are. JFIF density and PNG's pHYs are not looked at.
 - **Orientation** (EXIF, TIFF tag 274) is ignored: pixels stay as they were acquired, as boxes and outlines in archives
   assume.
-- **Several frames**: DICOM, GIF and HDF5 files hold clips, whatever their names; `--frames` says which are stored. Of an
-  animated PNG and of a JPEG with several pictures (MPO) the first is read. How many of how many are stored is counted.
+- **Several frames**: DICOM, GIF and HDF5 files hold clips, whatever their names; `--frames` says which are stored. Of
+  an animated PNG and of a JPEG with several pictures (MPO) the first is read. How many of how many is counted.
 - **Damage**: what a decoder warns about (missing or corrupt JPEG data, a short strip, a wrong CRC) is damage. What no
   decoder can notice, bits altered in data without a checksum, is not noticed.
 

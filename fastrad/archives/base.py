@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 
 from fastrad.archives.manifest import Manifest
+from fastrad.archives.spelling import settle_spelling
 from fastrad.errors import InputError, OptionError
-from fastrad.imaging.walk import SYNTHETIC_MARKER, is_inside
+from fastrad.imaging.walk import SYNTHETIC_MARKER, is_inside, readable
 
 # What archives call their splits (upper or lower case), and ours.
 SPLIT_NAMES = {
@@ -38,6 +39,7 @@ _SPLIT_FOLDER = re.compile(
 NO_PATIENTS = "the archive has no patient ids: a patient's images cannot be kept together"
 MARGIN = 0.1
 _EXAMPLES = 20
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, right and bottom excluded
 
@@ -104,11 +106,13 @@ def bounding_box(points: Sequence[tuple[float, float]], margin: float) -> Box:
     )
 
 
-def manifest_of_rows(root: Path, layout: str, rows: Sequence[Row], notes: Sequence[str] = ()) -> Manifest:
+def manifest_of_rows(
+    root: Path, layout: str, rows: Sequence[Row], notes: Sequence[str] = (), *, spelled: bool = False
+) -> Manifest:
     """`manifest_of_columns` of rows; for archives of millions of images, columns are faster."""
     values = zip(*rows, strict=True) if rows else [()] * len(Row._fields)
     columns: dict[str, Any] = dict(zip(Row._fields, values, strict=True))
-    return manifest_of_columns(root, layout, **columns, notes=notes)
+    return manifest_of_columns(root, layout, **columns, notes=notes, spelled=spelled)
 
 
 def manifest_of_columns(
@@ -124,13 +128,16 @@ def manifest_of_columns(
     reason: Sequence[str] | str = "",
     notes: Sequence[str] = (),
     one_label: bool = False,
+    spelled: bool = False,
 ) -> Manifest:
     """Check an archive's rows and make the manifest; a word stands for a whole column.
 
     Reasons are given to rows whose path is empty or leaves `root`, or that repeat an earlier row (same image, frame,
-    box and label, in whatever split); with `one_label` also to all rows of an image that is listed under several
-    labels. Notes are made of images under several labels and of patients with several labels. What the splits must
-    fulfil comes after it, in `settle_splits`.
+    box and label, in whatever split), or whose label holds a line break or the like; with `one_label` also to all rows
+    of an image that is listed under several labels; with `spelled`, where a table names the files, to those of which
+    another spelling is there (`settle_spelling`). Notes are made of images under several labels, of patients with
+    several labels, and of labels that may mean the same. What the splits must fulfil comes after it, in
+    `settle_splits`.
 
     Raises
     ------
@@ -140,12 +147,18 @@ def manifest_of_columns(
     if not len(path):
         raise InputError(f"{root}: no images found for layout {layout}")
     paths, reasons = check_paths(root, path, reason)
+    if spelled:
+        paths, reasons, more = settle_spelling(root, paths, reasons)
+        notes = [*notes, *more]
+    _refuse_control_characters(label, reasons)
     synthetic = (root / SYNTHETIC_MARKER).is_file()
     manifest = Manifest.from_columns(
         root, layout, path=paths, label=label, patient=patient, split=split, frame=frame, box=box, reason=reasons
     )
     table = manifest.table
     found = [*notes, *_mark_repeats(table, one_label), *_patients_with_several_labels(table)]
+    way_out = " (--labels joins them)" if layout == "table" else ""
+    found += _note_labels_alike(table["label"][table["reason"] == ""], way_out)
     return Manifest(root, layout, table, synthetic, tuple(found))
 
 
@@ -176,11 +189,9 @@ def check_paths(root: Path, paths: Sequence[str], reason: Sequence[str] | str) -
     """Paths in normal form, relative to `root`, and a reason for each one that is empty or leads outside `root`."""
     real_root = os.path.realpath(root)
     reasons = [reason] * len(paths) if isinstance(reason, str) else list(reason)
-    # A table written on Windows has backslashes.
-    normal = [
-        posixpath.normpath(path.replace("\\", "/")) if "\\" in path or "//" in path or "./" in path else path
-        for path in paths
-    ]
+    if any("\\" in path for path in paths):
+        paths = _without_backslashes(real_root, paths)
+    normal = [posixpath.normpath(path) if "//" in path or "./" in path else path for path in paths]
     folders: dict[str, str] = {}
     inside: dict[str, str | None] = {}  # absolute folders of the table, as they are below ROOT
     for row, path in enumerate(normal):
@@ -198,6 +209,27 @@ def check_paths(root: Path, paths: Sequence[str], reason: Sequence[str] | str) -
         if folders[folder] or path in ("", "..") or path[0] == "/" or "\0" in path:
             reasons[row] = folders[folder] or _why_path_is_refused(path)
     return normal, reasons
+
+
+def _without_backslashes(real_root: str, paths: Sequence[str]) -> list[str]:
+    """Paths of a table that was written on Windows; but a backslash that is part of a file's name here stays."""
+    names: dict[str, frozenset[str]] = {}
+    settled = []
+    for path in paths:
+        if "\\" in path:
+            folder, _, name = path.rpartition("/")
+            if folder not in names:
+                names[folder] = _names_in(os.path.join(real_root, folder))
+            path = path if name in names[folder] else path.replace("\\", "/")
+        settled.append(path)
+    return settled
+
+
+def _names_in(folder: str) -> frozenset[str]:
+    try:
+        return frozenset(map(readable, os.listdir(folder)))
+    except (OSError, ValueError):  # no such folder, a NUL character
+        return frozenset()
 
 
 def _below(folder: str, *roots: str) -> str | None:
@@ -276,6 +308,30 @@ def _refuse_contradictions(table: pd.DataFrame, rows: np.ndarray, image: np.ndar
             table.loc[row, "reason"] = f"the same image is listed as {labels[other]!r} in row {other}"
 
 
+def _refuse_control_characters(labels: Sequence[str] | str, reasons: list[str]) -> None:
+    """A reason for rows whose label is no one line, which would break every summary and table of classes."""
+    labels = [labels] * len(reasons) if isinstance(labels, str) else labels
+    broken = {label for label in set(labels) if not label.isprintable() and _CONTROL.search(label)}
+    for row in [row for row, label in enumerate(labels) if label in broken] if broken else []:
+        reasons[row] = reasons[row] or "its label holds a line break or another control character; rename it"
+
+
+def _note_labels_alike(labels: pd.Series, way_out: str) -> list[str]:
+    """Labels that are kept apart and may mean the same: Benign and benign, 1 and 1.0."""
+    words = " or ".join(", ".join(repr(label) for label, _ in same) for same in alike(labels))
+    return [f"labels that may mean the same are kept apart{way_out}: {words}"] if words else []
+
+
+def alike(values: pd.Series) -> list[list[tuple[str, int]]]:
+    """Values that differ in case, blanks, zeros in front or .0 behind, each with its first row."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for row, value in values.drop_duplicates().items():
+        if value:
+            plain = re.sub(r"(?<=\d)\.0+$", "", " ".join(value.casefold().split()))
+            found.setdefault(re.sub(r"(?<![\d.])0+(?=\d)", "", plain), []).append((value, int(row)))
+    return [same for same in found.values() if len(same) > 1]
+
+
 def _mark_labels_outside_train(table: pd.DataFrame) -> list[str]:
     usable = (table["reason"] == "") & (table["label"] != "")
     in_train = table["split"] == "train"
@@ -286,7 +342,12 @@ def _mark_labels_outside_train(table: pd.DataFrame) -> list[str]:
     if not outside.any():
         return []
     labels = table["label"][outside]
-    table.loc[outside, "reason"] = [f"label {label!r} does not occur in the train split" for label in labels]
+    spelled = {" ".join(label.casefold().split()): label for label in sorted(known)}
+    hints = {label: spelled.get(" ".join(label.casefold().split()), "") for label in labels.unique()}
+    table.loc[outside, "reason"] = [
+        f"label {label!r} does not occur in the train split" + (f", {hints[label]!r} does" if hints[label] else "")
+        for label in labels
+    ]
     counts = ", ".join(f"{label!r} ({count} rows)" for label, count in sorted(labels.value_counts().items()))
     return [f"labels that the train split lacks: {counts}"]
 

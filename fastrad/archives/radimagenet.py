@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
 import pandas as pd
 
@@ -60,6 +61,7 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         label=table["label"].tolist(),
         split=table["split"].tolist(),
         notes=[*notes, NO_PATIENTS],
+        spelled=True,
     )
 
 
@@ -113,4 +115,4 @@ def _label(path: str) -> tuple[str, str]:
     depth = 2 if folders[0] == "US" else 3
     if len(folders) < depth:
         return "", f"lies in no {'organ' if depth == 2 else 'pathology'} folder"
-    return "__".join(folders[:depth]), ""
+    return normalize("NFC", "__".join(folders[:depth])), ""

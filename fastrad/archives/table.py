@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from unicodedata import normalize
 
@@ -31,7 +31,7 @@ from fastrad.archives.manifest import NO_SPLIT, Manifest
 from fastrad.archives.spelling import settle_spelling
 from fastrad.archives.table_checks import OPTIONAL, REQUIRED, column_names_of, notes_on_columns, reasons_of_rows
 from fastrad.errors import InputError, OptionError
-from fastrad.system.csv_file import read_csv
+from fastrad.system.csv_file import column_names, read_csv
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -95,10 +95,12 @@ class Options:
     labels : mapping or None
         The values that mean a class; rows with other values are excluded. Without it every value is its own class.
     frames : str
-        Which frames of each DICOM file to store; a column `frame` says it itself.
+        Which frames of each DICOM or GIF file to store; a column `frame` says it itself.
     doppler : str
         Colour Doppler: "count" or "exclude" looks at every image, "ignore" at none; by default DICOM files are counted.
         Of a clip its first row is looked at.
+    encoding : str
+        Of the CSV, for example iso8859-2 or cp1250; by default UTF-8, or UTF-16 by its mark, else Windows-1252.
     """
 
     table: Path | None = None
@@ -110,11 +112,16 @@ class Options:
     )
     frames: str = field(default="first", metadata={"metavar": FRAMES})
     doppler: str = field(default="", metadata={"choices": DOPPLER})
+    encoding: str = field(default="", metadata={"metavar": "NAME"})
 
     def __post_init__(self) -> None:
         choose_frames(self.frames, 1)
         if self.doppler not in DOPPLER:
             raise OptionError(f"doppler {self.doppler!r} is unknown; choose count, exclude or ignore")
+        try:
+            "".encode(self.encoding or "utf-8")
+        except LookupError:
+            raise OptionError(f"encoding {self.encoding!r} is unknown; utf-8, cp1250 or iso8859-2, say") from None
 
 
 def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
@@ -131,14 +138,22 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         refuse_forged_categories(root)
     refuse_forged_categories(root, path)
     columns = options.columns or {}
-    names = column_names_of(path, columns)
+    names = column_names_of(path, columns, options.encoding)
     required = [names[name] for name in REQUIRED if names[name]]
     asked = [names[name] for name in OPTIONAL if columns.get(name)]
     optional = [names[name] for name in OPTIONAL if name not in columns]
-    raw = read_csv(path, [*required, *asked], optional=optional, verbatim=[names["path"]])
+    notes: list[str] = []
+    raw = read_csv(
+        path,
+        [*required, *asked],
+        optional=optional,
+        verbatim=[names["path"]],
+        encoding=options.encoding,
+        notes=notes,
+    )
     rows = pd.DataFrame({name: raw[column] for name, column in names.items() if column in raw})
     reasons = reasons_of_rows(rows, names)
-    notes = notes_on_columns(path, names, rows)
+    notes += notes_on_columns(column_names(path, list(names.values()), options.encoding), names, rows)
     label = rows["label"].tolist()
     if options.labels:
         label, more = _map_labels(label, options.labels, reasons)
@@ -171,6 +186,11 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         notes=notes,
         one_label=True,
     )
+
+
+def without_splits(options: Options) -> Options:
+    """Options that leave the column of splits unread, whatever it holds: folds by number, say."""
+    return replace(options, columns={**(options.columns or {}), "split": ""})
 
 
 def template() -> str:
@@ -214,7 +234,7 @@ def _splits(path: Path, values: pd.Series, reasons: list[str]) -> list[str] | st
         if not re.fullmatch(r"(?:cv|fold|f|k)?[ _-]?\d+(?:\.0)?", values.iloc[row], re.IGNORECASE):
             raise InputError(f"{wrong}; correct it, or leave the column out with --columns split=")
         raise InputError(
-            f"{wrong} but a fold by its number; convert with --columns split= into one dataset, and give compare the "
+            f"{wrong} but a fold by its number; convert with --ignore-splits into one dataset, and give compare the "
             "folds (--splits FILE with patient,set,fold)"
         )
     if (named == "").all():

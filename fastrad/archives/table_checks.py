@@ -7,12 +7,13 @@ header in the middle, line breaks in a name), and notes of what a reader may hav
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from unicodedata import normalize
 
 import pandas as pd
 
+from fastrad.archives.base import alike
 from fastrad.errors import InputError
 from fastrad.system.csv_file import column_names
 
@@ -25,7 +26,7 @@ _LIKE_SPLITS = re.compile(
 )
 
 
-def column_names_of(path: Path, columns: Mapping[str, str]) -> dict[str, str]:
+def column_names_of(path: Path, columns: Mapping[str, str], encoding: str = "") -> dict[str, str]:
     """What the table calls our columns: by `--columns`, else as we do; "" for one that it is said to lack.
 
     Raises
@@ -40,7 +41,7 @@ def column_names_of(path: Path, columns: Mapping[str, str]) -> dict[str, str]:
     for name in ("path", "label"):
         if not names[name]:
             raise InputError(f"columns: {name} needs a column")
-    there = column_names(path, [name for name in names.values() if name])
+    there = column_names(path, [name for name in names.values() if name], encoding)
     other = {}
     for ours, name in names.items():
         if name and name not in there:
@@ -75,7 +76,7 @@ def reasons_of_rows(rows: pd.DataFrame, names: Mapping[str, str]) -> list[str]:
     return reasons
 
 
-def notes_on_columns(path: Path, names: Mapping[str, str], rows: pd.DataFrame) -> list[str]:
+def notes_on_columns(there: Sequence[str], names: Mapping[str, str], rows: pd.DataFrame) -> list[str]:
     """Notes: patients that are missing or may be the same, words that may mean "missing", splits that are not read."""
     notes = []
     if "patient" not in rows:
@@ -84,12 +85,10 @@ def notes_on_columns(path: Path, names: Mapping[str, str], rows: pd.DataFrame) -
         if missing := int((rows["patient"] == "").sum()):
             notes.append(f"{missing} rows have no patient")
         notes += _note_patients_alike(rows["patient"])
-    notes += _note_labels_alike(rows["label"])
     for name in ("label", "patient"):
         if name in rows:
             counts = rows[name][rows[name].str.casefold().isin(_MISSING)].value_counts()
             notes += [f"{count} rows have the {name} {word!r}, which is read as text" for word, count in counts.items()]
-    there = column_names(path, list(names.values()))
     unread = {column for column in there if _LIKE_SPLITS.fullmatch(column.casefold())} - {*names.values(), "split"}
     for column in sorted(unread):
         notes.append(
@@ -101,7 +100,7 @@ def notes_on_columns(path: Path, names: Mapping[str, str], rows: pd.DataFrame) -
 
 def _note_patients_alike(patients: pd.Series) -> list[str]:
     """Ids that are kept apart and may be one patient's: 7, 007 and 7.0, or A1 and a1."""
-    several = _alike(patients)
+    several = alike(patients)
     if not several:
         return []
     first = " and ".join(str(row) for _, row in several[0][:2])
@@ -109,19 +108,3 @@ def _note_patients_alike(patients: pd.Series) -> list[str]:
         f"{len(several)} patients may be listed under several ids, which differ in case, zeros in front or .0 behind "
         f"(first: rows {first}): they are kept apart"
     ]
-
-
-def _note_labels_alike(labels: pd.Series) -> list[str]:
-    """Labels that are kept apart and may mean the same: Benign and benign, 1 and 1.0."""
-    words = " or ".join(", ".join(repr(label) for label, _ in same) for same in _alike(labels))
-    return [f"labels that may mean the same are kept apart (--labels joins them): {words}"] if words else []
-
-
-def _alike(values: pd.Series) -> list[list[tuple[str, int]]]:
-    """Values that differ in case, blanks, zeros in front or .0 behind, each with its first row."""
-    alike: dict[str, list[tuple[str, int]]] = {}
-    for row, value in values.drop_duplicates().items():
-        if value:
-            plain = re.sub(r"(?<=\d)\.0+$", "", " ".join(value.casefold().split()))
-            alike.setdefault(re.sub(r"(?<![\d.])0+(?=\d)", "", plain), []).append((value, int(row)))
-    return [same for same in alike.values() if len(same) > 1]

@@ -92,7 +92,7 @@ def _annotations_path(root: Path, split: str) -> Path:
 
 def _name_on_disk(name: str, on_disk: dict[str, str]) -> str:
     """The file that an annotation's `file_name` means: as it stands, with .png, or with its number padded."""
-    name = name.replace("\\", "/").rpartition("/")[2]
+    name = name if name in on_disk else name.replace("\\", "/").rpartition("/")[2]
     number, underscore, rest = name.partition("_")
     padded = number.zfill(_DIGITS) + underscore + rest
     for candidate in (name, f"{name}.png", padded, f"{padded}.png"):

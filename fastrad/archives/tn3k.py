@@ -50,4 +50,4 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
             for path, reason in walk_images(root / f"{part}-image", exclude)
             if path not in named
         ]
-    return manifest_of_rows(root, "tn3k", [*listed, *unlabelled], [NO_PATIENTS])
+    return manifest_of_rows(root, "tn3k", [*listed, *unlabelled], [NO_PATIENTS], spelled=True)

@@ -1,10 +1,10 @@
 """A CSV file as people send it to a table of strings.
 
 In: a path and the columns that must be there. Out: a DataFrame of str, nothing interpreted ("NA", "007" and "1.0"
-stay what they are). UTF-8 with or without a byte order mark, UTF-16 with one (a spreadsheet's "Unicode text"), else
-Windows-1252; commas, semicolons or tabs, or what a first line `sep=;` says; either line ending; quoted fields. Every
-table that a user hands in is read here: labels, splits, attributes. A quote that swallows rows is an error with its
-line, never fewer rows.
+stay what they are). UTF-8 with or without a byte order mark, UTF-16 with one (a spreadsheet's "Unicode text"), what the
+caller says, else Windows-1252, which is said; commas, semicolons or tabs, or what a first line `sep=;` says; either
+line ending; quoted fields. Every table that a user hands in is read here: labels, splits, attributes. A quote that
+swallows rows is an error with its line, never fewer rows.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ import pandas as pd
 
 from fastrad.errors import InputError
 from fastrad.system.csv_quotes import sound_line, swallowed_lines
+from fastrad.system.progress import say
 
+_GUESS = "cp1252"  # of a table that is no UTF-8: Windows-1252
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a spreadsheet's own first line
 _INVISIBLE = "\ufeff\u200b\u2060"  # a mark of byte order within the text, zero-width spaces
 
@@ -37,6 +39,8 @@ def read_csv(
     header: bool = True,
     line_numbers: bool = False,
     verbatim: Sequence[str] = (),
+    encoding: str = "",
+    notes: list[str] | None = None,
 ) -> pd.DataFrame:
     """Read the named columns of a CSV file.
 
@@ -52,6 +56,10 @@ def read_csv(
         patients, whose ids no message may repeat. Rows without content are left out.
     verbatim : sequence of str
         Columns that name files, whose accents stay composed or decomposed as they are.
+    encoding : str
+        As Python calls it; "" finds out.
+    notes : list of str, optional
+        Gets what the reader should know; without it that goes to stderr.
 
     Returns
     -------
@@ -66,7 +74,7 @@ def read_csv(
         If the file is missing, empty, no text, lacks a column, has a line with too many fields, or a quote that
         swallows rows.
     """
-    with _opened(path, columns, header) as table:
+    with _opened(path, columns, header, encoding) as table:
         names = table.names if header else list(columns)
         # a column may be asked for twice: a patient's id may be the image's path
         wanted = list(dict.fromkeys([*columns, *(name for name in optional if name in names)]))
@@ -89,10 +97,16 @@ def read_csv(
         result = result.drop(index=blank)
     if result.empty:
         raise InputError(f"{path}: the table has no rows under its header")
+    if table.guessed and (odd := [name for name in wanted if not all(map(str.isascii, stripped[name]))]):
+        guess = f"is not UTF-8 and was read as Windows-1252, by which letters of {', '.join(odd)} go"
+        if notes is None:
+            say(f"notice: {path}: {guess}; where they are wrong, save it in UTF-8")
+        else:
+            notes.append(f"the table {guess}; where they are wrong, give its --encoding")
     return result
 
 
-def column_names(path: Path, columns: Sequence[str]) -> list[str]:
+def column_names(path: Path, columns: Sequence[str], encoding: str = "") -> list[str]:
     """The names in a CSV file's header, under the separator that finds most of `columns`.
 
     Raises
@@ -100,7 +114,7 @@ def column_names(path: Path, columns: Sequence[str]) -> list[str]:
     InputError
         If the file is missing, empty or no text.
     """
-    with _opened(path, columns, True) as table:
+    with _opened(path, columns, True, encoding) as table:
         return table.names
 
 
@@ -122,37 +136,43 @@ class _OpenTable:
         The lines under it.
     before : int
         How many lines are read.
+    guessed : bool
+        Whether nothing but its bytes says in which encoding it is.
     """
 
     separator: str
     names: list[str]
     lines: Iterator[str]
     before: int
+    guessed: bool = False
 
 
 @contextmanager
-def _opened(path: Path, columns: Sequence[str], header: bool) -> Iterator[_OpenTable]:
-    encoding = _encoding(path)
+def _opened(path: Path, columns: Sequence[str], header: bool, said: str) -> Iterator[_OpenTable]:
+    encoding = _encoding(path, said)
     with open(path, encoding=encoding, newline="") as file:
         try:
-            yield _read_header(file, columns, header)
+            table = _read_header(file, columns, header)
+            table.guessed = encoding == _GUESS and not said
+            yield table
         except csv.Error as error:
             raise InputError(f"{path}: not a regular CSV file ({error})") from None
 
 
-def _encoding(path: Path) -> str:
-    """UTF-16 if its mark is there; else UTF-8 if every byte agrees, else Windows-1252."""
+def _encoding(path: Path, said: str) -> str:
+    """What is said; UTF-16 if its mark is there; else UTF-8 if every byte agrees, else Windows-1252."""
     try:
         with open(path, "rb") as file:
             marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-        for encoding in ("utf-16",) if marked else ("utf-8-sig", "cp1252"):
+        for encoding in (said,) if said else ("utf-16",) if marked else ("utf-8-sig", _GUESS):
             if _decodes(path, encoding):
                 return encoding
     except FileNotFoundError:
         raise InputError(f"{path}: no such table") from None
     except OSError as error:
         raise InputError(f"{path}: the table cannot be read ({error.strerror})") from None
-    raise InputError(f"{path}: neither UTF-8 nor Windows-1252 text; save it as CSV in UTF-8")
+    what = f"no {said} text" if said else "neither UTF-8 nor Windows-1252 text"
+    raise InputError(f"{path}: {what}; save it as CSV in UTF-8")
 
 
 def _decodes(path: Path, encoding: str) -> bool:
@@ -167,7 +187,7 @@ def _decodes(path: Path, encoding: str) -> bool:
                     raise InputError(f"{path}: not a CSV file (it holds NUL bytes; save it as CSV in UTF-8)")
                 empty = empty and not text.strip()
         decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
+    except UnicodeError:  # of UTF-16 without its mark too
         return False
     if empty:
         raise InputError(f"{path}: the table is empty; it needs a header and a row")

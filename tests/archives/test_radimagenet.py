@@ -151,3 +151,20 @@ def test_rubbish_of_operating_systems_and_excluded_folders_are_left_out(tmp_path
     make_tree(tmp_path, (*PATHS, *rubbish))
     manifest = read_source("radimagenet", tmp_path, exclude=[tmp_path / "radiology_ai" / "out"])
     assert manifest.table["path"].tolist() == [f"radiology_ai/{path}" for path in PATHS]
+
+
+def test_a_file_of_another_spelling_is_named(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, ("CT/abd/normal/a.PNG", "US/thyroid/usn1.png", "MR/af/pes/cafe\u0301.png"))
+    rows = [("CT/abd/normal/a.png", "x"), ("US/thyroid/usn1.png", "y"), ("MR/af/pes/caf\u00e9.png", "x")]
+    write_table(root / "RadiologyAI_train.csv", [*rows, ("US/thyroid/usn2.png", "y")])
+    table = read_source("radimagenet", root).table
+    there = "no such file; with the suffix .PNG it is there"
+    assert table["reason"].tolist() == [there, "", "", ""], "what is not there at all is found when it is read"
+    assert table["path"][2] == "radiology_ai/MR/af/pes/cafe\u0301.png"
+
+
+def test_classes_by_folder_that_are_alike_are_said(tmp_path: Path) -> None:
+    root = make_tree(tmp_path, ("US/Thyroid/1.png", "US/thyroid/2.png", "US/cafe\u0301/3.png", "US/caf\u00e9/4.png"))
+    manifest = read_source("radimagenet", root)
+    assert manifest.classes == ("US__Thyroid", "US__caf\u00e9", "US__thyroid")
+    assert "labels that may mean the same are kept apart: 'US__Thyroid', 'US__thyroid'" in manifest.notes

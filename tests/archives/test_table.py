@@ -279,11 +279,15 @@ def test_an_image_under_two_labels_is_not_taken_and_names_both_rows(tmp_path: Pa
 @pytest.mark.parametrize("value", ["0", "4", "fold1", "fold_2", "3.0"])
 def test_fold_numbers_are_no_splits_and_the_way_out_is_said(tmp_path: Path, value: str) -> None:
     text = f"path,label,patient,split\na.png,b,1,{value}\n"
-    with pytest.raises(InputError, match=rf"split '{value}' in row 0 .* a fold .*--columns split= .*--splits FILE"):
+    with pytest.raises(InputError, match=rf"split '{value}' in row 0 .* a fold .*--ignore-splits .*--splits FILE"):
         read_text(tmp_path, text)
-    manifest = read_text(tmp_path, text, columns=parse_columns("split="))
-    assert manifest.split_names == ("",)
-    assert not any("split" in note for note in manifest.notes), "the user has said so"
+    for options in ({"columns": parse_columns("split=")}, {"ignore_splits": True}):
+        manifest = read_text(tmp_path, text, **options)
+        assert manifest.split_names == ("",)
+        assert manifest.usable.all()
+        assert not any("split" in note for note in manifest.notes), "the user has said so"
+    renamed = text.replace("split", "k")
+    assert read_text(tmp_path, renamed, columns=parse_columns("split=k"), ignore_splits=True).split_names == ("",)
 
 
 @pytest.mark.parametrize("name", ["Fold", "fold", "folds", "cv_fold", "set", "subset", "splits"])
@@ -336,3 +340,35 @@ def test_a_quote_in_the_header_quotes_no_row_in_its_message(tmp_path: Path) -> N
     with pytest.raises(InputError, match="a quote in its header swallows") as caught:
         read_text(tmp_path, 'path,label,"patient\n0.png,a,SMITH\n1.png,b,"JONES"\n')
     assert "SMITH" not in str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["iso8859-2", "cp1250", "cp1251", "mac-roman"])
+def test_an_encoding_that_is_guessed_is_said_and_may_be_given(tmp_path: Path, encoding: str) -> None:
+    label = "злокач" if encoding == "cp1251" else "böse" if encoding == "mac-roman" else "złośliwy"
+    data = f"path,label,patient\na.png,{label},1\n".encode(encoding)
+    guessed = "the table is not UTF-8 and was read as Windows-1252, by which letters of label go"
+    manifest = read_text(tmp_path, data)
+    assert manifest.classes == (data.split(b",")[3].decode("cp1252"),)
+    assert any(note.startswith(guessed) and "--encoding" in note for note in manifest.notes)
+    manifest = read_text(tmp_path, data, encoding=encoding)
+    assert manifest.classes == (label,)
+    assert not any(guessed in note for note in manifest.notes)
+
+
+def test_an_encoding_that_is_none_or_not_the_tables_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="encoding 'klingon' is unknown"):
+        read_text(tmp_path, "path,label,patient\na.png,b,1\n", encoding="klingon")
+    with pytest.raises(InputError, match="no utf-8 text"):
+        read_text(tmp_path, "path,label,patient\na.png,ö,1\n".encode("cp1252"), encoding="utf-8")
+
+
+def test_a_name_with_a_backslash_is_that_file(tmp_path: Path) -> None:
+    image(tmp_path, "a/b.png", "a\\b.png")
+    table = read_text(tmp_path, "path,label,patient\na\\b.png,x,1\na/b.png,y,2\nc\\d.png,x,3\n").table
+    assert table["path"].tolist() == ["a\\b.png", "a/b.png", "c/d.png"]
+
+
+def test_a_label_that_train_spells_in_another_way_names_it(tmp_path: Path) -> None:
+    text = "path,label,patient,split\na.png,Benign,1,train\nb.png,benign,2,test\n"
+    reasons = read_text(tmp_path, text).table["reason"].tolist()
+    assert reasons == ["", "label 'benign' does not occur in the train split, 'Benign' does"]
