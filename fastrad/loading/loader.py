@@ -11,6 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +32,16 @@ from fastrad.system.cores import available_cores
 from fastrad.system.devices import choose_device, send
 
 _log = logging.getLogger("fastrad.loading")
+# what other loaders call it, and what is meant here
+_MEANT = {
+    "num_workers": ": the threads are `workers`",
+    "shuffle": ": `train=True` shuffles and augments, `train=False` keeps the order",
+    "pin_memory": ': with `device="cuda"` batches come through pinned memory by themselves',
+    "transform": ": `augment` takes a fastrad.loading.Augmentation; fastrad.Dataset takes a `transform`",
+    "batch_sampler": ": `sampler` takes weights, `indices` a selection",
+    "image_size": ": it is `size`",
+    "img_size": ": it is `size`",
+}
 
 
 class Batch(NamedTuple):
@@ -39,7 +50,7 @@ class Batch(NamedTuple):
     Attributes
     ----------
     images : torch.Tensor
-        N x 1 x H x W, channels_last, in the dtype asked for; the receiver's own.
+        N x 1 x H x W (N x 3 x H x W with `channels=3`), channels_last, in the dtype asked for; the receiver's own.
     labels : torch.Tensor
         Class indices, int64, shape (N,), on the same device.
     rows : torch.Tensor
@@ -66,8 +77,8 @@ class Loader:
     engine : str
         "direct" reads the samples where they lie, "resident" holds them in the device's memory, "dali" leaves decoding,
         crops and flips to NVIDIA DALI, "torch" is the plain reference; "auto" picks and says what and why.
-    size : int
-        Images come as size x size pixels.
+    size : int, optional
+        Images come as size x size pixels; as they are stored by default. A larger one is logged as a warning.
     train : bool
         True shuffles and augments. False keeps the order of `indices` and resizes the whole frame.
     device : torch.device or str, optional
@@ -91,6 +102,10 @@ class Loader:
     sampler : str or array, optional
         "balanced" draws every class equally often; an array holds one weight for each entry of `indices`. As many
         samples as before are drawn, with replacement.
+    drop_last : bool
+        Leave out the last step of an epoch where it has fewer samples than the others.
+    channels : int
+        1; or 3, the gray image three times, for networks with an RGB stem.
 
     Attributes
     ----------
@@ -120,7 +135,7 @@ class Loader:
         batch_size: int,
         *,
         engine: str = "auto",
-        size: int = 224,
+        size: int | None = None,
         train: bool = True,
         device: torch.device | str | None = None,
         seed: int = 0,
@@ -133,7 +148,13 @@ class Loader:
         on_damage: str = "raise",
         verify: str = "first",
         sampler: Any = None,
+        drop_last: bool = False,
+        channels: int = 1,
+        **unknown: Any,
     ) -> None:
+        for name in unknown:
+            raise TypeError(f"Loader() has no argument {name!r}" + _MEANT.get(name, ""))
+        _require(channels in (1, 3), f"channels is {channels}, it must be 1 or 3")
         _require(batch_size >= 1, f"batch_size is {batch_size}, it must be at least 1")
         _require(0 <= seed < 2**64, f"seed is {seed}, it must lie in [0, 2**64)")
         engine = engine_name(engine)
@@ -152,9 +173,10 @@ class Loader:
         self.workers = workers or available_cores()
         self.augment = (augment or Augmentation()) if train else Augmentation.none()
         self.on_damage, self.verify = on_damage, verify
-        self.size = size
+        self.channels = channels
+        self.size = self._stored_size() if size is None else size
         _require(sampler is None or train, "a sampler draws at random: it needs train=True")
-        self._plan = self._make_plan(indices, sampler)
+        self._plan = self._make_plan(indices, sampler, drop_last)
         self.skipped = 0
         self._epoch, self._step, self._begun = 0, 0, False
         self.engine, self.engine_reason = (
@@ -172,7 +194,7 @@ class Loader:
     @property
     def num_samples(self) -> int:
         """Samples of an epoch over all ranks."""
-        return len(self._plan.selection)
+        return self._plan.num_samples
 
     @property
     def size(self) -> int:
@@ -183,6 +205,13 @@ class Loader:
     def size(self, size: int) -> None:
         _require(size >= 1, f"size is {size}, it must be at least 1")
         self._size = size
+        if size > max(self._samples.frame):
+            _say_enlarged(str(self._samples.path), self._samples.frame, size)
+
+    def _stored_size(self) -> int:
+        height, width = self._samples.frame
+        _require(height == width, f"{self._samples.path}: stored as {width} x {height} pixels; give a size")
+        return height
 
     @property
     def epoch(self) -> int:
@@ -200,6 +229,11 @@ class Loader:
         self._begun = True
         return self._run(self._epoch, self._step, self.size)
 
+    def __getitem__(self, index: Any) -> Any:
+        raise TypeError(
+            "a Loader is iterated: `for images, labels, rows in loader`; one sample is fastrad.Dataset(...)[i]"
+        )
+
     def state_dict(self) -> dict[str, Any]:
         """Where the epoch stands: the number of batches handed out, and what makes them what they are."""
         return {
@@ -216,8 +250,9 @@ class Loader:
         Raises
         ------
         InputError
-            If the state is of another file, selection, sampler, seed, policy or global batch size.
+            If the state is of another file, selection, sampler, seed, policy, global batch size or `drop_last`.
         """
+        state = {"drop_last": False} | state  # which 0.1.0 did not know
         for name, ours in self._identity().items():
             theirs = state.get(name)
             _require(
@@ -242,6 +277,7 @@ class Loader:
             "seed": self.seed,
             "train": self.train,
             "policy": repr(self.augment),
+            "drop_last": self._plan.drop_last,
         }
 
     def __getstate__(self) -> dict[str, Any]:
@@ -254,7 +290,7 @@ class Loader:
         self.__dict__.update(state)
         self._start_engine()
 
-    def _make_plan(self, indices: Any, sampler: Any) -> EpochPlan:
+    def _make_plan(self, indices: Any, sampler: Any, drop_last: bool) -> EpochPlan:
         samples = self._samples
         selection = select(indices, samples.count, samples.path)
         weights = None if sampler is None else sampler_weights(sampler, selection, samples.all_labels)
@@ -269,6 +305,7 @@ class Loader:
             batch_size=self.batch_size,
             rank=self.rank,
             world_size=self.world_size,
+            drop_last=drop_last,
         )
 
     def _start_engine(self) -> None:
@@ -309,6 +346,8 @@ class Loader:
                     images = self._finish(images, parameters, size)
                 columns = np.stack([self._samples.labels(positions), self._samples.rows[positions]])
                 labels, rows = send(columns, self.device)
+                if self.channels == 3:
+                    images = images.expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
                 if self._epoch == epoch:
                     self._step += 1
                 yield Batch(images, labels, rows)
@@ -322,6 +361,13 @@ class Loader:
             geometry = ("top", "left", "height", "width", "flip_horizontal", "flip_vertical")
             parameters = replace(parameters, **{name: getattr(done, name) for name in geometry})
         return augment_batch(images, parameters, size, self._normalisation, self.dtype)
+
+
+@cache
+def _say_enlarged(path: str, frame: tuple[int, int], size: int) -> None:
+    """Once a process: a study makes many loaders of one file."""
+    height, width = frame
+    _log.warning("%s: stored as %d x %d pixels, enlarged to %d, which adds no detail", path, width, height, size)
 
 
 def _require(condition: bool, message: str) -> None:

@@ -44,6 +44,8 @@ class EpochPlan:
     batch_size : int
         Of one rank.
     rank, world_size : int
+    drop_last : bool
+        Leave out a last step of fewer samples.
     """
 
     rows: np.ndarray
@@ -56,10 +58,26 @@ class EpochPlan:
     batch_size: int
     rank: int
     world_size: int
+    drop_last: bool = False
+
+    def __post_init__(self) -> None:
+        if self.drop_last and len(self.selection) and not self.number_of_steps:
+            raise InputError(
+                f"drop_last leaves nothing: {len(self.selection)} samples are fewer than the {self.batch_size} of each "
+                f"of {self.world_size} ranks; lower batch_size"
+            )
+
+    @property
+    def num_samples(self) -> int:
+        """Samples of an epoch over all ranks."""
+        every = self.batch_size * self.world_size
+        return self.number_of_steps * every if self.drop_last else len(self.selection)
 
     @property
     def number_of_steps(self) -> int:
         """Steps of an epoch, the same for every rank."""
+        if self.drop_last:
+            return len(self.selection) // (self.batch_size * self.world_size)
         return order.number_of_steps(len(self.selection), self.batch_size, self.world_size)
 
     def positions(self, epoch: int) -> np.ndarray:
