@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tarfile
+import tempfile
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +15,10 @@ import pytest
 from fastrad.cli import set_environment
 
 set_environment()
+
+# Keys and ledgers go into a configuration folder of the tests' own, which ends with them.
+_CONFIGURATION = tempfile.TemporaryDirectory(prefix="fastrad-tests-")
+os.environ["XDG_CONFIG_HOME"] = _CONFIGURATION.name
 
 # A shell's background job begins with Ctrl-C ignored, and so would the programs that the tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -19,9 +19,11 @@ from fastrad.study.inference.evaluation import evaluate
 from fastrad.study.networks.external import external_file, score_external
 from fastrad.study.networks.grad_cam import explain
 from fastrad.study.networks.runs import check_finished, gather, tune
+from fastrad.study.predictions import refuse_contradictions, refuse_other_labels
 from fastrad.study.protocol.config import CompareConfig
+from fastrad.study.protocol.ledger import enter
 from fastrad.study.protocol.plan import Plan, make_plan
-from fastrad.study.protocol.record import study_record
+from fastrad.study.protocol.record import study_record, study_scoring
 from fastrad.study.report.error_pictures import Explained, write_errors
 from fastrad.study.report.page import write_report
 from fastrad.system.devices import choose_device
@@ -53,14 +55,21 @@ def compare(config: CompareConfig) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / "splits.csv", plan.protocol.splits.to_csv().encode())
     _remove_what_is_not_asked_for(plan, out)
-    tune(everything, plan.protocol, runs, device)
+    try:
+        tune(everything, plan.protocol, runs, device)
+    finally:  # stopped in between, it has scored test patients too
+        if any((runs / network.name).is_dir() for network in everything):
+            enter(out, study_scoring(plan, plan.protocol.dataset))
 
     networks = sorted(plan.networks, key=lambda network: plan.arms.index(network.arm))
     predictions = gather(networks, runs)
+    refuse_contradictions(predictions, runs)
+    refuse_other_labels(predictions, plan.protocol.dataset, plan.protocol.splits, runs)
     scores = _write_csv(predictions, out / "predictions.csv")
     external_files = [external_file(external, scores) for external in plan.externals]
     for external, file in zip(plan.externals, external_files, strict=True):
         score_external(networks, runs, external, out / "external" / file, device)
+        enter(out, study_scoring(plan, external))
     if plan.attributes is not None:
         write_atomically(out / "subgroups.csv", plan.attributes.to_csv(index_label="patient").encode())
     if plan.limited:

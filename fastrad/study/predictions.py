@@ -14,9 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from fastrad.errors import FormatError
 from fastrad.study.protocol.patients import StudyDataset
+from fastrad.study.protocol.seals import AGAIN
+from fastrad.study.protocol.splits import Splits
 
 PREDICTION_COLUMNS = ("arm", "seed", "fold", "set", "patient", "row", "label", "score")
-AGAIN = "give the `fastrad compare` command again: finished networks are kept"
 _TEXTS = {"arm": str, "set": str, "patient": str}
 _NUMBERS = {"seed": "int64", "fold": "int64", "row": "int64", "label": "int64", "score": "float64"}
 
@@ -76,3 +77,65 @@ def read_predictions(path: Path) -> pd.DataFrame:
     if table.empty or table.isna().any(axis=None):
         raise FormatError(f"{path}: has no rows, or empty fields; {AGAIN}")
     return table
+
+
+def refuse_contradictions(table: pd.DataFrame, path: Path) -> None:
+    """Refuse a table that says two things of one image or patient: all networks are of one dataset and one split.
+
+    Parameters
+    ----------
+    table : table
+        As read from `path`.
+
+    Raises
+    ------
+    FormatError
+        If an image has two labels or two patients, or a patient is in two sets or in two validation folds.
+    """
+    for column, what in (("label", "labels"), ("patient", "patients")):
+        several = table.groupby("row")[column].nunique() > 1
+        if several.any():
+            raise FormatError(
+                f"{path}: {int(several.sum())} images have two {what}, the first is that of row {several.idxmax()}: "
+                f"the table was altered; {AGAIN}"
+            )
+    tables = {"sets": table, "validation folds": table[table["set"] == "val"]}
+    for column, (what, part) in zip(("set", "fold"), tables.items(), strict=True):
+        several = part.groupby("patient")[column].nunique() > 1
+        if several.any():
+            rows = part.loc[part["patient"].isin(several.index[several]), "row"]
+            where = "test and validation" if column == "set" else f"two {what}"
+            raise FormatError(
+                f"{path}: {int(several.sum())} patients are in {where}, the first with row {int(rows.iloc[0])}: the "
+                f"table was altered; {AGAIN}"
+            )
+
+
+def refuse_other_labels(table: pd.DataFrame, dataset: StudyDataset, splits: Splits, path: Path) -> None:
+    """Refuse predictions whose labels, patients or sets are not the dataset's and the splits'.
+
+    Raises
+    ------
+    FormatError
+        Naming the first row that differs, or is missing.
+    """
+    place = dict(zip(dataset.rows.tolist(), range(len(dataset.rows)), strict=True))
+    unknown = [row for row in table["row"].tolist() if row not in place]
+    if unknown:
+        raise FormatError(f"{path}: row {unknown[0]} is not in {dataset.path}; {AGAIN}")
+    positions = np.array([place[row] for row in table["row"].tolist()], dtype=np.int64)
+    patients = dataset.patient_of[positions]
+    fold = splits.fold[patients]
+    expected = {
+        "label": dataset.labels[positions],
+        "patient": np.array(dataset.patients, dtype=object)[patients],
+        "set": np.where(fold < 0, "test", "val"),
+        "fold": np.where(fold < 0, table["fold"], fold),
+    }
+    for column, values in expected.items():
+        wrong = np.flatnonzero(table[column].to_numpy() != values)
+        if len(wrong):
+            raise FormatError(
+                f"{path}: the {column} of row {int(table['row'].iloc[wrong[0]])} is not that of {dataset.path.name} "
+                f"and its splits ({len(wrong)} lines differ): the table was altered; {AGAIN}"
+            )

@@ -6,6 +6,7 @@ What a study computes is tested in `tests/study/`.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -18,6 +19,7 @@ from small_studies import noise, weights_by_chance
 
 from fastrad.archives import read_source
 from fastrad.cli import main
+from fastrad.study.protocol.ledger import LEDGER, differing, overlap, read_ledger
 
 
 def run(*words) -> int:
@@ -140,7 +142,9 @@ def test_the_finished_command_trains_nothing_again(study, capfd):
 
 
 def without_command(path: Path) -> dict:
-    return {name: value for name, value in json.loads(path.read_text()).items() if name != "command"}
+    """`study.json` without what belongs to one command and folder."""
+    own = ("command", "seal", "limited_networks")
+    return {name: value for name, value in json.loads(path.read_text()).items() if name not in own}
 
 
 @pytest.fixture(scope="module")
@@ -306,6 +310,78 @@ def test_a_recipe_file_decides_and_options_beside_it_win(few, tmp_path, capfd):
     (tmp_path / "recipe.toml").write_text("wight_decay = 0.05\n")
     assert run(*words, "--recipe", tmp_path / "recipe.toml") == 2
     assert "'wight_decay' is no value of a recipe; known are epochs" in capfd.readouterr().err
+
+
+def copied(few, tmp_path) -> tuple[list, Path]:
+    """The command and its folder, for a test that alters it."""
+    words, out = few
+    shutil.copytree(out, tmp_path / "study")
+    extra = ["--external", Path(words[1]).parent / "elsewhere", "--learning-curve", "6,all", "--subgroup", "site"]
+    words = [*elsewhere(words, tmp_path / "study"), *extra, "--attributes", Path(words[1]).parent / "people.csv"]
+    return words, tmp_path / "study"
+
+
+def make_perfect(path: Path, arm: str) -> None:
+    """Let an arm's scores be the labels, as who wants an AUROC of 1.000 would."""
+    table = pd.read_csv(path, dtype={"patient": str}, keep_default_na=False)
+    table.loc[table["arm"] == arm, "score"] = table["label"] * 2.0 - 1
+    table.to_csv(path, index=False)
+
+
+def test_altered_scores_are_refused_and_rescore_brings_the_networks_own_back(few, tmp_path, capfd):
+    words, out = copied(few, tmp_path)
+    before = {path: path.read_bytes() for path in out.rglob("*.csv")}
+    for path in (out / "predictions.csv", out / "runs" / "imagenet-seed0-fold1" / "predictions.csv"):
+        make_perfect(path, "imagenet")
+    make_perfect(next((out / "external").iterdir()), "null")
+    assert run("report", out) == 1
+    assert ".csv: was altered after it was written (its seal differs)" in capfd.readouterr().err
+    assert run(*words) == 1
+    assert "imagenet-seed0-fold1/predictions.csv: was altered" in capfd.readouterr().err
+    assert run("report", out, "--rescore", words[1], "--rescore", Path(words[1]).parent / "elsewhere") == 0
+    said = capfd.readouterr().err
+    assert said.count("did not hold what the networks say") == 3
+    assert "16 networks scored again" in said
+    for path, content in before.items():
+        if path.name != "table.csv":
+            found, expected = (pd.read_csv(text, keep_default_na=False) for text in (path, io.BytesIO(content)))
+            pd.testing.assert_frame_equal(found, expected, check_exact=False, atol=1e-3)
+    assert run("report", out) == 0
+    assert run(*words) == 0
+    record = json.loads((out / "study.json").read_text())
+    assert record["seal"]["files"]["predictions.csv"]
+
+
+def test_rescoring_a_sound_study_changes_no_table(few, tmp_path, capfd):
+    words, out = copied(few, tmp_path)
+    before = {path: path.read_bytes() for path in out.rglob("*.csv")}
+    assert run("report", out, "--rescore", words[1]) == 0
+    assert {path: path.read_bytes() for path in out.rglob("*.csv")} == before
+    assert "did not hold" not in capfd.readouterr().err
+    assert run("report", out, "--rescore", Path(words[1]).parent / "elsewhere") == 1
+    assert "--rescore needs the study's own dataset, all.beton" in capfd.readouterr().err
+    assert run("report", out, "--device", "cpu") == 2
+    weights = out / "runs" / "none-seed0-fold0" / "weights.safetensors"
+    shutil.copy(out / "runs" / "none-seed0-fold1" / "weights.safetensors", weights)
+    assert run("report", out, "--rescore", words[1]) == 1
+    assert "none-seed0-fold0/weights.safetensors: was altered" in capfd.readouterr().err
+
+
+def test_other_settings_on_the_same_patients_are_counted_and_a_repeated_command_is_not(few, tmp_path, capfd):
+    words, out = copied(few, tmp_path)
+    entries = read_ledger(out / LEDGER)
+    assert run(*words) == 0
+    assert read_ledger(out / LEDGER) == entries
+    hunting = [*elsewhere(few[0], tmp_path / "hunting"), "--learning-rate", "0.001", "--device", "cpu"]
+    assert run(*hunting) == 0
+    found = read_ledger(tmp_path / "hunting" / LEDGER)
+    study = json.loads((tmp_path / "hunting" / "study.json").read_text())
+    (current,) = [each for each in found if each.key == study["scoring"]]
+    (earlier,) = [each for each in found if each != current and overlap(each, current)]
+    assert overlap(earlier, current) == 16
+    assert differing(earlier.settings, current.settings) == ["learning_rate"]
+    names = set(pd.read_csv(out / "splits.csv", keep_default_na=False)["patient"])
+    assert not any(f'"{name}"' in (out / LEDGER).read_text() for name in names - {"NA", "null", "007"})
 
 
 @pytest.mark.parametrize("option", ["--radimagenet", "--out"])

@@ -19,7 +19,10 @@ MAY_IMPORT = {
     "predictions": ("protocol",),
     "networks": ("protocol", "networks", "predictions", "inference.auroc"),
     "inference": ("protocol.abstract", "predictions", "inference"),
-    "report": ("protocol.abstract", "predictions", "inference", "report"),
+    "report": (
+        *(f"protocol.{name}" for name in ("abstract", "ledger", "record", "seals")),
+        *("predictions", "inference", "report"),
+    ),
 }
 
 

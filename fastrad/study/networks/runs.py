@@ -25,9 +25,17 @@ from fastrad.study.networks.frozen import fit_head
 from fastrad.study.networks.tune import Task, Tuned, fine_tune
 from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.plan import Network, Protocol
+from fastrad.study.protocol.record import read_record, versions
+from fastrad.study.protocol.seals import check_files, sealed
 from fastrad.study.protocol.splits import training_subset
 from fastrad.system.files import write_atomically
+from fastrad.system.hardware import describe_hardware
 from fastrad.train.precision import Precision, choose_precision
+
+ALTERED = (
+    "`fastrad report STUDY --rescore DATASET` scores again from sound weights; else move this network's folder out of "
+    "runs/ and give the same command again"
+)
 
 
 def tune(networks: Sequence[Network], protocol: Protocol, folder: Path, device: torch.device) -> None:
@@ -50,7 +58,7 @@ def tune(networks: Sequence[Network], protocol: Protocol, folder: Path, device: 
         task = _task(network, protocol)
         run = _run(network, task, protocol, device, precision)
         settings = {**_settings(network, protocol), "precision": "float32" if network.arm.frozen else precision.name}
-        _keep(folder / network.name, network, settings, run, task, protocol)
+        _keep(folder / network.name, network, settings, run, task, protocol, device)
         best = run.history[run.best_epoch - 1]
         limited = "" if network.patients is None else f", {network.patients} training patients"
         print(
@@ -152,6 +160,7 @@ def _is_finished(folder: Path, wanted: dict) -> bool:
     if not folder.is_dir():
         return False
     found = _stored_settings(folder)
+    check_files(read_record(folder / "run.json", ALTERED), folder, ALTERED)
     for name, value in wanted.items():
         if found.get(name) != value and name == "splits_sha256":
             raise InputError(
@@ -167,16 +176,22 @@ def _is_finished(folder: Path, wanted: dict) -> bool:
 
 
 def _stored_settings(folder: Path) -> dict:
-    try:
-        return dict(json.loads((folder / "run.json").read_text())["settings"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError, RecursionError):  # not JSON, or not what was written
-        raise FormatError(
-            f"{folder}: its run.json was cut short or altered; delete this folder and give the same command again"
-        ) from None
+    settings = read_record(folder / "run.json", ALTERED).get("settings")
+    if not isinstance(settings, dict):
+        raise FormatError(f"{folder / 'run.json'}: cut short or altered; {ALTERED}")
+    return settings
 
 
-def _keep(folder: Path, network: Network, settings: dict, run: Tuned, task: Task, protocol: Protocol) -> None:
-    """Write a run's folder under a temporary name and rename it."""
+def _keep(
+    folder: Path,
+    network: Network,
+    settings: dict,
+    run: Tuned,
+    task: Task,
+    protocol: Protocol,
+    device: torch.device,
+) -> None:
+    """Write a run's folder under a temporary name, seal it, and rename it."""
     dataset, normalisation = protocol.dataset, protocol.normalisation
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -212,6 +227,10 @@ def _keep(folder: Path, network: Network, settings: dict, run: Tuned, task: Task
         "seconds": round(run.seconds, 2),
         "training_images": run.images,
         "synthetic": dataset.card.synthetic,
+        "device": device.type,
+        "hardware": describe_hardware(device),
+        "versions": versions(),
     }
+    record = sealed(record, partial, ("weights.safetensors", "predictions.csv", "history.csv"))
     write_atomically(partial / "run.json", (json.dumps(record, indent=1) + "\n").encode())
     partial.rename(folder)

@@ -1,4 +1,4 @@
-"""The conference abstract that the study repeats: its arms, its proportions, its figures.
+"""The conference abstract that the study repeats: its arms, its proportions, its figures, and whether they apply.
 
 Vahdati, Khosravi, Rouzrokh, Erickson: 721 patients with thyroid nodules, 145 of them held out, ResNet-18 from three
 starts.
@@ -6,6 +6,25 @@ starts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 LABELS = {"none": "No transfer", "imagenet": "ImageNet", "radimagenet": "RadImageNet"}
 TEST_AUROC = {"none": 0.74, "imagenet": 0.80, "radimagenet": 0.84}
 TEST_FRACTION = 145 / 721
+THYROID_LAYOUTS = ("ddti", "tn3k", "tn5000", "thyroidxl", "aimi")  # archives of thyroid nodules and of nothing else
+
+
+def is_thyroid(study: Mapping[str, Any]) -> bool:
+    """Whether a study's images are thyroid nodules, benign or malignant: then the abstract's figures stand beside it.
+
+    By the archive's layout, or because the user's title says so; generated images are none.
+
+    Parameters
+    ----------
+    study : mapping
+        `study.json`.
+    """
+    dataset = study["dataset"]
+    about = dataset["layout"] in THYROID_LAYOUTS or "thyroid" in str(study.get("title") or "").lower()
+    return about and dataset["positive"] == "malignant" and not study["synthetic"]

@@ -15,6 +15,7 @@ from fastrad.imaging.normalisation import IMAGENET
 from fastrad.models.resnet import HEAD, architecture_label
 from fastrad.models.weights import Weights, load_weights
 from fastrad.study.protocol.abstract import LABELS
+from fastrad.study.protocol.arm_names import arm_name
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class Arm:
     weights : Weights or None
     frozen : bool
         True where the network is not tuned: its features as they are, under a logistic regression.
+    trained_on : str
+        What its weights' metadata say that they were made from, for a reader.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Arm:
     synthetic: bool
     weights: Weights | None
     frozen: bool = False
+    trained_on: str = ""
 
     @property
     def architecture(self) -> str:
@@ -83,10 +87,10 @@ def make_arms(
 
 
 def _arm(name: str, source: str | None, frozen: bool) -> Arm:
-    label = LABELS.get(name, name)
-    if source is None:
-        return Arm(name, label, "random initialisation", "", False, None)
-    weights = load_weights(source)
+    weights = None if source is None else load_weights(source)
+    label, trained_on = arm_name(name, source, weights)
+    if source is None or weights is None:
+        return Arm(name, label, "random initialisation", "", False, None, False, trained_on)
     if name == "imagenet" and weights.normalisation is None and weights.channels == 3:
         # torchvision's own file says nothing; downloaded by name it must be the same arm
         stored = {"mean": list(IMAGENET.mean), "std": list(IMAGENET.std)}
@@ -99,7 +103,7 @@ def _arm(name: str, source: str | None, frozen: bool) -> Arm:
     if weights.architecture != "resnet18":
         if name in LABELS:
             raise OptionError(
-                f"{source}: a {network}; the {label} arm is a ResNet-18 like the one without transfer, so that they "
+                f"{source}: a {network}; the {name} arm is a ResNet-18 like the one without transfer, so that they "
                 f"differ in their initial weights only; give it as --arm NAME={source}"
             )
         label += f" ({network})"
@@ -111,4 +115,5 @@ def _arm(name: str, source: str | None, frozen: bool) -> Arm:
             digest.update(key.encode())
             digest.update(weights.state[key].numpy().tobytes())
     shown = source if source == "torchvision" else source.replace("\\", "/").rsplit("/", 1)[-1]
-    return Arm(name, label, shown, digest.hexdigest(), bool(weights.metadata.get("synthetic")), weights, frozen)
+    synthetic = bool(weights.metadata.get("synthetic"))
+    return Arm(name, label, shown, digest.hexdigest(), synthetic, weights, frozen, trained_on)

@@ -121,12 +121,16 @@ class CompareConfig:
     subgroups : tuple of str
         Look at the test patients by the values of this column of `attributes`.
     attributes : Path or None
-        CSV patient,COLUMN... for --subgroup; by default the file of --splits.
+        CSV patient,COLUMN... for --subgroup, by default the file of --splits; its columns are counted among
+        development and test patients.
     pseudonym_key : Path or None
         The key of the dataset's conversion, where `splits` and `attributes` name patients by their own ids; by default
         the one in the user's configuration folder, if there is one.
     positive : str or None
         The class that counts as malignant, if it has another name.
+    title : str or None
+        The report's headline; by default it names the classes. One with "thyroid" in it sets the abstract's figures
+        beside the study's, which the layouts of thyroid archives do by themselves.
     device : str or None
         For example cuda; by default a GPU where there is one.
     command : str
@@ -153,6 +157,7 @@ class CompareConfig:
     attributes: Path | None = None
     pseudonym_key: Path | None = None
     positive: str | None = field(default=None, metadata={"metavar": "LABEL"})
+    title: str | None = None
     device: str | None = None
     command: str = field(default="", metadata={"option": ""})
 

@@ -14,7 +14,7 @@ import pandas as pd
 from fastrad.errors import InputError, OptionError
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.study.protocol.arms import Arm, make_arms
-from fastrad.study.protocol.attributes import read_attributes
+from fastrad.study.protocol.attributes import attribute_columns, characteristics, read_attributes
 from fastrad.study.protocol.config import CompareConfig, Tuning
 from fastrad.study.protocol.external import check_external
 from fastrad.study.protocol.patients import StudyDataset, read_patients
@@ -65,6 +65,8 @@ class Plan:
         Of the test patients, where subgroups are asked for.
     notices : tuple of str
         What the reader of the study must know, a line each.
+    characteristics : tuple of dict
+        Attributes of development and test patients, counted.
     """
 
     protocol: Protocol
@@ -74,6 +76,7 @@ class Plan:
     externals: tuple[StudyDataset, ...]
     attributes: pd.DataFrame | None
     notices: tuple[str, ...]
+    characteristics: tuple[dict, ...] = ()
 
 
 def make_plan(config: CompareConfig) -> Plan:
@@ -92,9 +95,9 @@ def make_plan(config: CompareConfig) -> Plan:
     for external in externals:
         check_external(external, dataset)
         _refuse_seen(arms, external, f"{external.path}: it is not external")
-    attributes = _attributes(config, dataset)
-    if attributes is not None:
-        attributes = attributes[splits.test()]
+    table = _attributes(config, dataset)
+    counted = () if table is None else tuple(characteristics(table, splits.test()))
+    attributes = table[list(config.subgroups)][splits.test()] if table is not None and config.subgroups else None
     seeds = range(config.seed, config.seed + config.seeds)
     networks = tuple(Network(arm, seed, fold) for seed in seeds for fold in range(splits.folds) for arm in arms)
     limited = tuple(
@@ -106,7 +109,8 @@ def make_plan(config: CompareConfig) -> Plan:
     for network in limited:
         training_subset(splits, network.fold, network.patients, network.seed)
     protocol = Protocol(dataset, splits, config.tuning, development_normalisation(dataset, splits))
-    return Plan(protocol, arms, networks, limited, externals, attributes, (*dataset.notices, *_weights_notices(arms)))
+    notices = (*dataset.notices, *_weights_notices(arms))
+    return Plan(protocol, arms, networks, limited, externals, attributes, notices, counted)
 
 
 def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalisation:
@@ -131,18 +135,21 @@ def _refuse_seen(arms: tuple[Arm, ...], dataset: StudyDataset, what: str) -> Non
     for arm in arms:
         if arm.weights is not None and arm.weights.seen.intersection(dataset.card.identities()):
             raise InputError(
-                f"the weights of the {arm.label} arm ({arm.source}) were trained or chosen on {what}; give weights of "
+                f"the weights of the {arm.name} arm ({arm.source}) were trained or chosen on {what}; give weights of "
                 "other images"
             )
 
 
 def _attributes(config: CompareConfig, dataset: StudyDataset) -> pd.DataFrame | None:
-    if not config.subgroups:
-        return None
+    """The columns of --subgroup and all others of --attributes, of every patient."""
     path = config.attributes or config.splits
+    if config.attributes is None and not config.subgroups:
+        return None
     if path is None:
         raise OptionError("--subgroup needs --attributes FILE, a CSV with the columns patient and those of --subgroup")
-    return read_attributes(path, config.subgroups, dataset, config.pseudonym_key)
+    others = attribute_columns(path) if config.attributes is not None else []
+    columns = list(dict.fromkeys([*config.subgroups, *others]))
+    return read_attributes(path, columns, dataset, config.pseudonym_key) if columns else None
 
 
 def _weights_notices(arms: tuple[Arm, ...]) -> Iterator[str]:

@@ -30,3 +30,34 @@ def range_text(low: float | None, high: float | None, form: str = ".3f") -> str:
 def subgroup_text(arm: dict | None) -> str:
     """AUROC and interval of one arm in one subgroup."""
     return "too few" if arm is None else estimate(arm["auroc"], arm["low"], arm["high"], digits=2)
+
+
+def markdown_text(text: object) -> str:
+    """A text of other origin (a name, a label, a note) as plain text in Markdown: no markup, no HTML, one line."""
+    line = " ".join(str(text).split())
+    escaped = "".join(f"\\{character}" if character in "\\`*[]~|" else character for character in line)
+    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def latex_text(text: object) -> str:
+    """A text of other origin as plain text in LaTeX."""
+    return "".join(_LATEX.get(character, character) for character in " ".join(str(text).split()))
+
+
+_LATEX = {character: f"\\{character}" for character in "&%$#_{}"}
+_LATEX |= {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", "−": r"$-$", "–": "--", "…": r"\ldots{}"}
+
+
+def duration(seconds: float) -> str:
+    """A length of time as people say it: 45 s, 12 min, 3 h 20 min."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def listed(names: list[str], most: int = 6) -> str:
+    """Names behind each other, the first few of many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

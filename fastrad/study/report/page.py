@@ -5,24 +5,23 @@ The page has everything in it and opens from a disk without a network.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
-from fastrad.errors import FormatError, InputError
 from fastrad.models.resnet import architecture_label
 from fastrad.study.inference.evaluation import evaluate
 from fastrad.study.inference.learning_curve import learning_curve
 from fastrad.study.inference.subgroups import subgroups
-from fastrad.study.predictions import AGAIN, read_predictions
 from fastrad.study.report import figures
+from fastrad.study.report.beside import development_beside_test
 from fastrad.study.report.conclusion import INTERVAL_NOTE, SYNTHETIC_NOTE
 from fastrad.study.report.error_pictures import read_errors
+from fastrad.study.report.folder import read_folder
 from fastrad.study.report.latex import to_latex
 from fastrad.study.report.markdown import to_markdown
 from fastrad.study.report.notation import format_p, range_text, subgroup_text
-from fastrad.study.report.reporting_items import reporting_items
+from fastrad.study.report.reporting_items import claim_items, tripod_items
 from fastrad.study.report.values import table_values, to_csv, to_json
 from fastrad.system.files import write_atomically
 
@@ -42,29 +41,12 @@ def write_report(folder: Path) -> Path:
     FormatError
         If its record or its predictions were cut short or altered.
     """
-    for name in ("study.json", "predictions.csv"):
-        if not (folder / name).is_file():
-            raise InputError(f"{folder}: has no {name}; `fastrad compare ... --out {folder}` makes a study")
-    try:
-        study = json.loads((folder / "study.json").read_text())
-    except ValueError:
-        raise FormatError(f"{folder / 'study.json'}: cut short or altered; {AGAIN}") from None
-    predictions = read_predictions(folder / "predictions.csv")
-    unknown = sorted(set(predictions["arm"]) ^ {arm["name"] for arm in study["arms"]})
-    if unknown:
-        raise FormatError(f"{folder}: study.json and predictions.csv differ in the arm {unknown[0]}; {AGAIN}")
-    result = evaluate(predictions)
-    validated = predictions[predictions["set"] == "val"]
-    external = [
-        evaluate(pd.concat([validated, read_predictions(folder / "external" / each["file"])]), "external")
-        for each in study["external"]
-    ]
-    attributes = folder / "subgroups.csv"
-    groups = (
-        subgroups(result, pd.read_csv(attributes, dtype=str, keep_default_na=False, index_col="patient"))
-        if attributes.is_file()
-        else []
-    )
+    found = read_folder(folder)
+    study = found.study
+    result = evaluate(found.predictions)
+    validated = found.predictions[found.predictions["set"] == "val"]
+    external = [evaluate(pd.concat([validated, table]), "external") for table in found.external]
+    groups = [] if found.attributes is None else subgroups(result, found.attributes)
     values = table_values(study, result, external, groups)
     for name, text in (
         ("table.json", to_json(values)),
@@ -73,8 +55,7 @@ def write_report(folder: Path) -> Path:
         ("table.tex", to_latex(values)),
     ):
         write_atomically(folder / name, text.encode())
-    curve_table = folder / "learning_curve.csv"
-    curve = learning_curve(read_predictions(curve_table)) if curve_table.is_file() else None
+    curve = None if found.curve is None else learning_curve(found.curve)
     drawings = {
         name: figures.save(figure, folder / "figures", name)
         for name, figure in figures.draw_all(study, result, curve).items()
@@ -98,14 +79,17 @@ def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> 
     environment.filters["network"] = architecture_label
     environment.filters["subgroup"] = subgroup_text
     environment.globals["range_text"] = range_text
+    errors = read_errors(folder)
+    shown = {"subgroups": bool(values["subgroups"]), "errors": bool(errors)}
     colours = {arm["name"]: figures.COLOURS[index % len(figures.COLOURS)] for index, arm in enumerate(study["arms"])}
     return environment.get_template("report.html").render(
         study=study,
         table=values,
         figures={name: Markup(text) for name, text in drawings.items()},
-        errors=read_errors(folder),
+        errors=errors,
         colours=colours,
-        items=reporting_items(study),
+        beside=development_beside_test(study),
+        guidelines={"TRIPOD+AI": tripod_items(study, **shown), "CLAIM 2024": claim_items(study, **shown)},
         interval_note=INTERVAL_NOTE,
         synthetic_note=SYNTHETIC_NOTE,
     )

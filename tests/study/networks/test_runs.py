@@ -92,7 +92,7 @@ def test_a_damaged_record_is_one_line_that_says_what_to_do(finished, tmp_path, c
     protocol, networks, _ = finished
     (tmp_path / networks[0].name).mkdir()
     (tmp_path / networks[0].name / "run.json").write_text(content)
-    with pytest.raises(FormatError, match=r"none-seed0-fold0: its run.json was cut short or altered; delete this"):
+    with pytest.raises(FormatError, match=r"none-seed0-fold0/run\.json: cut short or altered; .*same command again"):
         check_finished(networks, protocol, tmp_path)
 
 

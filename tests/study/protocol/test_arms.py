@@ -7,6 +7,8 @@ import torch
 from small_studies import weights_by_chance
 
 from fastrad.errors import InputError, OptionError
+from fastrad.models.resnet import resnet
+from fastrad.models.weights import save_weights
 from fastrad.study.protocol.arms import make_arms
 
 
@@ -27,8 +29,8 @@ def test_labels_say_what_a_further_arm_is(files):
     assert [arm.name for arm in arms] == ["none", "imagenet", "radimagenet", "copy", "deeper", "unfitted"]
     assert [arm.label for arm in arms] == [
         "No transfer",
-        "ImageNet",
-        "RadImageNet",
+        "two.pth (--imagenet)",
+        "one.safetensors (--radimagenet)",
         "copy",
         "deeper (ResNet-34)",
         "unfitted (frozen features)",
@@ -39,7 +41,7 @@ def test_labels_say_what_a_further_arm_is(files):
 
 
 def test_an_arm_of_the_abstract_is_a_resnet18(files):
-    with pytest.raises(OptionError, match="a ResNet-34; the ImageNet arm is a ResNet-18"):
+    with pytest.raises(OptionError, match="a ResNet-34; the imagenet arm is a ResNet-18"):
         make_arms(files["one"], files["deeper"])
 
 
@@ -55,3 +57,52 @@ def test_weights_of_something_else_are_refused_by_name(files, tmp_path):
     torch.save({"conv1.weight": torch.zeros(64, 3, 3, 3)}, tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"other\.pth"):
         make_arms(str(tmp_path / "other.pth"), files["two"])
+
+
+def pretrained(path, **metadata) -> str:
+    """Weights with what `pretrain` says of them."""
+    about = {"dataset": {"layout": "radimagenet", "split": "train", "samples": 1_080_000}, "synthetic": False}
+    about |= {"classes": [f"class{number}" for number in range(165)], "seen": ["a" * 64], **metadata}
+    save_weights(path, resnet("resnet18", 2).state_dict(), about)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "label", "trained_on"),
+    [
+        ({}, "RadImageNet", "1,080,000 images of 165 classes, radimagenet layout"),
+        ({"synthetic": True}, "Synthetic, in domain", "1,080,000 synthetic images of 165 classes, radimagenet layout"),
+        (
+            {"dataset": {"layout": "radimagenet", "split": "", "samples": 9000}},
+            "radimagenet layout, 9,000 images (--radimagenet)",
+            "9,000 images of 165 classes, radimagenet layout",
+        ),
+        (
+            {"dataset": {"layout": "folder", "split": "", "samples": 2_000_000}},
+            "folder layout, 2,000,000 images (--radimagenet)",
+            "2,000,000 images of 165 classes, folder layout",
+        ),
+        ({"dataset": "a study's", "arm": "none"}, "w.safetensors (--radimagenet)", "a network of another study"),
+        ({"dataset": {"layout": "x"}}, "w.safetensors (--radimagenet)", "images that the file does not name"),
+    ],
+)
+def test_an_arm_is_called_what_its_weights_say_whatever_option_gave_them(files, tmp_path, metadata, label, trained_on):
+    _, _, arm = make_arms(pretrained(tmp_path / "w.safetensors", **metadata), files["two"])
+    assert (arm.name, arm.label, arm.trained_on) == ("radimagenet", label, trained_on)
+
+
+def test_imagenet_is_torchvisions_own_file_or_it_is_not_called_so(files, tmp_path):
+    _, arm, other = make_arms(files["one"], files["two"])
+    assert arm.name == "imagenet"
+    assert "ImageNet" not in arm.label + arm.trained_on + other.label + other.trained_on
+    phantoms = pretrained(tmp_path / "w.safetensors", synthetic=True)
+    _, arm, _ = make_arms(files["one"], phantoms)
+    assert arm.label == "Synthetic, out of domain"
+
+
+def test_a_users_own_name_stays_and_long_file_names_are_cut(files, tmp_path):
+    long = weights_by_chance(tmp_path / f"{'x' * 100}.pth")
+    arms = make_arms(str(long), files["two"], (("mine", pretrained(tmp_path / "w.safetensors")),))
+    assert arms[3].label == "mine"
+    assert arms[3].trained_on.startswith("1,080,000 images")
+    assert len(arms[2].label) < 60

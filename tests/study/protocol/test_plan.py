@@ -60,12 +60,12 @@ def test_the_record_counts_patients_and_names_everything_that_decides(config):
     assert record["protocol"]["recipe"]["size"] == 32
     assert [arm["label"] for arm in record["arms"]] == [
         "No transfer",
-        "ImageNet",
-        "RadImageNet",
+        "imagenet.pth (--imagenet)",
+        "radimagenet.safetensors (--radimagenet)",
         "probe (frozen features)",
     ]
     assert record["arms"][1]["source"] == "imagenet.pth"
-    assert any("RadImageNet and probe" in notice and "same weights" in notice for notice in record["notices"])
+    assert any("(--radimagenet) and probe" in notice and "same weights" in notice for notice in record["notices"])
 
 
 def test_test_images_have_no_say_in_the_normalisation(config):
@@ -93,7 +93,7 @@ def _metadata(config: CompareConfig, route: str) -> dict:
 )
 def test_weights_that_have_seen_the_study_are_refused(config, tmp_path, route):
     save_weights(tmp_path / "leak.safetensors", resnet18(2).state_dict(), _metadata(config, route))
-    with pytest.raises(InputError, match=r"RadImageNet arm .* were trained or chosen on this very dataset"):
+    with pytest.raises(InputError, match=r"radimagenet arm .* were trained or chosen on this very dataset"):
         make_plan(replace(config, radimagenet=str(tmp_path / "leak.safetensors")))
 
 

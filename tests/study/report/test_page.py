@@ -15,7 +15,6 @@ import pytest
 from fastrad.study.inference.confident_errors import ConfidentError
 from fastrad.study.report.error_pictures import read_errors, write_errors
 from fastrad.study.report.page import write_report
-from fastrad.study.report.reporting_items import reporting_items
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +121,3 @@ def test_confident_errors_are_shown_with_their_pictures(kept, tmp_path):
         assert entry["src"] in page
         assert entry["src_cam"] in page
         assert f"{said}; row {entry['row']}" in page
-
-
-def test_guideline_items_follow_the_study(record):
-    def item(study: dict, start: str):
-        return next(each for each in reporting_items(study) if each.tripod.startswith(start))
-
-    hidden = {**record, "dataset": {**record["dataset"], "patient_ids": "pseudonym"}}
-    assert item(record, "7 ").covered == "in part"
-    assert "as the source has them" in item(record, "7 ").where
-    assert item(hidden, "7 ").covered == "yes"
-    imported = {**record, "protocol": {**record["protocol"], "splits": "imported from site.csv"}}
-    assert item(record, "13 ").where.startswith("stratified splits")
-    assert item(imported, "13 ").where.startswith("splits as imported")
-    assert {each.covered for each in reporting_items(record)} == {"yes", "in part", "authors"}
