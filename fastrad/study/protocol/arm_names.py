@@ -42,8 +42,7 @@ def arm_name(key: str, source: str | None, weights: Weights | None) -> ArmName:
     if source == "torchvision" or (not weights.seen and file_sha256(Path(source)).startswith(IMAGENET_FILE)):
         return ArmName(LABELS["imagenet"] if key in LABELS else key, "photographs: ImageNet-1k, torchvision's weights")
     made_of, classes = metadata.get("dataset"), metadata.get("classes")
-    known = isinstance(made_of, dict) and {"layout", "samples"} <= set(made_of)
-    if not known or not isinstance(classes, list):
+    if not isinstance(made_of, dict) or not isinstance(classes, list) or not {"layout", "samples"} <= set(made_of):
         about = "a network of another study" if "arm" in metadata else "images that the file does not name"
         return ArmName(f"{shown} (--{key})" if key in LABELS else key, about)
     synthetic = bool(metadata.get("synthetic"))
