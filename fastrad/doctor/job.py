@@ -6,13 +6,14 @@ the scripts of benchmarks/ do that.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from fastrad.dataset.beton.layout import ALLOCATION, DEFAULT_PAGE_SIZE, METADATA, METADATA_START
 from fastrad.doctor.machine import Machine
-from fastrad.loading.engines import RESIDENT_SHARE
+from fastrad.loading.engines import model_bytes
 
 RADIMAGENET_IMAGES = 1_350_000
 TRAINING_PATIENTS = 461  # of a fold, one image each: four fifths of the 576 of the study that fastrad repeats
@@ -42,12 +43,30 @@ class _GpuRate:
     source: str
 
 
-# First match of the name counts. The last one stands in for GPUs that nobody measured.
-_GPU_RATES = {
-    "H200": _GpuRate(20_000, 176, "an estimate for the H200 at 160 to 192 px, not measured"),
-    "A100": _GpuRate(10_000, 176, "A100 with FFCV's recipe at 160 to 192 px (ffcv-imagenet README)"),
-    "": _GpuRate(3_482, 224, "RTX 3090 with mixed precision and channels_last at 224 px (timm results)"),
-}
+_A100 = _GpuRate(10_030, 176, "A100 of 40 GB with FFCV's recipe at 160 to 192 px (ffcv-imagenet README)")
+_RTX_3090 = _GpuRate(3_482, 224, "RTX 3090 with mixed precision and channels_last at 224 px (timm results)")
+# GB/s of memory as NVIDIA's data sheets give them; the first pattern that is found in the driver's name of a card
+# counts. Training a ResNet-18 is bound by memory: the two cards that were measured give 3.7 and 4.0 images/s at 224 px
+# for each GB/s, so the others are estimated from the A100 by their memory.
+_BANDWIDTH = (
+    (r"B200\b", 8000),  # HGX and DGX B200: 64 TB/s over eight
+    (r"H200\b", 4800),
+    (r"H100 NVL\b", 3900),
+    (r"H100 PCIe\b", 2000),
+    (r"H100\b", 3350),  # SXM
+    (r"A100.*80GB.*PCIe|A100.*PCIe.*80GB", 1935),
+    (r"A100.*80GB", 2039),
+    (r"A100\b", 1555),
+    (r"RTX 5090\b", 1792),
+    (r"RTX 4090\b", 1008),
+    (r"RTX 3090\b", 936),
+    (r"L40S?\b", 864),
+    (r"A10G?\b", 600),
+    (r"T4\b", 320),
+    (r"L4\b", 300),
+)
+_A100_BANDWIDTH = 1555
+_GPU_BATCH = 1024  # of the recipes for a GPU
 
 
 @dataclass(frozen=True)
@@ -174,19 +193,32 @@ def _step(name: str, images: int, rate: float, rests_on: str) -> Step:
 def _training_rate(machine: Machine, size: int) -> tuple[float, str]:
     """Images a second of one GPU, or of the usable cores; work grows with the number of pixels."""
     if machine.gpus:
-        name = machine.gpus[0].name
-        key = next(key for key in _GPU_RATES if key in name)
-        rate = _GPU_RATES[key]
-        stand_in = "" if key else f"no figure for {name}, so another stands in: "
-        return rate.images_per_second * (rate.size / size) ** 2, stand_in + rate.source
+        rate = _gpu_rate(machine.gpus[0].name)
+        return rate.images_per_second * (rate.size / size) ** 2, rate.source
     sizes = np.array(list(_TWO_CORES))
     nearest = int(np.clip(size, sizes[0], sizes[-1]))
     rate_two = np.exp(np.interp(np.log(nearest), np.log(sizes), np.log(list(_TWO_CORES.values()))))
     return float(rate_two) * (nearest / size) ** 2 * machine.usable_cores / 2, _CPU_SOURCE
 
 
+def _gpu_rate(name: str) -> _GpuRate:
+    """The measured figure of a GPU, an estimate by its memory, or for one that is not known another's figure."""
+    bandwidth = next((found for pattern, found in _BANDWIDTH if re.search(pattern, name)), None)
+    if bandwidth is None:
+        stand_in = f"no figure for {name}, so another stands in: {_RTX_3090.source}"
+        return _GpuRate(_RTX_3090.images_per_second, _RTX_3090.size, stand_in)
+    if "3090" in name:
+        return _RTX_3090
+    if bandwidth == _A100_BANDWIDTH:
+        return _A100
+    share = bandwidth / _A100_BANDWIDTH
+    source = f"an estimate for {name}, not measured: {share:.2f} times the memory bandwidth ({bandwidth:,} GB/s) of the"
+    return _GpuRate(_A100.images_per_second * share, _A100.size, f"{source} {_A100.source}")
+
+
 def _stays_on_gpu(machine: Machine, images: int, size: int) -> bool:
-    return bool(machine.gpus) and images * size * size <= RESIDENT_SHARE * machine.gpus[0].free_memory
+    model = model_bytes(_GPU_BATCH, size, itemsize=2)
+    return bool(machine.gpus) and images * size * size + model <= machine.gpus[0].free_memory
 
 
 def _engine(machine: Machine, resident: bool, disk: int, comfortable: int, bytes_per_second: float) -> tuple[str, str]:

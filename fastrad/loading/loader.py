@@ -180,7 +180,9 @@ class Loader:
         self.skipped = 0
         self._epoch, self._step, self._begun = 0, 0, False
         self.engine, self.engine_reason = (
-            choose_engine(self._samples, self._plan.selection, self.device)
+            choose_engine(
+                self._samples, self._plan.selection, self.device, min(batch_size, self.num_samples), size, dtype
+            )
             if engine == "auto"
             else (engine, "asked for")
         )
@@ -195,6 +197,11 @@ class Loader:
     def num_samples(self) -> int:
         """Samples of an epoch over all ranks."""
         return self._plan.num_samples
+
+    @property
+    def waited(self) -> float:
+        """Seconds in which whoever iterates waited for images so far, a GPU's launch queue that is full left out."""
+        return self._engine.waited
 
     @property
     def size(self) -> int:

@@ -29,8 +29,11 @@ ENGINES = {
     "resident": "fastrad.loading.engines.resident:ResidentEngine",
     "torch": "fastrad.loading.engines.torch:TorchEngine",
 }
-# "auto" keeps images in a GPU's memory where they take no more of what is free than this: the rest is the model's
-RESIDENT_SHARE = 0.6
+# What training takes of a GPU's memory beside the images: a batch's activations, for each input pixel and byte of the
+# number format (ResNet-18's add up to 109 in float32 and 117 in bfloat16, counted by fake tensors in
+# tests/train/test_fake_cuda_training.py; the rest is for gradients in passing); and weights, gradients, the optimiser,
+# cuDNN's workspace and what CUDA itself takes.
+_ACTIVATIONS, _REST = 150, 3 << 30
 # what 0.1.0 called them
 ALIASES = {"ffcv": "direct"}
 
@@ -51,6 +54,21 @@ def engine_name(asked: str) -> str:
     if asked not in engine_choices():
         raise InputError(f"engine {asked!r} is none of {', '.join(engine_choices())}")
     return ALIASES.get(asked, asked)
+
+
+def model_bytes(batch_size: int, size: int, itemsize: int = 4) -> int:
+    """What a ResNet-18 needs of a GPU's memory for training, an estimate in bytes.
+
+    Parameters
+    ----------
+    batch_size : int
+        Of one GPU.
+    size : int
+        Pixels a side.
+    itemsize : int
+        Bytes of a number: 4 for float32, 2 for mixed precision.
+    """
+    return batch_size * size * size * itemsize * _ACTIVATIONS + _REST
 
 
 def engine_class(name: str) -> type[Engine]:
