@@ -118,9 +118,9 @@ def _train_epoch(run: Run, state: State) -> None:
     with run.shown(f"epoch {state.epoch + 1}/{recipe.epochs}", left) as bar:
         batches = iter(run.train)
         while state.step < run.steps:
-            asked = time.monotonic()
+            waited = run.train.waited
             batch = next(batches)
-            state.waited += time.monotonic() - asked
+            state.waited += run.train.waited - waited
             done = state.epoch * run.steps + state.step
             lr = learning_rate(done, all_steps, rising=rising, peak=recipe.peak_lr)
             set_lr(state.learner.optimiser, lr)

@@ -114,6 +114,8 @@ class Engine(Protocol):
     """What the loader asks of an engine."""
 
     capabilities: ClassVar[Capabilities]
+    # seconds in which the caller waited for images; a GPU that is behind makes launches wait too, which is not meant
+    waited: float
 
     def __init__(self, samples: Samples, delivery: Delivery) -> None:
         """Prepare to deliver a dataset's samples."""

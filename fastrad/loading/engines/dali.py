@@ -1,7 +1,8 @@
 """Engine `dali`: NVIDIA DALI decodes, crops, resizes, flips and normalises; on the GPU where the batches go there.
 
-Its images are taken over without a copy. DALI gets the stored bytes in our order and our crop boxes
-and flips as arguments, so that its batches are the other engines' batches. The same graph runs on the CPU.
+Its images are taken over without a copy, on torch's stream. DALI gets the stored bytes in our order and our crop boxes
+and flips as arguments, so that its batches are the other engines' batches; a thread of ours reads and checks them ahead
+of it. The same graph runs on the CPU.
 """
 
 # mypy: disable-error-code="attr-defined,assignment"
@@ -10,10 +11,14 @@ and flips as arguments, so that its batches are the other engines' batches. The 
 from __future__ import annotations
 
 import os
+import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
+from queue import Empty, Queue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,6 +78,7 @@ class DaliEngine:
         self._pipeline: Any = None
         self._made_for: tuple[int | None, int] | None = None
         self._feed: Iterator[tuple] = iter(())
+        self.waited = 0.0
 
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
         """Deliver one `Images` a step.
@@ -82,10 +88,10 @@ class DaliEngine:
         """
         fed: deque[_Fed] = deque()
         errors: list[BaseException] = []
-        self._feed = self._batches_to_feed(steps, fed, errors)
         copies = None
         finished = False
         pipeline = None
+        reader = None
         try:
             while True:
                 if pipeline is None:  # the first step says whether frames are copied or cropped
@@ -94,17 +100,19 @@ class DaliEngine:
                         finished = True
                         return
                     copies = first.parameters is None
-                    steps = _chain(first, steps)
-                    self._feed = self._batches_to_feed(steps, fed, errors)
+                    reader = _Reader(self._batches_to_feed(_chain(first, steps), fed, errors), errors)
+                    self._feed = reader.batches()
                     pipeline = self._ready(None if copies else size)
+                began = time.monotonic()
                 try:
-                    output, *shapes = pipeline.run()
+                    output, *shapes = pipeline.run(*self._stream())
                     if any((np.asarray(each.as_tensor())[:, :2] != self._samples.frame).any() for each in shapes):
                         raise RuntimeError("an image is not of the file's size")
                 except StopIteration:
                     break
                 except RuntimeError as error:
-                    raise self._culprit(fed, error) from error
+                    raise self._culprit(fed.copy(), error) from error
+                self.waited += time.monotonic() - began
                 while not fed[0].kept.any():
                     yield self._empty(fed.popleft(), copies, size)
                 images = torch.from_dlpack(output.as_tensor()).permute(0, 3, 1, 2)
@@ -115,10 +123,17 @@ class DaliEngine:
             if errors:
                 raise errors[0]
         finally:
+            if reader is not None:
+                reader.stop()
             if finished and pipeline is not None:
                 pipeline.reset()
             elif not finished:
                 self._pipeline = None  # it still holds batches of this epoch
+
+    def _stream(self) -> tuple[Any, ...]:
+        """What `Pipeline.run` is given: torch's stream, so that neither it nor the host waits for the images."""
+        device = self._delivery.device
+        return (torch.cuda.current_stream(device),) if device.type == "cuda" else ()
 
     def _ready(self, size: int | None) -> Any:
         """The pipeline for an output size (None: the stored frames as they are), of this process."""
@@ -221,6 +236,44 @@ class DaliEngine:
         height, width = self._samples.frame if copies else (size, size)
         images = torch.empty((0, height, width, 1), dtype=self._delivery.dtype, device=self._delivery.device)
         return Images(images.permute(0, 3, 1, 2), step.kept)
+
+
+class _Reader:
+    """Runs through an iterator on a thread of its own, a few batches ahead of whoever takes them.
+
+    What the iterator raises is added to `errors`.
+    """
+
+    def __init__(self, batches: Iterator[tuple[Any, ...]], errors: list[BaseException]) -> None:
+        self._errors = errors
+        self._queue: Queue[tuple[Any, ...] | None] = Queue(_AHEAD)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._read, args=(batches,), name="fastrad-dali-reader", daemon=True)
+        self._thread.start()
+
+    def batches(self) -> Iterator[tuple[Any, ...]]:
+        """One batch after another, to the end."""
+        while (batch := self._queue.get()) is not None:
+            yield batch
+
+    def stop(self) -> None:
+        """End the thread, wherever it is."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            with suppress(Empty):
+                self._queue.get_nowait()
+            self._thread.join(0.005)
+
+    def _read(self, batches: Iterator[tuple[Any, ...]]) -> None:
+        try:
+            for batch in batches:
+                self._queue.put(batch)
+                if self._stopped.is_set():
+                    break
+        except BaseException as error:
+            self._errors.append(error)
+        finally:
+            self._queue.put(None)
 
 
 def _chain(first: Step, rest: Iterator[Step]) -> Iterator[Step]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -81,6 +82,7 @@ class ThreadedEngine:
         # all that an epoch lends at once: in the making, ready, and two with the caller; a fresh one costs page faults
         self._pool = BufferPool(keep=_AHEAD + 5)
         self._staging = PinnedStaging(delivery.device) if delivery.device.type == "cuda" else None
+        self.waited = 0.0
 
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
         """Deliver one `Images` a step; closing the iterator stops its threads."""
@@ -133,7 +135,9 @@ class ThreadedEngine:
         return job
 
     def _send(self, job: _Job) -> tuple:
+        began = time.monotonic()
         job.done.wait()
+        self.waited += time.monotonic() - began
         if job.error is not None:
             raise job.error
         if self._staging:

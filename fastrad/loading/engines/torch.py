@@ -6,6 +6,7 @@ It says what the pixels of a batch should be; the other engines are compared wit
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from functools import cache
 
@@ -34,10 +35,12 @@ class TorchEngine:
     def __init__(self, samples: Samples, delivery: Delivery) -> None:
         _use_one_thread_after_a_fork()
         self._samples, self._delivery = samples, delivery
+        self.waited = 0.0
 
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
         """Deliver one `Images` a step."""
         for step in steps:
+            began = time.monotonic()
             images, kept = [], np.ones(len(step.positions), dtype=bool)
             for index, position in enumerate(step.positions):
                 try:
@@ -53,6 +56,7 @@ class TorchEngine:
             pixels = (torch.stack(images) if images else torch.empty((0, *shape))).round().clamp(0, 255).to(torch.uint8)
             if self._delivery.dtype != torch.uint8:
                 pixels = self._delivery.table[pixels.long()]
+            self.waited += time.monotonic() - began
             yield Images(as_images(pixels.to(self._delivery.device)), kept)
 
     def _decode(self, position: int) -> torch.Tensor:
