@@ -43,4 +43,8 @@ def choose_device(asked: str | None = None, local_rank: int = 0) -> torch.device
 def send(values: np.ndarray, device: torch.device) -> torch.Tensor:
     """An array as a tensor on the device; the host does not wait for a GPU, as it would with pageable memory."""
     tensor = torch.from_numpy(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    if device.type != "cuda":
+        return tensor
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    pinned.numpy()[...] = values
+    return pinned.to(device, non_blocking=True)

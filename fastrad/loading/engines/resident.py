@@ -1,27 +1,38 @@
 """Engine `resident`: the whole selection as uint8 in memory, on the GPU where the batches go there.
 
-Filled once, at the speed of the disk. On a GPU a batch is a gather by index, and cropping and augmentation follow
-there; on the CPU the same threads and the same pass as engine `direct` work from memory.
+Filled once, at the speed of the disk. On a GPU one kernel makes a batch from the bytes that lie there
+(`kernels/fused`), or, where Triton does not work, a gather by index and torch's own operations; on the CPU the same
+threads and the same pass as engine `direct` work from memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import torch
 
 from fastrad.errors import DamagedSampleError, InputError
+from fastrad.imaging.normalisation import Normalisation
+from fastrad.loading.augment import augment_batch
 from fastrad.loading.engines import direct
-from fastrad.loading.engines.base import ON_CPU, Capabilities, Delivery, Images, Step, as_images
+from fastrad.loading.engines.base import EVERYWHERE, Capabilities, Delivery, Images, Step, as_images
 from fastrad.loading.engines.threads import ThreadedEngine
 from fastrad.loading.kernels import resample
+from fastrad.loading.policy import Parameters, whole_frame
 from fastrad.loading.samples import Samples
 from fastrad.system.devices import send
 from fastrad.system.memory import available_memory
 from fastrad.system.progress import track
 
+Maker = Callable[[torch.Tensor, np.ndarray, Parameters, torch.Tensor, int], torch.Tensor]
+_GEOMETRY = ("top", "left", "height", "width", "flip_horizontal", "flip_vertical")
+_log = logging.getLogger("fastrad.loading")
 _CHUNK_BYTES = 32 << 20  # read and sent at once
 
 
@@ -31,9 +42,13 @@ def needed_bytes(samples: int, height: int, width: int) -> int:
 
 
 def free_bytes(device: torch.device) -> int:
-    """What the device has left: of GPU memory, or of host memory that can be had without swapping."""
+    """What the device has left: of GPU memory, or of host memory that can be had without swapping.
+
+    What torch holds of a GPU's memory without using it counts as free: torch gives it back when it is asked for more.
+    """
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + held
     return available_memory()
 
 
@@ -53,7 +68,7 @@ class ResidentEngine:
         If they do not fit.
     """
 
-    capabilities = Capabilities(geometry=ON_CPU)
+    capabilities = Capabilities(normalisation=EVERYWHERE)
 
     def __init__(self, samples: Samples, delivery: Delivery) -> None:
         self._samples, self._delivery = samples, delivery
@@ -67,16 +82,23 @@ class ResidentEngine:
             )
         # taken at once: the next loader sees what is left, and not the same free bytes again
         self._memory = torch.empty(needed, dtype=torch.uint8, device=delivery.device)
-        self._filled = False
+        self._filled, self._filling = False, 0.0
         self._damaged: dict[int, DamagedSampleError] = {}
         self._threads = None if delivery.device.type == "cuda" else ThreadedEngine(self, self._frame, delivery)
+        self._table = delivery.table.to(delivery.device)
 
     def run(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
         """Deliver one `Images` a step; the first call fills the memory."""
         if not self._filled:
+            began = time.monotonic()
             self._fill_memory()
-            self._filled = True
-        return self._gather(steps) if self._threads is None else self._threads.run(steps, size)
+            self._filled, self._filling = True, time.monotonic() - began
+        return self._on_gpu(steps, size) if self._threads is None else self._threads.run(steps, size)
+
+    @property
+    def waited(self) -> float:
+        """Seconds that the memory took to be filled, and on the CPU the waits for the threads."""
+        return self._filling + (0.0 if self._threads is None else self._threads.waited)
 
     def announce(self, positions: np.ndarray) -> None:
         """Nothing to read ahead: the samples are in memory."""
@@ -98,14 +120,24 @@ class ResidentEngine:
             return {}
         return {i: self._damaged[int(p)] for i, p in enumerate(positions) if int(p) in self._damaged}
 
-    def _gather(self, steps: Iterator[Step]) -> Iterator[Images]:
+    def _on_gpu(self, steps: Iterator[Step], size: int) -> Iterator[Images]:
         frames = self._memory[: len(self._held) * self._frame[0] * self._frame[1]].view(-1, *self._frame)
+        make = _maker(frames.device)
         for step in steps:
             damaged = self._damage_among(step.positions)
-            kept = np.ones(len(step.positions), dtype=bool)
-            kept[list(damaged)] = False
-            chosen = frames.index_select(0, send(np.searchsorted(self._held, step.positions[kept]), frames.device))
-            yield Images(as_images(chosen), kept)
+            positions, parameters, kept = step.positions, step.parameters, None
+            if damaged:
+                kept = np.ones(len(positions), dtype=bool)
+                kept[list(damaged)] = False
+                positions, parameters = positions[kept], None if parameters is None else parameters[kept]
+            places = np.searchsorted(self._held, positions)
+            if parameters is None and self._delivery.dtype == torch.uint8:
+                pixels = frames.index_select(0, send(places, frames.device))
+            elif parameters is None:  # whole frames, of the size that is asked for
+                pixels = make(frames, places, whole_frame(len(places), *self._frame), self._table, self._frame[0])
+            else:
+                pixels = make(frames, places, parameters, self._table, size)
+            yield Images(as_images(pixels), kept)
 
     def _fill_memory(self) -> None:
         """Read, compare and decode every held sample."""
@@ -116,7 +148,7 @@ class ResidentEngine:
         def load(start: int) -> tuple[int, dict[int, DamagedSampleError]]:
             positions = self._held[start : start + chunk]
             target = memory[start * area : (start + len(positions)) * area]
-            host = target if target.device.type == "cpu" else torch.empty(len(target), dtype=torch.uint8).pin_memory()
+            host = target if target.device.type == "cpu" else _pinned(len(target))
             damaged = source.fill(Step(positions, None), host.numpy(), self._frame[1])
             if host is not target:
                 target.copy_(host)
@@ -136,3 +168,42 @@ class ResidentEngine:
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
+
+
+def _pinned(count: int) -> torch.Tensor:
+    return torch.empty(count, dtype=torch.uint8, pin_memory=True)
+
+
+@cache
+def _maker(device: torch.device) -> Maker:
+    """How batches are made on a GPU: by the kernel, or, with a word in the log, by torch's operations."""
+    try:
+        from fastrad.loading.kernels import fused
+
+        reason = fused.why_not(device)
+    except ImportError as error:
+        reason = str(error)
+    if not reason:
+        return _by_kernel
+    _log.warning("engine resident on %s: no Triton kernel (%s); torch's own operations take its place", device, reason)
+    return _by_operations
+
+
+def _by_kernel(
+    frames: torch.Tensor, places: np.ndarray, parameters: Parameters, table: torch.Tensor, size: int
+) -> torch.Tensor:
+    from fastrad.loading.kernels import fused
+
+    return fused.resample_frames(frames, send(fused.plan_of(places, parameters), frames.device), table, size)
+
+
+def _by_operations(
+    frames: torch.Tensor, places: np.ndarray, parameters: Parameters, table: torch.Tensor, size: int
+) -> torch.Tensor:
+    """The same with torch's operations: at most one gray level apart."""
+    chosen = as_images(frames.index_select(0, send(places, frames.device)))
+    geometry = replace(whole_frame(len(places), size, size), **{name: getattr(parameters, name) for name in _GEOMETRY})
+    pixels = augment_batch(chosen, geometry, size, Normalisation.gray(0, 1), torch.uint8)[:, 0]
+    if table.dtype == torch.uint8:
+        return pixels
+    return table.index_select(0, pixels.reshape(-1).int()).view(pixels.shape)
