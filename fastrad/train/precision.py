@@ -36,6 +36,13 @@ class Precision:
     name: str
     notice: str = ""
 
+    def delivered(self, device: torch.device) -> torch.dtype:
+        """The dtype of training images: on a GPU this precision's own, normalised by the loader on its way.
+
+        On a CPU gray levels, which a step normalises: it is the smallest part of the step there.
+        """
+        return torch.uint8 if device.type == "cpu" else getattr(torch, self.name)
+
     def autocast(self, device: torch.device) -> AbstractContextManager:
         """The context for forward passes."""
         if self.name == "float32":

@@ -16,6 +16,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
+import torch
 
 from fastrad.dataset import Card
 from fastrad.errors import FastradError, InputError
@@ -129,7 +130,15 @@ def prepare(config: PretrainConfig, ranks: Ranks, signals: StopSignals) -> Run:
         )
     smallest = min(recipe.training_size(epoch) for epoch in range(recipe.epochs))
     precision = choose_precision(config.precision, ranks.device, smallest)
-    train = _loader(config, recipe, ranks, config.train, training=True, sampling=recipe.sampling)
+    train = _loader(
+        config,
+        recipe,
+        ranks,
+        config.train,
+        training=True,
+        sampling=recipe.sampling,
+        dtype=precision.delivered(ranks.device),
+    )
     val = _loader(config, recipe, ranks, config.val, training=False)
     statistics = None
     if recipe.ema:
@@ -148,6 +157,7 @@ def _loader(
     *,
     training: bool,
     sampling: str = "natural",
+    dtype: torch.dtype = torch.uint8,
     indices: np.ndarray | None = None,
 ) -> Loader:
     return Loader(
@@ -162,6 +172,7 @@ def _loader(
         workers=config.workers,
         rank=ranks.rank,
         world_size=ranks.world_size,
+        dtype=dtype,
         augment=recipe.augment,
         sampler="balanced" if sampling == "balanced" else None,
     )

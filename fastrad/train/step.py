@@ -1,9 +1,9 @@
 """One step of the optimiser, the same for pretraining and for a study's tuning.
 
-A batch is normalised, goes forward under the precision's autocast, and comes back as a gradient, scaled where float16
-needs it, added up over ranks and clipped where that is asked for; then come the optimiser's step, the batch statistics'
-mean over ranks and the moving average of the weights. Loops decide what a loss is, which rate a step has, and when the
-host waits for the device: here it never does.
+A batch is normalised where it comes as gray levels, goes forward under the precision's autocast, and comes back as a
+gradient, scaled where float16 needs it, added up over ranks and clipped where that is asked for; then come the
+optimiser's step, the batch statistics' mean over ranks and the moving average of the weights. Loops decide what a loss
+is, which rate a step has, and when the host waits for the device: here it never does.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ class Learner:
 
         Parameters
         ----------
-        images : uint8 tensor, (N, C, H, W)
-            This rank's; N may be 0. A single image has no variance: it is normalised by the running statistics.
+        images : tensor, (N, C, H, W)
+            This rank's; N may be 0. Gray levels as uint8; floats are normalised already. A single image has no
+            variance: batch normalisation takes the running statistics for it.
         loss_of : callable
             From logits (N, classes) in float32 to the batch's loss, a scalar.
         number : int
@@ -125,7 +126,8 @@ class Learner:
             layer.eval()
         self.optimiser.zero_grad(set_to_none=True)
         if count:
-            pixels = self.normalisation.apply(images).contiguous(memory_format=self._memory_format)
+            pixels = images if images.is_floating_point() else self.normalisation.apply(images)
+            pixels = pixels.contiguous(memory_format=self._memory_format)
             with self.precision.autocast(ranks.device):
                 logits = network(pixels)
             loss = loss_of(logits.float())
@@ -178,6 +180,8 @@ def compile_for(
     (network or None, str)
         None and the reason where the compiler fails.
     """
+    delivered = precision.delivered(device)
+    dtype = delivered if delivered.is_floating_point else torch.float32
     buffers = {name: value.clone() for name, value in network.named_buffers()}
     fast: nn.Module = torch.compile(network, dynamic=False)  # type: ignore[assignment]
     network.train()
@@ -187,7 +191,7 @@ def compile_for(
         with settings.patch({limit: len(sizes) + _SPARE}):
             for size in sizes:
                 # laid out as the loader's: for other strides everything would be compiled once more
-                images = torch.zeros(batch_size, size, size, 1, device=device).permute(0, 3, 1, 2)
+                images = torch.zeros(batch_size, size, size, 1, device=device, dtype=dtype).permute(0, 3, 1, 2)
                 with precision.autocast(device):
                     logits = fast(images)
                 logits.float().sum().backward()
