@@ -1,8 +1,9 @@
 """How fast training is, and what it is made of: against a constant batch, and against the recipe that people write.
 
 There are images/s of each variant (median, minimum and maximum of interleaved rounds) and the parts of a step, which is
-that of pretraining (`fastrad.train.step`). The plain recipe trains torchvision's three-channel ResNet-18 in float32 and
-NCHW from a DataLoader over PNG files (the same images, written to a temporary folder).
+that of pretraining (`fastrad.train.step`) with the settings of `Recipe` and the images as pretraining gets them. The
+plain recipe trains torchvision's three-channel ResNet-18 in float32 and NCHW from a DataLoader over PNG files (the same
+images, written to a temporary folder).
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from fastrad.errors import OptionError
 from fastrad.imaging.normalisation import IMAGENET, Normalisation
 from fastrad.loading import Loader
 from fastrad.models.resnet import resnet18
+from fastrad.train.config import Recipe
 from fastrad.train.precision import Precision, choose_precision
 from fastrad.train.ranks import Ranks
 from fastrad.train.schedule import set_lr, sgd
 from fastrad.train.step import Learner, timed_convolutions
 
 _PLAIN_IMAGES = 1000  # written as PNG for the plain recipe
+_RECIPE, _RATE = Recipe(), 0.01  # a rate at which random labels do not diverge; no step's time depends on it
 
 Turn = Callable[[], int]  # trains on one batch and returns its number of images
 
@@ -72,23 +75,28 @@ def measure_training(
         (milliseconds of one step on a constant batch), `real_to_constant` and `real_to_plain` (medians of the ratios
         within a round, whose turns share the machine's state), and the circumstances.
     """
-    loader = Loader(path, batch_size, engine=engine, size=size, device=device)
+    amp, full = choose_precision("amp", device, size), Precision("float32")
+    used, other = (amp, full) if device.type == "cuda" else (full, amp)
+    loader = Loader(path, batch_size, engine=engine, size=size, device=device, dtype=used.delivered(device))
     normalisation = Normalisation.gray(loader.card.mean, loader.card.std)
     classes = max(2, len(loader.card.classes))
     real = _endless(loader)
     kept = [next(real) for _ in range(8)]
-    constant = itertools.repeat(kept[0])
-    amp, full = choose_precision("amp", device, size), Precision("float32")
-    used, other = (amp, full) if device.type == "cuda" else (full, amp)
+    constant, gray = itertools.repeat(kept[0]), itertools.repeat(_gray(path, batch_size, engine, size, device))
     with tempfile.TemporaryDirectory() as folder, timed_convolutions():
         variants: dict[str, Turn] = {
             "constant batch": _gray_step(constant, normalisation, classes, device, used),
             f"real loading ({loader.engine})": _gray_step(real, normalisation, classes, device, used),
             "replayed batches": _gray_step(itertools.cycle(kept), normalisation, classes, device, used),
             "constant batch, NCHW": _gray_step(
-                constant, normalisation, classes, device, used, memory=torch.contiguous_format
+                itertools.repeat((_nchw(kept[0][0]), kept[0][1])),
+                normalisation,
+                classes,
+                device,
+                used,
+                memory=torch.contiguous_format,
             ),
-            "constant batch, three channels": _gray_step(constant, IMAGENET, classes, device, used),
+            "constant batch, three channels": _gray_step(gray, IMAGENET, classes, device, used),
             "plain recipe": _plain_step(path, Path(folder), size, batch_size, classes, device),
         }
         if compiled:
@@ -96,7 +104,7 @@ def measure_training(
                 constant, normalisation, classes, device, used, compiled_for=(size, batch_size)
             )
         if other.name != used.name:
-            variants[f"constant batch, {other.name}"] = _gray_step(constant, normalisation, classes, device, other)
+            variants[f"constant batch, {other.name}"] = _gray_step(gray, normalisation, classes, device, other)
         speeds = _interleaved(variants, rounds, steps, device)
     table = {
         name: {
@@ -135,6 +143,17 @@ def _endless(loader: Loader) -> Iterator[tuple[Tensor, Tensor]]:
                 yield batch.images, batch.labels
 
 
+def _gray(path: Path, batch_size: int, engine: str, size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """One batch of gray levels, for what normalises otherwise than the loader."""
+    return next(_endless(Loader(path, batch_size, engine=engine, size=size, device=device)))
+
+
+def _nchw(images: Tensor) -> Tensor:
+    """One-channel images with the strides of NCHW: the memory is that of NHWC, the strides say which one is meant."""
+    height, width = images.shape[2:]
+    return images.as_strided(images.shape, (height * width, height * width, width, 1))
+
+
 def _gray_step(
     batches: Iterator[tuple[Tensor, Tensor]],
     normalisation: Normalisation,
@@ -155,8 +174,12 @@ def _gray_step(
 
     def step() -> int:
         images, labels = next(batches)
-        loss_of = partial(functional.cross_entropy, target=labels, label_smoothing=0.1)
-        learner.step(images.expand(-1, channels, -1, -1), loss_of, number=next(done))
+        loss_of = partial(
+            functional.cross_entropy, target=labels, label_smoothing=_RECIPE.label_smoothing, reduction="sum"
+        )
+        if channels > 1:
+            images = images.expand(-1, channels, -1, -1)
+        learner.step(images, loss_of, number=next(done), divisor=len(labels))
         return len(labels)
 
     return step
@@ -171,9 +194,18 @@ def _learner(
     memory: torch.memory_format = torch.channels_last,
 ) -> Learner:
     model = resnet18(classes, channels).to(device)
-    optimiser = sgd(model, momentum=0.9, weight_decay=5e-5)
-    set_lr(optimiser, 0.01)
-    return Learner(model, optimiser, precision, normalisation, Ranks(0, 1, device), memory_format=memory)
+    optimiser = sgd(model, momentum=_RECIPE.momentum, weight_decay=_RECIPE.weight_decay)
+    set_lr(optimiser, _RATE)
+    return Learner(
+        model,
+        optimiser,
+        precision,
+        normalisation,
+        Ranks(0, 1, device),
+        clip_norm=_RECIPE.clip_norm,
+        ema=_RECIPE.ema,
+        memory_format=memory,
+    )
 
 
 def _plain_step(path: Path, folder: Path, size: int, batch_size: int, classes: int, device: torch.device) -> Turn:
@@ -198,12 +230,14 @@ def _plain_step(path: Path, folder: Path, size: int, batch_size: int, classes: i
     batches = DataLoader(data, batch_size, shuffle=True, num_workers=2, drop_last=len(data) > batch_size)
     endless = itertools.chain.from_iterable(itertools.repeat(batches))
     model = torchvision_resnet18(num_classes=classes).to(device).train()
-    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-5)
+    optimiser = torch.optim.SGD(
+        model.parameters(), lr=_RATE, momentum=_RECIPE.momentum, weight_decay=_RECIPE.weight_decay
+    )
 
     def step() -> int:
         images, labels = (tensor.to(device) for tensor in next(endless))
         optimiser.zero_grad()
-        functional.cross_entropy(model(images), labels, label_smoothing=0.1).backward()
+        functional.cross_entropy(model(images), labels, label_smoothing=_RECIPE.label_smoothing).backward()
         optimiser.step()
         return len(labels)
 
@@ -230,11 +264,11 @@ def _parts(batch: tuple[Tensor, Tensor], learner: Learner, repeats: int = 5) -> 
     found: dict[str, list[float]] = {"normalise": [], "forward": [], "backward": [], "optimiser": []}
     for number in range(repeats + 1):
         marks = [_now(device)]
-        inputs = learner.normalisation.apply(images)
+        inputs = images if images.is_floating_point() else learner.normalisation.apply(images)
         marks.append(_now(device))
         with learner.precision.autocast(device):
             logits = model(inputs)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=0.1)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=_RECIPE.label_smoothing)
         marks.append(_now(device))
         loss.backward()
         marks.append(_now(device))

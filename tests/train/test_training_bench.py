@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from fastrad.train.bench import measure_training
+from fastrad.imaging.normalisation import Normalisation
+from fastrad.train.bench import _learner, _nchw, measure_training
+from fastrad.train.precision import Precision
 
 
 @pytest.mark.slow
@@ -27,3 +32,16 @@ def test_every_variant_is_measured_and_the_ratios_are_taken_within_rounds(tiny):
         pairs = zip(real, found["images_per_second"][name], strict=True)
         assert found[ratio] == pytest.approx(np.median([one / other for one, other in pairs]), abs=0.03)
     assert set(found["parts"]) == {"normalise", "forward", "backward", "optimiser"}
+
+
+@pytest.mark.parametrize("memory", [torch.channels_last, torch.contiguous_format])
+def test_each_layout_is_what_its_convolutions_see(memory: torch.memory_format):
+    """One channel lies in memory in both layouts alike: the strides alone say which one is meant."""
+    gray = torch.zeros((4, 32, 32, 1), dtype=torch.uint8).permute(0, 3, 1, 2)
+    images = gray if memory == torch.channels_last else _nchw(gray)
+    learner = _learner(3, 1, Normalisation.gray(0.4, 0.2), Precision("float32"), torch.device("cpu"), memory)
+    seen = []
+    learner.model.conv1.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    loss_of = partial(functional.cross_entropy, target=torch.zeros(4, dtype=torch.int64))
+    learner.step(images, loss_of, number=0)
+    assert [output.is_contiguous(memory_format=memory) for output in seen] == [True]
