@@ -47,13 +47,14 @@ class AveragedWeights:
         momenta = [layer.momentum for layer in layers]
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # torch's word for a plain mean over all batches
         self.model.train()
         with torch.no_grad():
             count = 0
             for images in batches:
-                self.model(images)
                 count += 1
+                for layer in layers:  # torch's own word for a plain mean, None, reads a counter back from the GPU
+                    layer.momentum = 1 / count
+                self.model(images)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
         average([buffer for buffer in self.model.buffers() if buffer.is_floating_point()], count)
