@@ -60,7 +60,7 @@ def _cases() -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, np.ndarray]:
-    """What the kernel gives for each case, in a process of its own: the interpreter is taken at the import of Triton."""
+    """What the kernel gives for each case, in a process of its own: Triton chooses its interpreter at its import."""
     folder, cases = tmp_path_factory.mktemp("kernel"), _cases()
     parts = {"names": np.array(list(cases))}
     for name, values in cases.items():
