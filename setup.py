@@ -49,6 +49,7 @@ setup(
         "llvmlite>=0.44",
         "markupsafe>=2.1",
         "matplotlib>=3.9",
+        "msgspec>=0.20",
         "numba>=0.61",
         "numpy>=2.1",
         "opencv-python-headless>=4.10",

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from fastrad.archives.base import manifest_of_columns
 from fastrad.archives.clips import FRAMES, choose_frames
 from fastrad.archives.manifest import Manifest
 from fastrad.errors import InputError
+from fastrad.imaging.hdf5 import opened_hdf5, own_dataset, read_hdf5_column
 from fastrad.system.csv_file import read_csv
 
 IMAGES, METADATA = "dataset.hdf5", "metadata.csv"
@@ -52,9 +52,9 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
     metadata = read_csv(root / METADATA, ["annot_id", "histopath_diagnosis"])
     diagnoses = dict(zip(metadata["annot_id"], metadata["histopath_diagnosis"], strict=True))
     taken = np.zeros(len(nodules), bool)
-    for nodule in np.unique(nodules):
-        clip = np.flatnonzero(nodules == nodule)
-        clip = clip[np.argsort(numbers[clip], kind="stable")]
+    clips = np.unique(nodules, return_inverse=True)[1]
+    in_order = np.lexsort((numbers, clips))
+    for clip in np.split(in_order, np.flatnonzero(np.diff(clips[in_order])) + 1):
         taken[clip[choose_frames(options.frames, len(clip))]] = True
     rows = np.flatnonzero(taken)
     labels, reasons = [], []
@@ -78,20 +78,15 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
 
 def _read_index(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """`annot_id` (str) and `frame_num` of every frame."""
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            missing = [name for name in ("image", "annot_id", "frame_num") if name not in file]
-            if missing:
-                raise InputError(f"{path}: no dataset {', '.join(missing)}; it holds {', '.join(file) or 'nothing'}")
-            nodules = file["annot_id"].asstr()[...].ravel().astype(str)
-            numbers = file["frame_num"][...].ravel()
-            count = len(file["image"])
-    except InputError:
-        raise
-    except (OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read as HDF5 ({error})") from None
+    with opened_hdf5(str(path)) as file:
+        names = list(file)  # `in` would follow a link out of the file
+        missing = [name for name in ("image", "annot_id", "frame_num") if name not in names]
+        if missing:
+            held = ", ".join(names[:10]) or "nothing"
+            raise InputError(f"{path}: no dataset {', '.join(missing)}; it holds {held}")
+        nodules = read_hdf5_column(file, "annot_id", str(path)).astype(str)
+        numbers = read_hdf5_column(file, "frame_num", str(path))
+        count = len(own_dataset(file, "image", str(path)))
     if not len(nodules) == len(numbers) == count:
         raise InputError(f"{path}: {count} images, but {len(nodules)} annot_id and {len(numbers)} frame_num")
     return nodules, numbers

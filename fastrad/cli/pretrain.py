@@ -58,6 +58,7 @@ def command(
 
     from fastrad.train.pretrain import pretrain
     from fastrad.train.run import Stopped
+    from fastrad.train.run_folder import RunFolder
 
     precision = amp_dtype or ("amp" if amp else "float32")
     config = PretrainConfig(train=train, recipe=recipe, precision=precision, **given(PretrainConfig, words))
@@ -68,19 +69,23 @@ def command(
         sys.exit(128 + stopped.signal)
     if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks for all
         return
-    result = json.loads((config.out / "summary.json").read_text())
-    best = result["best"]
+    result = RunFolder(config.out).read_summary()
+    best = result.best
     if as_json:
         print(json.dumps({"weights": str(weights), **best}))
         return
-    print(
-        f"best epoch {best['epoch']}: macro AUROC {best['val_macro_auroc']:.4f}, "
-        f"micro AUROC {best['val_micro_auroc']:.4f}, top-1 {best['val_top1']:.4f}, top-5 {best['val_top5']:.4f}, "
-        f"balanced accuracy {best['val_balanced_accuracy']:.4f}"
-    )
-    known = sorted((value, name) for name, value in result["class_auroc"].items() if value is not None)
+    figures = {"macro AUROC": "macro_auroc", "micro AUROC": "micro_auroc", "top-1": "top1", "top-5": "top5"}
+    figures["balanced accuracy"] = "balanced_accuracy"
+    shown = (f"{words} {_figure(best.get(f'val_{name}'))}" for words, name in figures.items())
+    print(f"best epoch {best.get('epoch')}: {', '.join(shown)}")
+    known = sorted((value, name) for name, value in result.class_auroc.items() if value is not None)
     print("lowest AUROC: " + ", ".join(f"{name} {value:.4f}" for value, name in known[:5]))
     print(f"weights: {weights}")
+
+
+def _figure(value: float | None) -> str:
+    """Four decimals; a word where it is not finite."""
+    return "unknown" if value is None else f"{value:.4f}"
 
 
 def _parsed(setting: str) -> dict[str, Any]:

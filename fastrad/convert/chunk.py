@@ -5,6 +5,7 @@ A worker imports neither torch nor FFCV nor pandas, and holds one image at a tim
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import numpy as np
 from fastrad.convert.from_shards import TarImages
 from fastrad.convert.images import SourceImages, UnusableImageError
 from fastrad.convert.outputs.base import Output
-from fastrad.convert.record import ChunkRecord, marking, read_arrays, write_record
+from fastrad.convert.record import ChunkRecord, marking, read_arrays, samples_file, write_record
 
 _ROWS_SEEN = 32  # of an image: enough of them together show which gray levels are used, for a tenth of the time
 
@@ -74,7 +75,7 @@ def convert_chunk(task: ChunkTask) -> int:
                 try:
                     image, encoded = images.load(index)
                 except UnusableImageError as error:
-                    quarantined.append((row, str(error)))
+                    quarantined.append((row, str(error).encode("utf-8", "backslashreplace").decode()))
                     continue
                 if image is not None:
                     top, left, height, width = encoded.content
@@ -96,8 +97,19 @@ def convert_chunk(task: ChunkTask) -> int:
     finally:
         sink.close(finished, task.sync)
     gray_levels = sum(1 << level for level in np.flatnonzero(seen).tolist())
-    record = ChunkRecord(stored, sink.hashes, quarantined, value_sum, square_sum, pixels, made_square, gray_levels)
-    write_record(task.record, record, sink.records(), stamps, valid=task.sync)
+    samples = samples_file(sink.records(), stamps)
+    record = ChunkRecord(
+        stored,
+        sink.hashes,
+        hashlib.sha256(samples).hexdigest(),
+        quarantined,
+        value_sum,
+        square_sum,
+        pixels,
+        made_square,
+        f"{gray_levels:x}",
+    )
+    write_record(task.record, record, samples, valid=task.sync)
     return stored
 
 

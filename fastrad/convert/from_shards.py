@@ -18,7 +18,7 @@ import numpy as np
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.dataset.card import Card
 from fastrad.dataset.opening import datasets_in
-from fastrad.dataset.tar.shards import ShardSet, TarSamples
+from fastrad.dataset.tar.shards import Facts, ShardSet, TarSamples
 from fastrad.errors import FormatError
 from fastrad.system.place import Place
 from fastrad.system.progress import track
@@ -51,7 +51,7 @@ class TarImages:
         self.samples, self.options, self.kind = samples, options, kind
         self.classes, self.patients = classes, patients
         self._numbers: dict[str, int] | None = None
-        self._facts: tuple[int, np.ndarray, dict[str, Any]] | None = None
+        self._facts: tuple[int, np.ndarray, Facts] | None = None
         self._stamps: dict[str, tuple[int, int]] = {}
 
     @property
@@ -71,11 +71,11 @@ class TarImages:
         _, facts = self._read(index)
         if self._numbers is None:
             self._numbers = {name: number for number, name in enumerate(self.patients)}
-        label, patient = facts["label"], facts["patient"]
+        label, patient = facts.label, facts.patient
         if label not in self.classes or not (patient is None or patient in self._numbers):
             raise self.samples.damaged(index, "its class or patient is none of the card's")
         number = -1 if patient is None else self._numbers[patient]
-        return Sample(facts["row"], self.classes.index(label), label, number, patient)
+        return Sample(facts.row, self.classes.index(label), label, number, patient)
 
     def load(self, index: int) -> tuple[np.ndarray | None, Encoded]:
         """Image `index`: (size, size) uint8, or None where its bytes are taken as they are; and encoded.
@@ -87,7 +87,10 @@ class TarImages:
         """
         data, facts = self._read(index)
         options = self.options
-        content = tuple(facts["content"])
+        content, size = facts.content, options.size
+        top, left, height, width = content
+        if not (height and width and top + height <= size and left + width <= size):
+            raise self.samples.damaged(index, "its .json places the image outside of its frame")
         if options.encode == self.kind:
             return None, Encoded(data, self.kind, options.size, content)
         image = cv2.imdecode(data, cv2.IMREAD_GRAYSCALE)
@@ -95,7 +98,7 @@ class TarImages:
             raise self.samples.damaged(index, "its image cannot be decoded")
         return image, Encoded(options.encoded(image), options.encode, options.size, content)
 
-    def _read(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+    def _read(self, index: int) -> tuple[np.ndarray, Facts]:
         if self._facts is None or self._facts[0] != index:
             self._facts = (index, *self.samples.read(index))
         return self._facts[1:]

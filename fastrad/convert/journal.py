@@ -20,11 +20,15 @@ from fastrad.convert.destination import Destination
 from fastrad.convert.folder import WorkFolder
 from fastrad.convert.outputs.base import DoneSplit
 from fastrad.convert.plan import SplitPlan, fingerprint
-from fastrad.convert.record import commit_record, read_arrays
+from fastrad.convert.record import commit_record, read_arrays, samples_are_whole, sealed, unsealed
 from fastrad.convert.totals import Totals
-from fastrad.dataset.card import Card
+from fastrad.dataset.card import MAX_CARD_BYTES, Card
 from fastrad.errors import FormatError, InputError
 from fastrad.system.files import sync_folder, write_atomically
+from fastrad.system.json_file import decode
+from fastrad.system.reading import read_whole
+
+_MAX_PLAN_BYTES = 1 << 20
 
 
 class Journal(WorkFolder):
@@ -49,6 +53,7 @@ class Journal(WorkFolder):
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = self._take_lock()
         self.poison: dict[int, dict[int, str]] = {}
+        self.plan_was_damaged = False
         try:
             self._agree()
         except BaseException:
@@ -61,18 +66,32 @@ class Journal(WorkFolder):
         """Note what this run is about, or refuse to go on with a run that was about something else."""
         plan_file = self.folder / "plan.json"
         agreed = {**self.plan.fingerprint(), "OpenCV": cv2.__version__}  # another one's JPEG are other bytes
-        if not plan_file.exists():
+        before = self._agreed_before(plan_file)
+        if before is None:
+            for chunks in (self.chunks, self.folder / "shards"):  # of what plan they are nobody knows
+                shutil.rmtree(chunks, ignore_errors=True)
             self.chunks.mkdir(exist_ok=True)
-            write_atomically(plan_file, json.dumps(agreed, indent=1).encode())
+            write_atomically(plan_file, sealed(json.dumps(agreed, indent=1).encode()))
             return
-        changed = changed_settings(json.loads(plan_file.read_bytes()), agreed)
-        if changed:
+        if changed := changed_settings(before, agreed):
             raise InputError(
                 f"{self.folder}: an unfinished conversion lies there, but since then {changed}; "
                 f"give the earlier command to finish it, or delete {self.folder} to start anew"
             )
         if (self.folder / "shards").is_dir():  # begun by fastrad 0.1.0
             (self.folder / "shards").rename(self.chunks)
+
+    def _agreed_before(self, plan_file: Path) -> dict[str, Any] | None:
+        """What the run that began here agreed on; None where there was none, or the disk altered it."""
+        try:
+            text = read_whole(plan_file, _MAX_PLAN_BYTES, "the plan of a conversion")
+            content = text if text.endswith(b"}") else unsealed(text)  # 0.1.0 did not seal it, nor its chunks
+            return None if content is None else decode(content, dict[str, Any], str(plan_file), "")
+        except FileNotFoundError:
+            return None
+        except FormatError:
+            self.plan_was_damaged = True
+            return None
 
     def _take_lock(self) -> IO[bytes]:
         lock = open(self.folder / "lock", "ab")  # noqa: SIM115 - held until close
@@ -103,6 +122,15 @@ class Journal(WorkFolder):
         """Wait for the disk and make the record of chunk `index` valid, where the worker has not."""
         if not self.is_valid(index):
             commit_record(self.record_path(index), self.data_of(index))
+
+    def is_whole(self, index: int) -> bool:
+        """Whether a chunk that an earlier run finished is on the disk as it was written: record, samples and data."""
+        record = self.record(index)
+        return (
+            record is not None
+            and samples_are_whole(self.record_path(index), record)
+            and self.plan.output.is_whole(index, self.data_of(index), record.pages)
+        )
 
     def discard(self, index: int) -> None:
         """Forget that chunk `index` is done."""
@@ -168,7 +196,7 @@ def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
         If what is there was made from another source or with other options (they are named), or was cut.
     """
     name, last = f"{plan.name}.card.json", plan.output.last_file(plan.name)
-    text = out.read(name)
+    text = out.read(name, MAX_CARD_BYTES)
     if text is None:
         if out.size(last) is not None:
             raise InputError(f"{out.path(last)}: its card is missing; delete it, or choose another OUT_DIR")

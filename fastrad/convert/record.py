@@ -1,12 +1,15 @@
 """What a worker leaves behind of a chunk: its record, and a mark that says how far it has got.
 
 `N.json` is the record; `N.npy` holds the samples' records and the stamps of their source files; `N.at` is the mark. A
-record is valid only after the chunk's data have reached the disk, so a record that exists is true. A worker that does
-not wait for the disk writes `N.pending`, which the parent makes valid.
+record is valid only after the chunk's data have reached the disk. A worker that does not wait for the disk writes
+`N.pending`, which the parent makes valid. A record ends with its own hash and holds those of everything else: what a
+disk altered between two runs is found, and converted again.
 """
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import struct
@@ -14,13 +17,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from fastrad.errors import FormatError, InputError
 from fastrad.system.files import sync_folder, write_atomically
+from fastrad.system.json_file import decode
+from fastrad.system.reading import read_whole
 
 _MARK = struct.Struct("<qq")
+_MAX_RECORD_BYTES = 1 << 26
+_DIGEST = 64  # hexadecimal digits behind the last line
 
 
 @dataclass(frozen=True)
@@ -32,36 +39,58 @@ class ChunkRecord:
     stored : int
         Number of samples.
     pages : list of str
-        SHA-256 of each page; none for a tar.
+        SHA-256 of each page; of the stretch of a tar one entry, its CRC-32.
+    samples_sha256 : str
+        Of `N.npy`.
     quarantined : list of (row, reason)
     value_sum, square_sum, pixels : int
         Exact sums over the pixel values (0 to 255) as they were before JPEG, padding left out; of images that were
         not decoded 0.
     made_square : int
         Images whose pixels were not square.
-    gray_levels : int
-        Bit g is 1 where gray level g was seen, in at most 32 rows of each image; 0 where none was decoded.
+    gray_levels : str
+        Hexadecimal; bit g is 1 where gray level g was seen, in at most 32 rows of each image; 0 where none was decoded.
     """
 
     stored: int
     pages: list[str]
+    samples_sha256: str
     quarantined: list[tuple[int, str]]
     value_sum: int
     square_sum: int
     pixels: int
     made_square: int = 0
-    gray_levels: int = 0
+    gray_levels: str = "0"
 
 
-def write_record(path: Path, record: ChunkRecord, samples: np.ndarray, stamps: np.ndarray, *, valid: bool) -> None:
-    """Write a chunk's record, `path` without its suffix: valid, after a wait for the disk, or pending."""
+def sealed(content: bytes) -> bytes:
+    """A text with its own hash behind it."""
+    return content + b"\n" + hashlib.sha256(content).hexdigest().encode()
+
+
+def unsealed(text: bytes) -> bytes | None:
+    """The text that `sealed` was given; None where it was altered since, or never sealed."""
+    content = text[: -_DIGEST - 1]
+    return content if content and sealed(content) == text else None
+
+
+def samples_file(samples: np.ndarray, stamps: np.ndarray) -> bytes:
+    """The content of `N.npy`."""
+    content = io.BytesIO()
+    np.save(content, samples)
+    np.save(content, stamps)
+    return content.getvalue()
+
+
+def write_record(path: Path, record: ChunkRecord, samples: bytes, *, valid: bool) -> None:
+    """Write a chunk's record, `path` without its suffix, and `samples_file`: valid, after a wait for the disk, or
+    pending."""
     with open(path.with_suffix(".npy"), "wb") as file:
-        np.save(file, samples)
-        np.save(file, stamps)
+        file.write(samples)
         if valid:
             file.flush()
             os.fsync(file.fileno())
-    content = json.dumps(asdict(record)).encode()
+    content = sealed(json.dumps(asdict(record)).encode())
     if valid:
         write_atomically(path.with_suffix(".json"), content)
     else:
@@ -84,17 +113,28 @@ def commit_record(path: Path, data: Path) -> None:
 
 
 def read_record(path: Path) -> ChunkRecord | None:
-    """The record of a converted chunk, pending or valid; None where it is not converted."""
+    """The record of a converted chunk, pending or valid; None where it is not converted, or the record was altered."""
     for suffix in (".json", ".pending"):
         try:
-            content: dict[str, Any] = json.loads(path.with_suffix(suffix).read_bytes())
-            break
+            content = unsealed(read_whole(path.with_suffix(suffix), _MAX_RECORD_BYTES, "a chunk's record"))
         except FileNotFoundError:
             continue
-    else:
-        return None
-    content["quarantined"] = [(row, reason) for row, reason in content["quarantined"]]
-    return ChunkRecord(**content)
+        except InputError:
+            return None
+        try:
+            return None if content is None else decode(content, ChunkRecord, str(path), "")
+        except FormatError:  # another version's
+            return None
+    return None
+
+
+def samples_are_whole(path: Path, record: ChunkRecord) -> bool:
+    """Whether `N.npy` is what its record says."""
+    try:
+        with open(path.with_suffix(".npy"), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == record.samples_sha256
+    except OSError:
+        return False
 
 
 def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -204,10 +204,28 @@ def _open_journals(plans: list[SplitPlan], work_dir: Path) -> Iterator[list[Jour
 
 def _chunks(journals: list[Journal]) -> tuple[list[Chunk], list[Chunk], list[str]]:
     """The chunks to do, and those done, with notices; one whose source files changed since is to be done again."""
+    notices = [
+        f"{journal.plan.name}: the work of an earlier run was altered on the disk; all of it is done again"
+        for journal in journals
+        if journal.plan_was_damaged
+    ]
     recorded = [Chunk(journal, index) for journal in journals for index in journal.finished()]
+    with ThreadPoolExecutor(available_cores()) as threads:
+        whole = list(threads.map(lambda chunk: chunk.journal.is_whole(chunk.number), recorded))
+    for journal in journals:
+        altered = [
+            index for (other, index), sound in zip(recorded, whole, strict=True) if other is journal and not sound
+        ]
+        for index in altered:
+            journal.discard(index)
+        if altered:
+            notices.append(
+                f"{journal.plan.name}: {len(altered)} chunks of an earlier run were altered on the disk, or are an "
+                "earlier version's; they are converted again"
+            )
+    recorded = [chunk for chunk, sound in zip(recorded, whole, strict=True) if sound]
     with ThreadPoolExecutor(_STAT_THREADS) as threads:
         changes = list(threads.map(lambda chunk: changed_sources(chunk.journal.task(chunk.number)), recorded))
-    notices = []
     for (journal, index), changed in zip(recorded, changes, strict=True):
         if changed:
             journal.discard(index)

@@ -29,7 +29,7 @@ class Totals:
         self.square_sum += record.square_sum
         self.pixels += record.pixels
         self.made_square += record.made_square
-        self._levels |= record.gray_levels
+        self._levels |= int(record.gray_levels, 16)
         self.class_counts += np.bincount(labels, minlength=len(self.class_counts))
         self._seen[patients] = True
         self.quarantined += record.quarantined

@@ -10,17 +10,23 @@ from __future__ import annotations
 import builtins
 import hashlib
 import json
-import math
 import re
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
+
+from fastrad.dataset.beton import layout
 from fastrad.errors import FormatError
+from fastrad.system.json_file import Count, Sha256, Word, convert, decode, refuse_unbounded
+from fastrad.system.reading import read_whole
 
 CARD_VERSION = 1
+MAX_CARD_BYTES = 1 << 28  # a card of 1.35 million rows, none of which could be stored, has 200 MB
 _SELF_HASH = re.compile(rb'"card_sha256": "([0-9a-f]{64})"')
 _NO_HASH = "0" * 64
+_WAY_OUT = "copy it again, or convert again"
 
 
 @dataclass(frozen=True)
@@ -140,12 +146,14 @@ class Card:
         ------
         FormatError
             If there is no card, or it does not match its own hash.
+        InputError
+            If it is no regular file, or larger than any card.
         """
         path = Path(path)
         if not path.name.endswith(".card.json"):
             path = cls.path_for(path)
         try:
-            text = path.read_bytes()
+            text = read_whole(path, MAX_CARD_BYTES, "a dataset's card")
         except FileNotFoundError:
             raise FormatError(f"{path}: the card is missing; it belongs beside the dataset file: copy both") from None
         return cls.from_bytes(text, str(path))
@@ -159,64 +167,115 @@ class Card:
         FormatError
             If it does not match its own hash, or holds what no card holds.
         """
-        found = list(_SELF_HASH.finditer(text))
+        found = _SELF_HASH.match(text, max(0, text.rfind(b'"card_sha256": "')))
         if not found:
-            raise FormatError(f"{name}: is cut short or no fastrad card; copy it again, or convert again")
-        start, end = found[-1].span(1)
-        blank = text[:start] + _NO_HASH.encode() + text[end:]
-        if hashlib.sha256(blank).hexdigest().encode() != text[start:end]:
-            raise FormatError(f"{name}: the card was altered (its own hash differs); copy it again, or convert again")
-        try:
-            content = json.loads(text)
-        except (ValueError, RecursionError):
-            content = None
-        if not isinstance(content, dict):
-            raise FormatError(f"{name}: is no fastrad card; copy it again, or convert again")
+            raise FormatError(f"{name}: is cut short or no fastrad card; {_WAY_OUT}")
+        start, end = found.span(1)
+        digest = hashlib.sha256(memoryview(text)[:start])
+        digest.update(_NO_HASH.encode())
+        digest.update(memoryview(text)[end:])
+        if digest.hexdigest().encode() != found[1]:
+            raise FormatError(f"{name}: the card was altered (its own hash differs); {_WAY_OUT}")
+        content: dict[str, Any] = decode(text, dict[str, Any], name, _WAY_OUT)
         version = content.pop("card_version", None)
         content.pop("card_sha256", None)
         if version != CARD_VERSION:
-            raise FormatError(f"{name}: card version {version}, this fastrad reads {CARD_VERSION}; convert again")
-        if not _is_well_formed(content):
-            raise FormatError(f"{name}: holds values that fastrad does not write; copy it again, or convert again")
+            kind = version if type(version) is int and 0 < version < 1000 else "unknown"
+            raise FormatError(f"{name}: card version {kind}, this fastrad reads {CARD_VERSION}; convert again")
+        _check_form(content, name)
         return cls(**content)
 
 
-_TYPES: dict[str, type | tuple[type, ...]] = {"float": (int, float), "int": int, "str": str, "bool": bool}
-_TYPES |= {"list": list, "dict": dict}
+# What a card with a true hash must hold all the same: whoever alters a card can write its hash anew. No name leads out
+# of the card's folder.
+_FileName = Annotated[str, msgspec.Meta(pattern=r"^(?!\.)[^/\\\x00-\x1f\x7f]{1,200}$")]
+_TarName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,200}-\d{6}\.tar$")]
+_Side = Annotated[int, msgspec.Meta(ge=1, le=(1 << 16) - 1)]
+_PageSize = Annotated[int, msgspec.Meta(ge=1, le=(1 << 32) - 1)]
 
 
-def _is_well_formed(content: dict[str, Any]) -> bool:
-    """Whether a card with a true hash also holds values of the kinds that readers count on."""
-    known = {item.name: item for item in fields(Card)}
-    required = {item.name for item in fields(Card) if item.default_factory is item.default is MISSING}
-    if not required <= set(content) <= set(known):
-        return False
-    for key, value in content.items():
-        kind = str(known[key].type).split("[")[0]
-        if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "bool"):
-            return False
-    hashes, counts = content["hashes"], content["class_counts"]
-    texts = [*content["classes"], *content["patients"], *content.get("notes", [])]
-    sizes = [content["samples"], content["bytes"], *counts.values()]
-    if content["format"] == "beton":
-        texts += [hashes.get(part) for part in ("header", "metadata", "allocation_table")]
-        pages = hashes.get("pages")
-        texts += pages if isinstance(pages, list) else [None]
-        sizes.append(content["parameters"].get("page_size"))
+class _Entry(msgspec.Struct):
+    row: Count
+    path: Word
+    reason: Word
+
+
+class _Unlabelled(msgspec.Struct):
+    count: Count
+    rows: list[Count]
+
+
+class _CardForm(msgspec.Struct, forbid_unknown_fields=True):
+    name: _FileName
+    format: Literal["beton", "webdataset"]
+    synthetic: bool
+    layout: Word
+    split: Word
+    samples: Count
+    classes: list[Word]
+    class_counts: dict[Word, Count]
+    patients: list[Word]
+    patient_ids: Literal["pseudonym", "kept", "none"]
+    manifest_sha256: Word
+    parameters: dict[str, Any]
+    mean: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    std: Annotated[float, msgspec.Meta(ge=0, le=1)]
+    bytes: Count
+    hashes: dict[str, Any]
+    quarantined: list[_Entry] = []
+    unlabelled: _Unlabelled | None = None
+    notes: list[Annotated[str, msgspec.Meta(max_length=1 << 24)]] = []
+    source_options: dict[str, Any] = {}
+    versions: dict[Word, Word] = {}
+    gray_levels: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
+    made_square: Count = 0
+
+
+class _Conversion(msgspec.Struct):
+    size: _Side
+    fit: Word
+    encode: Literal["raw", "jpeg", "png"]
+    quality: Annotated[int, msgspec.Meta(ge=1, le=100)] | None
+    window: tuple[float, float] | None
+
+
+class _Pages(msgspec.Struct):
+    page_size: _PageSize
+
+
+class _BetonHashes(msgspec.Struct):
+    header: Sha256
+    metadata: Sha256
+    allocation_table: Sha256
+    pages: list[Sha256]
+
+
+class _Shard(msgspec.Struct):
+    name: _TarName
+    samples: Count
+    bytes: Count
+    sha256: Sha256
+    index_sha256: Sha256
+
+
+class _TarHashes(msgspec.Struct):
+    shards: Annotated[list[_Shard], msgspec.Meta(min_length=1, max_length=1_000_000)]
+
+
+def _check_form(content: dict[str, Any], name: str) -> None:
+    form = convert(content, _CardForm, name, _WAY_OUT)
+    for free in (form.parameters, form.source_options):
+        refuse_unbounded(free, name, _WAY_OUT)
+    convert(form.parameters, _Conversion, f"{name}: parameters", _WAY_OUT)
+    sound = len(set(form.classes)) == len(form.classes) and set(form.class_counts) == set(form.classes)
+    if form.format == "beton":
+        page_size = convert(form.parameters, _Pages, f"{name}: parameters", _WAY_OUT).page_size
+        pages = len(convert(form.hashes, _BetonHashes, f"{name}: hashes", _WAY_OUT).pages)
+        sound &= form.bytes - layout.size_around_pages(form.samples) >= pages * page_size
     else:
-        shards = hashes.get("shards")
-        for shard in shards if isinstance(shards, list) else [None]:
-            shard = shard if isinstance(shard, dict) else {}
-            texts += [shard.get(part) for part in ("name", "sha256", "index_sha256")]
-            sizes += [shard.get(part) for part in ("samples", "bytes")]
-    return (
-        all(isinstance(text, str) for text in texts)
-        and all(type(size) is int and 0 <= size < 1 << 63 for size in sizes)
-        and set(counts) == set(content["classes"])
-        and math.isfinite(content["mean"])
-        and math.isfinite(content["std"])
-        and all(
-            isinstance(entry, dict) and {"row", "path", "reason"} <= set(entry)
-            for entry in content.get("quarantined", [])
-        )
-    )
+        shards = convert(form.hashes, _TarHashes, f"{name}: hashes", _WAY_OUT).shards
+        sound &= re.fullmatch(r"[A-Za-z0-9_-]+", form.name) is not None  # a beton made of them is called so
+        sound &= len({shard.name for shard in shards}) == len(shards)
+        sound &= sum(shard.samples for shard in shards) == form.samples
+    if not sound:
+        raise FormatError(f"{name}: holds values that fastrad does not write; {_WAY_OUT}")

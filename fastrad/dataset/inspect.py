@@ -68,7 +68,7 @@ def _sample(file: Dataset, position: int) -> dict[str, Any]:
     """What is stored beside one image."""
     if isinstance(file, ShardSet):
         facts = file.samples.read(position)[1]
-        label, patient, crc32 = facts["label"], facts["patient"], facts["crc32"]
+        label, patient, crc32 = facts.label, facts.patient, facts.crc32
     else:
         assert isinstance(file, BetonFile)
         number = file.patients[position]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fastrad.dataset.base import Dataset
 from fastrad.dataset.beton.file import BetonFile
-from fastrad.dataset.card import Card
+from fastrad.dataset.card import MAX_CARD_BYTES, Card
 from fastrad.dataset.tar.shards import ShardSet, card_path, is_tar
 from fastrad.errors import InputError
 from fastrad.system.place import Place
@@ -50,7 +50,7 @@ def read_card(path: Path | str) -> Card:
     """
     where = card_path(path)
     folder, _, name = where.rpartition("/")
-    text = Place(folder or ".").read(name)
+    text = Place(folder or ".").read(name, MAX_CARD_BYTES)
     if text is None and not Path(path).exists():
         raise InputError(f"{path}: there is no such file; `fastrad convert` makes one")
     return Card.read(where) if text is None else Card.from_bytes(text, where)
@@ -71,7 +71,13 @@ def open_dataset(path: Path | str) -> Dataset:
     card = read_card(path)
     if card.format == "webdataset":
         return ShardSet(path)
-    return BetonFile(Path(path).with_name(f"{card.name}.beton"))
+    return BetonFile(beton_of(path))
+
+
+def beton_of(card: Path | str) -> Path:
+    """The dataset file beside a card, whatever the card calls it: both may have been renamed."""
+    path = Path(card)
+    return path.with_name(path.name.removesuffix(".card.json") + ".beton")
 
 
 def reopened(path: Path | str) -> Dataset:

@@ -6,19 +6,18 @@ position in the file or tar, through a descriptor: no order is better than anoth
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
 import weakref
 import zlib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from fastrad.dataset import BetonFile, Card, Dataset
 from fastrad.dataset.opening import open_dataset
-from fastrad.dataset.tar.shards import ShardSet
+from fastrad.dataset.tar.shards import Facts, ShardSet, facts_of
 from fastrad.errors import DamagedSampleError, InputError
 from fastrad.system.memory import available_memory
 from fastrad.system.place import is_url
@@ -226,7 +225,7 @@ class ShardSamples:
         stored = self._pread(position, tar, image, about + size - image)
         if self._unchecked[position] or self._labels[position] < 0:
             facts = self._facts(position, stored[about - image :])
-            if self._unchecked[position] and zlib.crc32(stored[:length]) != facts.get("crc32"):
+            if self._unchecked[position] and zlib.crc32(stored[:length]) != facts.crc32:
                 raise self.damaged(position, "its checksum differs")
             self._labels[position] = self._label(position, facts)
             self._unchecked[position] &= self._always
@@ -244,21 +243,17 @@ class ShardSamples:
             raise self.damaged(position, f"the file now ends at byte {length}, before the sample does")
         return stored
 
-    def _facts(self, position: int, text: bytes) -> dict[str, Any]:
+    def _facts(self, position: int, text: bytes) -> Facts:
         """What the `.json` says, of this row."""
-        try:
-            facts = json.loads(text)
-        except ValueError:
-            facts = None
-        if not isinstance(facts, dict) or facts.get("row") != self.rows[position]:
-            raise self.damaged(position, "its .json is damaged")
+        facts = facts_of(text, int(self.rows[position]))
+        if facts is None:
+            raise self.damaged(position, "its .json is damaged, or another row's")
         return facts
 
-    def _label(self, position: int, facts: dict[str, Any]) -> int:
-        label = facts.get("label")
-        if not isinstance(label, str) or label not in self._class_of:
+    def _label(self, position: int, facts: Facts) -> int:
+        if facts.label not in self._class_of:
             raise self.damaged(position, "its label is no class of the card")
-        return self._class_of[label]
+        return self._class_of[facts.label]
 
 
 def _close_all(descriptors: list[int]) -> None:

@@ -16,6 +16,7 @@ from fastrad.errors import InputError, MissingDependencyError, OptionError
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.models import TARGETS
 from fastrad.models.card import model_card
+from fastrad.models.metadata import Pretrained, as_written
 from fastrad.models.resnet import HEAD, STEM, resnet
 from fastrad.models.weights import Weights, initialise, load_weights, save_weights
 from fastrad.system.files import refuse_to_replace, write_atomically
@@ -60,6 +61,7 @@ def export(source: Path, target: str, out: Path) -> float:
     missing = [name for name in needed if name not in weights.metadata]
     if missing or HEAD[0] not in weights.state or weights.channels != 1:
         raise InputError(f"{source}: not weights of `fastrad pretrain` ({', '.join(missing) or 'stem or head differ'})")
+    as_written(weights.metadata, Pretrained, str(source))
     normalisation = weights.normalisation
     assert normalisation is not None
     model = resnet(weights.architecture, len(weights.metadata["classes"])).eval()

@@ -7,25 +7,26 @@ but tensors is ever unpickled.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import warnings
 import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from fastrad.errors import FormatError, InputError
+from fastrad.errors import FastradError, FormatError, InputError
 from fastrad.imaging.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
+from fastrad.models.imagenet import download_imagenet
+from fastrad.models.metadata import MAX_CLASSES, read_metadata
 from fastrad.models.names import HEADS, find_network, nearest_name
 from fastrad.models.resnet import HEAD, STEM, architecture_label, architecture_of, expected_shapes
-from fastrad.system.files import write_atomically
+from fastrad.system.files import in_units, write_atomically
 
+MAX_UNPACKED = 4 << 30  # bytes; with an optimiser's state a ResNet-152 has under 1 GB
 _DIGEST = "content_sha256"  # a key of the metadata; it stays inside this module
 
 
@@ -93,7 +94,7 @@ def load_weights(source: str | Path) -> Weights:
         If the file is cut short or altered.
     """
     if str(source) == "torchvision":
-        state = _download_imagenet()
+        state = download_imagenet()
         return Weights(
             _checked("torchvision's ImageNet weights", state)[0],
             {
@@ -105,33 +106,18 @@ def load_weights(source: str | Path) -> Weights:
     if not path.is_file():
         raise InputError(f"{path}: there is no such weights file; give a .safetensors or .pth file of a ResNet-18")
     metadata: dict = {}
+    left_out: list[str] = []
     if _is_safetensors(path):
-        state, metadata = _read_safetensors(path)
+        state, metadata, left_out = _read_safetensors(path)
     else:
         state = _read_torch(path)
     checked, notices = _checked(str(path), state)
+    notices += left_out
     if "normalisation" not in metadata:
         notices.append(
             f"{path} doesn't say which normalisation it was trained with: the stem is taken as for one mean and std"
         )
     return Weights(checked, metadata, tuple(notices))
-
-
-def _download_imagenet() -> dict[str, Tensor]:
-    from torchvision.models import ResNet18_Weights
-
-    url = ResNet18_Weights.IMAGENET1K_V1.url
-    try:
-        with redirect_stderr(io.StringIO()):  # torch announces the download before it knows whether there is a network
-            return torch.hub.load_state_dict_from_url(
-                url, map_location="cpu", check_hash=True, weights_only=True, progress=False
-            )
-    except OSError as error:  # no network, or no place for the file
-        reason = getattr(error, "reason", error)
-        raise InputError(
-            f"the ImageNet weights cannot be downloaded from {url} ({reason}); "
-            "fetch that file where there is a network and give its path instead of 'torchvision'"
-        ) from error
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -143,7 +129,7 @@ def _is_safetensors(path: Path) -> bool:
     return head[8:9] == b"{" or path.suffix == ".safetensors"
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict, list[str]]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -155,7 +141,7 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict]:
     recorded = texts.pop(_DIGEST, None)
     if recorded is not None and recorded != _digest(tensors, texts):
         raise FormatError(f"{path}: altered (its own hash differs); copy or write it again")
-    return tensors, {key: _json_or_text(value) for key, value in texts.items()}
+    return tensors, *read_metadata(texts, str(path), ours=recorded is not None)
 
 
 def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
@@ -167,23 +153,18 @@ def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _json_or_text(value: str) -> object:
-    try:
-        return json.loads(value)
-    except (ValueError, RecursionError):
-        return value
-
-
 def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         if zipfile.is_zipfile(path):  # torch does not look at the checksums that are there
             with zipfile.ZipFile(path) as archive:
+                if sum(entry.file_size for entry in archive.infolist()) > MAX_UNPACKED:
+                    raise InputError(f"{path}: unpacks to more than {in_units(MAX_UNPACKED)}: no ResNet is as large")
                 if damaged := archive.testzip():
                     raise FormatError(f"{path}: altered (the checksum of {damaged} differs); copy it again")
         # open, for of a path torch looks at the suffix; and without its words about pickles, which the error below says
         with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
             loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except FormatError:
+    except FastradError:
         raise
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
         reason = str(error).split("\n", 1)[0].split(". ")[0] or type(error).__name__
@@ -231,7 +212,7 @@ def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor
             fits = shape in ((64, 1, 7, 7), (64, 3, 7, 7))
         elif key in HEAD:
             wanted = ("classes", expected["fc.weight"][1]) if key == "fc.weight" else ("classes",)
-            fits = len(shape) == len(wanted) and shape[1:] == tuple(wanted[1:]) and shape[0] > 0
+            fits = len(shape) == len(wanted) and shape[1:] == tuple(wanted[1:]) and 0 < shape[0] <= MAX_CLASSES
         else:
             fits = shape == wanted
         if not fits:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from fastrad.errors import InputError, MissingDependencyError
+from fastrad.system.files import in_units
+from fastrad.system.reading import open_regular, read_whole
 
 
 def is_url(place: Path | str) -> bool:
@@ -50,20 +52,29 @@ class Place:
         """The full path or URL of a file."""
         return str(Path(self._given) / name) if self.local else f"{self._given}/{name}"
 
-    def read(self, name: str) -> bytes | None:
-        """A file's content; None where it does not exist."""
+    def read(self, name: str, limit: int) -> bytes | None:
+        """A file's content, of at most `limit` bytes; None where it does not exist.
+
+        Raises
+        ------
+        InputError
+            If it is larger, or on this machine no regular file.
+        """
         try:
             if self.local:
-                return Path(self._folder, name).read_bytes()
+                return read_whole(Path(self._folder, name), limit, "such a file")
+            if (size := self.size(name)) is not None and size > limit:
+                there = f"{self.path(name)}: has {in_units(size)}"
+                raise InputError(f"{there}, more than the {in_units(limit)} that such a file may have")
             return self._remote.cat_file(f"{self._folder}/{name}")
         except FileNotFoundError:
             return None
 
     def open(self, name: str) -> BinaryIO:
-        """A file, open for reading anywhere in it."""
-        return (
-            self._remote.open(f"{self._folder}/{name}", "rb") if self._remote else open(Path(self._folder, name), "rb")
-        )
+        """A file, open for reading anywhere in it; raises InputError where it is no regular file."""
+        if self._remote:
+            return self._remote.open(f"{self._folder}/{name}", "rb")
+        return open_regular(Path(self._folder, name))
 
     def size(self, name: str) -> int | None:
         """A file's size in bytes; None where it does not exist."""

@@ -120,7 +120,9 @@ def finish(run: Run, state: State) -> None:
 
 def _epoch_of_weights(run: Run) -> int | None:
     """The epoch, from 1, whose weights lie in the run folder."""
-    return load_weights(run.folder.weights).metadata["metrics"]["epoch"] if run.folder.weights.is_file() else None
+    if not run.folder.weights.is_file():
+        return None
+    return load_weights(run.folder.weights).metadata.get("metrics", {}).get("epoch")
 
 
 def _json_numbers(values: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,37 @@ import csv
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from fastrad.errors import FormatError, InputError
+import msgspec
+
+from fastrad.errors import InputError
 from fastrad.system.files import write_atomically
+from fastrad.system.json_file import convert, read_json, refuse_unbounded
 from fastrad.train.config import changed_settings
+
+_MAX_RECORD_BYTES = 1 << 28
+_WAY_OUT = "it was altered or cut short: give another folder for the run"
+
+
+class _Settings(msgspec.Struct):
+    epochs: int
+
+
+class Record(msgspec.Struct):
+    """As much of `config.json` as is read again."""
+
+    settings: dict[str, Any]
+
+
+class Summary(msgspec.Struct):
+    """As much of `summary.json` as is read again: figures by name, None where one is not finite."""
+
+    best: dict[str, int | float | None]
+    class_auroc: dict[str, float | None]
+
+
+Read = TypeVar("Read", Record, Summary)
 
 
 class RunFolder:
@@ -66,19 +92,24 @@ class RunFolder:
         return False
 
     def read_config(self) -> dict[str, Any]:
-        """The content of `config.json`.
+        """As much of `config.json` as is read again: its `settings`.
 
         Raises
         ------
         FormatError
-            If it cannot be read.
+            If it was altered or cut short.
         """
-        try:
-            content = json.loads(self.config.read_text())
-            content["settings"]["epochs"]
-        except (ValueError, KeyError, TypeError):  # not JSON, not UTF-8, or not what was written
-            raise FormatError(f"{self.config}: altered or cut short; give another folder for the run") from None
-        return content
+        settings = self._read(self.config, Record).settings
+        convert(settings, _Settings, str(self.config), _WAY_OUT)
+        refuse_unbounded(settings, str(self.config), _WAY_OUT)
+        return {"settings": settings}
+
+    def read_summary(self) -> Summary:
+        """The content of `summary.json`; raises as `read_config`."""
+        return self._read(self.summary, Summary)
+
+    def _read(self, path: Path, kind: type[Read]) -> Read:
+        return read_json(path, kind, _MAX_RECORD_BYTES, "the record of a run", _WAY_OUT)
 
     def write_config(self, record: dict[str, Any]) -> None:
         """Make the folder, and write what was asked and with what."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fastrad.archives import read_source
 from fastrad.archives.manifest import Manifest
-from fastrad.dataset.opening import read_card
+from fastrad.dataset.opening import beton_of, read_card
 from fastrad.errors import FormatError, InputError
 from fastrad.system.cores import available_cores
 from fastrad.verify.beton import verify_beton
@@ -57,7 +57,7 @@ def verify(path: Path | str, manifest: Manifest | None = None, workers: int | No
         return verify_shards(str(path), card, manifest, workers)
     path = Path(path)
     if path.name.endswith(".card.json"):
-        path = path.with_name(f"{card.name}.beton")
+        path = beton_of(path)
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     return verify_beton(path, card, manifest, workers)

@@ -14,9 +14,9 @@ import numpy as np
 
 from fastrad.archives.manifest import Manifest
 from fastrad.dataset import Card
-from fastrad.dataset.tar.layout import BLOCK
-from fastrad.dataset.tar.shards import WHERE, TarSamples, is_tar, read_index
-from fastrad.errors import DamagedSampleError, InputError
+from fastrad.dataset.tar.layout import BLOCK, WHERE, read_index
+from fastrad.dataset.tar.shards import MAX_INDEX_BYTES, Facts, TarSamples, is_tar
+from fastrad.errors import DamagedSampleError, FormatError, InputError
 from fastrad.system.place import Place
 from fastrad.system.progress import track
 from fastrad.verify.findings import Problem, Verification
@@ -84,12 +84,16 @@ class _TarCheck:
 
     def __call__(self, number: int, shard: dict[str, Any]) -> _CheckedTar:
         tar, index = shard["name"], shard["name"][: -len("tar")] + "idx"
-        text, problems = self._place.read(index), []
+        text, problems, where = self._place.read(index, MAX_INDEX_BYTES), [], np.empty(0, WHERE)
         if text is None:
             problems.append(Problem("index", None, f"{index} is missing"))
         elif hashlib.sha256(text).hexdigest() != shard["index_sha256"]:
             problems.append(Problem("index", None, f"{index} was altered or cut (its hash differs from the card's)"))
-        where = read_index(text, number) if text is not None and not problems else np.empty(0, WHERE)
+        else:
+            try:
+                where = read_index(text, number, name=index, size=shard["bytes"], samples=shard["samples"])
+            except FormatError as error:
+                problems.append(Problem("index", None, str(error)))
         size = self._place.size(tar)
         if size is None:
             return _CheckedTar([*problems, Problem("file", None, f"{tar} is missing")], 0, *_no_samples())
@@ -127,9 +131,9 @@ class _TarCheck:
                 digest.update(content)
         return problems, facts, digest.hexdigest()
 
-    def _numbers(self, facts: dict[str, Any], class_member: memoryview) -> tuple[int, int]:
+    def _numbers(self, facts: Facts, class_member: memoryview) -> tuple[int, int]:
         """Class and patient index of a sample, which its `.json` names and its `.cls` repeats."""
-        label, patient = self._classes.get(facts["label"]), self._patients.get(facts["patient"])
+        label, patient = self._classes.get(facts.label), self._patients.get(facts.patient)
         if label is None or bytes(class_member[:BLOCK]).rstrip(b"\0") != b"%d" % label:
             raise _Contradiction("its .cls and its .json name no one class of the card")
         if patient is None:

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -74,7 +75,7 @@ class Sink(Protocol):
     Attributes
     ----------
     hashes : list of str
-        SHA-256 of each finished page; none where the format has no pages.
+        What `Output.is_whole` compares: SHA-256 of each finished page, or of a stretch of a tar its CRC-32.
     """
 
     hashes: list[str]
@@ -171,6 +172,11 @@ class Output(ABC):
     @abstractmethod
     def sink(self, index: int, data: str) -> Sink:
         """Where a worker puts the images of chunk `index`; `data` is the file that gets them."""
+
+    def is_whole(self, index: int, data: Path, hashes: list[str]) -> bool:
+        """Whether the images of chunk `index`, in `data`, are those whose `Sink.hashes` these are; what a format cannot
+        prove is converted again."""
+        return False
 
     @abstractmethod
     def finish(self, split: DoneSplit, destination: Destination) -> Card:

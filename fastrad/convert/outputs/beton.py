@@ -11,6 +11,7 @@ import hashlib
 import os
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -91,10 +92,22 @@ class BetonOutput(Output):
 
     def sink(self, index: int, data: str) -> PageSink:
         """The pages of chunk `index`: in their place, or from the start of a file of their own."""
+        return PageSink(data, self._position(index), self.page_size, self._pages(index) if self.in_place else 0)
+
+    def _position(self, index: int) -> int:
+        """Where in its data file the first page of chunk `index` is."""
         if not self.in_place:
-            return PageSink(data, 0, self.page_size, 0)
-        position = self.data_start + index * (self.chunk_rows // self._images_a_page) * self.page_size
-        return PageSink(data, position, self.page_size, self._pages(index))
+            return 0
+        return self.data_start + index * (self.chunk_rows // self._images_a_page) * self.page_size
+
+    def is_whole(self, index: int, data: Path, hashes: list[str]) -> bool:
+        """Whether each page has its hash."""
+        try:
+            with open(data, "rb") as file:
+                file.seek(self._position(index))
+                return all(hashlib.sha256(file.read(self.page_size)).hexdigest() == page for page in hashes)
+        except OSError:
+            return False
 
     def last_file(self, name: str) -> str:
         """The beton: its card is put in place before it."""

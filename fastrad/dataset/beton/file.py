@@ -94,6 +94,8 @@ class BetonFile(Dataset):
         if arguments is None:
             raise FormatError(f"{self.path}: its image field is not fastrad's one-channel field")
         self.encoding, self.height, self.width, self.quality = arguments
+        if not (self.num_samples and self.height and self.width):
+            raise FormatError(f"{self.path}: holds no pixel; convert again")
         self._check_samples()
 
     def _altered(self, part: str) -> FormatError:

@@ -80,6 +80,11 @@ def data_start(planned_samples: int, page_size: int) -> int:
     return -(-end // page_size) * page_size
 
 
+def size_around_pages(samples: int) -> int:
+    """The least bytes that a file of so many samples has besides its pages."""
+    return METADATA_START + samples * (METADATA.itemsize + ALLOCATION.itemsize)
+
+
 def allocation_table(metadata: np.ndarray, first_sample: int = 0) -> np.ndarray:
     """The allocation records of a stretch of metadata whose first record is sample `first_sample`."""
     table = np.empty(len(metadata), dtype=ALLOCATION)

@@ -7,33 +7,50 @@ compared with its CRC32 when it is read; all of a tar only `fastrad verify` comp
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import zlib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
+import msgspec
 import numpy as np
 
 from fastrad.dataset.base import Dataset
-from fastrad.dataset.card import Card
+from fastrad.dataset.card import MAX_CARD_BYTES, Card
+from fastrad.dataset.tar.layout import read_index
 from fastrad.errors import DamagedSampleError, FormatError, InputError
+from fastrad.system.json_file import Count, Word
 from fastrad.system.place import Place
 
 _TAR = re.compile(r"-\d{6}\.tar$")
 
-# a sample: its manifest row, the number of its tar, and where its image and its `.json` lie in there
-WHERE = np.dtype(
-    [
-        ("row", "<i8"),
-        ("tar", "<i8"),
-        ("image", "<i8"),
-        ("image_size", "<i8"),
-        ("about", "<i8"),
-        ("about_size", "<i8"),
-    ]
-)
+MAX_INDEX_BYTES = 1 << 30  # of ten million samples
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What a sample's `.json` says: of its image the place that is not padding (top, left, height, width), and CRC32.
+
+    `patient` is None where it is unknown.
+    """
+
+    row: Count
+    label: Word
+    patient: Word | None
+    content: tuple[Count, Count, Count, Count]
+    crc32: Annotated[int, msgspec.Meta(ge=0, le=(1 << 32) - 1)]
+
+
+_read_facts = msgspec.json.Decoder(Facts).decode
+
+
+def facts_of(text: bytes | memoryview, row: int) -> Facts | None:
+    """What a sample's `.json` says; None where it is damaged, or of another row."""
+    try:
+        facts = _read_facts(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return None
+    return facts if facts.row == row else None
 
 
 class TarSamples:
@@ -72,8 +89,8 @@ class TarSamples:
         """The name of the tar that a sample is in."""
         return self.names[self.where["tar"][index]]
 
-    def read(self, index: int) -> tuple[np.ndarray, dict[str, Any]]:
-        """One sample: its image's bytes (uint8), and `row`, `label`, `patient`, `content` and `crc32`.
+    def read(self, index: int) -> tuple[np.ndarray, Facts]:
+        """One sample: its image's bytes (uint8), and what is stored beside it.
 
         Raises
         ------
@@ -86,30 +103,24 @@ class TarSamples:
         members = memoryview(file.read(about + about_size - image))
         return self.parse(index, members[:image_size], members[about - image :])
 
-    def about(self, index: int) -> dict[str, Any]:
+    def about(self, index: int) -> Facts:
         """What is stored beside one image, as of `read`, without the image."""
         _, tar, _, _, about, about_size = self.where[index].tolist()
         file = self._file(tar)
         file.seek(about)
         return self._facts(index, file.read(about_size))
 
-    def parse(
-        self, index: int, image: bytes | memoryview, about: bytes | memoryview
-    ) -> tuple[np.ndarray, dict[str, Any]]:
+    def parse(self, index: int, image: bytes | memoryview, about: bytes | memoryview) -> tuple[np.ndarray, Facts]:
         """As `read`, of bytes that are at hand already."""
         facts = self._facts(index, about)
-        if zlib.crc32(image) != facts["crc32"]:
+        if zlib.crc32(image) != facts.crc32:
             raise self.damaged(index, "its checksum differs")
         return np.frombuffer(image, np.uint8), facts
 
-    def _facts(self, index: int, about: bytes | memoryview) -> dict[str, Any]:
-        try:
-            facts = json.loads(bytes(about))
-            facts = {name: facts[name] for name in ("row", "label", "patient", "content", "crc32")}
-        except (ValueError, TypeError, KeyError):
-            raise self.damaged(index, "its .json is damaged") from None
-        if facts["row"] != self.where["row"][index]:
-            raise self.damaged(index, "its checksum differs")
+    def _facts(self, index: int, about: bytes | memoryview) -> Facts:
+        facts = facts_of(about, int(self.where["row"][index]))
+        if facts is None:
+            raise self.damaged(index, "its .json is damaged, or another row's")
         return facts
 
     def image_bytes(self, index: int) -> np.ndarray:
@@ -161,7 +172,7 @@ class ShardSet(Dataset):
         self.path = card_path(path)
         folder, _, name = self.path.rpartition("/")
         self.place = Place(folder or ".")
-        text = self.place.read(name)
+        text = self.place.read(name, MAX_CARD_BYTES)
         if text is None:
             raise InputError(f"{self.path}: there is no such file; `fastrad convert --format webdataset` makes one")
         self.card = Card.from_bytes(text, self.path)
@@ -171,14 +182,12 @@ class ShardSet(Dataset):
         where = [self._read_index(number, shard) for number, shard in enumerate(shards)]
         names = tuple(shard["name"] for shard in shards)
         self.samples = TarSamples(str(self.place), names, np.concatenate(where))
-        if len(self.samples) != self.card.samples:
-            raise FormatError(f"{self.path}: the indexes list {len(self.samples)} samples; convert again")
         self.encoding = self.card.parameters["encode"]
         self.height = self.width = int(self.card.parameters["size"])
 
     def _read_index(self, number: int, shard: dict[str, Any]) -> np.ndarray:
         tar, index = shard["name"], shard["name"][: -len("tar")] + "idx"
-        size, text = self.place.size(tar), self.place.read(index)
+        size, text = self.place.size(tar), self.place.read(index, MAX_INDEX_BYTES)
         if size is None or text is None:
             raise FormatError(f"{self.place.path(tar if size is None else index)}: is missing; copy it again")
         if size != shard["bytes"]:
@@ -188,7 +197,7 @@ class ShardSet(Dataset):
             )
         if hashlib.sha256(text).hexdigest() != shard["index_sha256"]:
             raise FormatError(f"{self.place.path(index)}: was altered; copy it again, or convert again")
-        return read_index(text, number)
+        return read_index(text, number, name=self.place.path(index), size=size, samples=shard["samples"])
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -220,9 +229,9 @@ class ShardSet(Dataset):
         columns = np.empty((2, len(self)), dtype=np.int64)
         for index in range(len(self)):
             facts = self.samples.about(index)
-            if facts["label"] not in labels or facts["patient"] not in patients:
+            if facts.label not in labels or facts.patient not in patients:
                 raise self.samples.damaged(index, "its label or patient is not in the card")
-            columns[:, index] = labels[facts["label"]], patients[facts["patient"]]
+            columns[:, index] = labels[facts.label], patients[facts.patient]
         columns.setflags(write=False)
         return columns[0], columns[1]
 
@@ -258,14 +267,3 @@ def card_path(path: Path | str) -> str:
 def is_tar(path: Path | str) -> bool:
     """Whether this is the name of a converted tar."""
     return _TAR.search(str(path)) is not None
-
-
-def read_index(text: bytes, tar: int) -> np.ndarray:
-    """`WHERE` of the samples in an index, of the tar with this number."""
-    lines = text.decode().splitlines()[1:]
-    where = np.empty(len(lines), dtype=WHERE)
-    for position, line in enumerate(lines):
-        words = line.split()  # suffix, offset, size and name of the image, of .cls, and of .json
-        row = int(words[3].partition(".")[0])
-        where[position] = (row, tar, int(words[1]), int(words[2]), int(words[9]), int(words[10]))
-    return where

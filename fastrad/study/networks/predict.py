@@ -22,6 +22,7 @@ from fastrad.imaging import ImageError, fit, read_gray
 from fastrad.imaging.frames import first_frames_alone
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.imaging.walk import SUFFIXES, is_image_file, walk_images
+from fastrad.models.metadata import Tuned, as_written
 from fastrad.models.resnet import HEAD, resnet
 from fastrad.models.weights import load_weights
 from fastrad.study.networks.score import score_images
@@ -78,6 +79,7 @@ def load_network(path: Path) -> StudyNetwork:
     head = weights.state.get(HEAD[0])
     if "flip_average" not in metadata or weights.normalisation is None or head is None or len(head) != 1:
         raise InputError(f"{path}: is not a network of a study; give OUT/runs/ARM-*/weights.safetensors of compare")
+    as_written(metadata, Tuned, str(path))
     model = resnet(weights.architecture, 1)
     model.load_state_dict(weights.state)
     parameters = metadata["parameters"]
