@@ -86,12 +86,14 @@ class Journal(WorkFolder):
         try:
             text = read_whole(plan_file, _MAX_PLAN_BYTES, "the plan of a conversion")
             content = text if text.endswith(b"}") else unsealed(text)  # 0.1.0 did not seal it, nor its chunks
-            return None if content is None else decode(content, dict[str, Any], str(plan_file), "")
+            if content is not None:
+                return decode(content, dict[str, Any], str(plan_file), "")
         except FileNotFoundError:
             return None
         except FormatError:
-            self.plan_was_damaged = True
-            return None
+            pass
+        self.plan_was_damaged = True
+        return None
 
     def _take_lock(self) -> IO[bytes]:
         lock = open(self.folder / "lock", "ab")  # noqa: SIM115 - held until close

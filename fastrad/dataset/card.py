@@ -207,7 +207,7 @@ class _Unlabelled(msgspec.Struct):
 
 class _CardForm(msgspec.Struct, forbid_unknown_fields=True):
     name: _FileName
-    format: Literal["beton", "webdataset"]
+    format: Word
     synthetic: bool
     layout: Word
     split: Word
@@ -250,16 +250,24 @@ class _BetonHashes(msgspec.Struct):
     pages: list[Sha256]
 
 
-class _Shard(msgspec.Struct):
-    name: _TarName
+class _File(msgspec.Struct):
+    name: _FileName
     samples: Count
     bytes: Count
     sha256: Sha256
     index_sha256: Sha256
 
 
+class _Tar(_File):
+    name: _TarName
+
+
+class _FileHashes(msgspec.Struct):
+    shards: Annotated[list[_File], msgspec.Meta(min_length=1, max_length=1_000_000)]
+
+
 class _TarHashes(msgspec.Struct):
-    shards: Annotated[list[_Shard], msgspec.Meta(min_length=1, max_length=1_000_000)]
+    shards: Annotated[list[_Tar], msgspec.Meta(min_length=1, max_length=1_000_000)]
 
 
 def _check_form(content: dict[str, Any], name: str) -> None:
@@ -272,6 +280,8 @@ def _check_form(content: dict[str, Any], name: str) -> None:
         page_size = convert(form.parameters, _Pages, f"{name}: parameters", _WAY_OUT).page_size
         pages = len(convert(form.hashes, _BetonHashes, f"{name}: hashes", _WAY_OUT).pages)
         sound &= form.bytes - layout.size_around_pages(form.samples) >= pages * page_size
+    elif form.format != "webdataset":  # one that somebody added
+        convert(form.hashes, _FileHashes, f"{name}: hashes", _WAY_OUT)
     else:
         shards = convert(form.hashes, _TarHashes, f"{name}: hashes", _WAY_OUT).shards
         sound &= re.fullmatch(r"[A-Za-z0-9_-]+", form.name) is not None  # a beton made of them is called so

@@ -55,6 +55,8 @@ def verify(path: Path | str, manifest: Manifest | None = None, workers: int | No
     workers = workers or available_cores()
     if card.format == "webdataset":
         return verify_shards(str(path), card, manifest, workers)
+    if card.format != "beton":
+        raise FormatError(f"{path}: is of a format that verify does not know")
     path = Path(path)
     if path.name.endswith(".card.json"):
         path = beton_of(path)

@@ -71,6 +71,8 @@ class BetonFile(Dataset):
         if header["version"] != layout.FORMAT_VERSION:
             raise FormatError(f"{self.path}: is not a .beton file (FFCV format 2)")
         self.card = Card.read(self.path)
+        if self.card.format != "beton":
+            raise FormatError(f"{self.path}: its card is of another format; copy the right one beside it")
         if size != self.card.bytes:
             raise FormatError(
                 f"{self.path}: has {size} bytes where its card says {self.card.bytes}: "
