@@ -181,7 +181,7 @@ class Loader:
         self._epoch, self._step, self._begun = 0, 0, False
         self.engine, self.engine_reason = (
             choose_engine(
-                self._samples, self._plan.selection, self.device, min(batch_size, self.num_samples), size, dtype
+                self._samples, self._plan.selection, self.device, min(batch_size, self.num_samples), self.size, dtype
             )
             if engine == "auto"
             else (engine, "asked for")
