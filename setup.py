@@ -37,6 +37,7 @@ setup(
     description="Grayscale medical image archives to fast dataset files, pretraining, and an honest comparison",
     license="MIT",
     license_files=["LICENSE"],
+    package_dir={"": "."},  # an editable install is then a path, which no folder called fastrad shadows
     packages=find_packages(include=["fastrad", "fastrad.*"]),
     python_requires=">=3.11,<3.14",
     install_requires=[

@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from fastrad.errors import FastradError, InputError
+from fastrad.system.processes import import_settings
 
 ROOFLINES = ("copy", "gather", "resize", "decode")
 _BATCH_SIZE = 256
@@ -255,6 +256,7 @@ def measure_in_fresh_process(path: Path, name: str, workload: str, workers: int,
     """
     request = json.dumps([str(path), name, workload, workers, seconds])
     environment = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment |= import_settings()
     command = [sys.executable, "-m", "fastrad.loading.bench", request]
     answer = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if answer.returncode:

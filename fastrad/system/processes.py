@@ -1,5 +1,6 @@
 """What processes of every stage have in common: none of them outlives the command that started it, and Ctrl-C reaches
-the parent, always, and nobody else.
+the parent, always, and nobody else. None of them looks for modules in the current directory: a folder there that is
+called fastrad (a clone's parent has one) or a file numpy.py would be imported in the place of what the parent uses.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import Any
+
+import fastrad
 
 
 class WorkerPool(ProcessPoolExecutor):
@@ -61,18 +64,43 @@ def uninterrupted() -> Iterator[None]:
     others, and complain of what it no longer finds.
     """
     if threading.current_thread() is not threading.main_thread():  # another thread gets no KeyboardInterrupt
-        with _blocked():
+        with _no_current_directory(), _blocked():
             yield
         return
     came: list[tuple] = []
     before = signal.signal(signal.SIGINT, lambda *what: came.append(what)) or signal.SIG_DFL
     try:
-        with _blocked():
+        with _no_current_directory(), _blocked():
             yield
     finally:
         signal.signal(signal.SIGINT, before)
         if came and callable(before):
             before(*came[0])
+
+
+def import_settings() -> dict[str, str]:
+    """The environment of an interpreter that imports this fastrad, and nothing from the current directory."""
+    place = os.path.dirname(fastrad.__path__[0])
+    settings = {"PYTHONSAFEPATH": "1"}
+    if os.path.basename(place) not in ("site-packages", "dist-packages"):  # those are looked through after the library
+        settings["PYTHONPATH"] = os.pathsep.join(filter(None, [place, os.environ.get("PYTHONPATH")]))
+    return settings
+
+
+@contextmanager
+def _no_current_directory() -> Iterator[None]:
+    """Let interpreters that are begun inside have `import_settings`."""
+    settings = import_settings()
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -100,3 +100,47 @@ def test_ctrl_c_at_any_moment_is_seen_by_the_parent_alone(tmp_path, method, dela
     output, errors = process.communicate(timeout=30)  # ends when nobody is left who could write
     assert output == "stopped by Ctrl-C\n"
     assert errors == ""
+
+
+TRAPS = {"fastrad/__init__.py", "fastrad/convert/__init__.py", "numpy.py", "signal.py", "click.py"}
+
+
+@pytest.fixture
+def trapped(tmp_path):
+    """A current directory whose modules must not be imported: a clone's parent has a folder fastrad."""
+    folder = tmp_path / "parent"
+    for trap in TRAPS:
+        (folder / trap).parent.mkdir(parents=True, exist_ok=True)
+        (folder / trap).write_text("raise SystemExit('imported from the current directory')")
+    return folder
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_no_process_imports_from_the_current_directory(trapped, tmp_path, method):
+    program = tmp_path / "program.py"
+    program.write_text(f"""
+import os
+from fastrad.convert.pool import start_early
+from fastrad.system.processes import WorkerPool
+
+if __name__ == "__main__":
+    start_early()
+    from fastrad.imaging import fit
+    with WorkerPool(1, {method!r}) as pool:
+        print(pool.submit(fit, __import__("numpy").zeros((4, 2), "uint8"), 4, "pad").result()[1])
+    assert "PYTHONSAFEPATH" not in os.environ, "what the user starts is the user's"
+""")
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    done = subprocess.run(
+        [sys.executable, program], cwd=trapped, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("(0, 1, 4, 2)\n", "", 0)
+
+
+def test_the_program_as_a_module_imports_nothing_but_its_own_from_the_current_directory(trapped):
+    """Without `-P` Python itself looks there, for `fastrad` too; what is ours comes from where fastrad is."""
+    for trap in ("fastrad", "signal.py"):
+        (trapped / trap).rename(trapped.parent / trap)
+    command = [sys.executable, "-m", "fastrad", "--version"]
+    done = subprocess.run(command, cwd=trapped, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
