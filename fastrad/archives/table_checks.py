@@ -55,6 +55,12 @@ def column_names_of(path: Path, columns: Mapping[str, str], encoding: str = "") 
             f"{path}: no column {absent}, but one that differs in upper and lower case only; give --columns "
             f"{found}{which}"
         )
+    lacking = [name for name in REQUIRED if names[name] and names[name] not in there]
+    if lacking == ["patient"] and "patient" not in columns:
+        raise InputError(
+            f"{path}: no column patient, which keeps a patient's images in one split; the file has the columns "
+            f"{', '.join(there) or '(none)'}: give --columns patient=NAME, or, without patient ids, --columns patient="
+        )
     return names
 
 

@@ -1,18 +1,20 @@
 """`fastrad verify`: prove a dataset unchanged, or name what is damaged.
 
 In: a `.beton` file or WebDataset shards, and perhaps the archive that they were made from. Out: one line a finding on
-stdout; exit status 1 where there is one.
+stdout; exit status 1 where there is one, or where the archive could not be compared.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from fastrad.errors import FormatError
+from fastrad.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from fastrad.verify import Verification
@@ -33,25 +35,49 @@ def command(file: str, source: Path | None, table: Path | None, workers: int | N
     FILE is a .beton file; the .card.json of WebDataset shards, or one of their tars; or a folder of datasets.
     """
     from fastrad.dataset.opening import datasets_in
-    from fastrad.verify import read_source_again, verify
+    from fastrad.verify import Problem, read_source_again, verify
 
     if table is not None and source is None:
         raise click.UsageError(f"--table {table}: no source is read; it goes with --source")
     results = []
     for path in datasets_in(file):
-        manifest = None if source is None else read_source_again(path, source, table)
-        results.append(verify(path, manifest, workers))
+        manifest, failed = None, []
+        if source is not None:
+            try:
+                manifest = read_source_again(path, source, table)
+            except InputError as error:  # which says nothing about the dataset
+                failed = [Problem("source", None, str(error))]
+            except FormatError:  # the card, which is a finding
+                pass
+        found = verify(path, manifest, workers)
+        results.append(replace(found, not_compared=(*failed, *found.not_compared)))
         if not as_json:
             _print(results[-1], source is not None)
     if as_json:
         contents = [_content(result) for result in results]
         print(json.dumps(contents[0] if len(contents) == 1 else contents, indent=1))
-    problems = sum(len(result.problems) for result in results)
-    if problems:
-        rows = sum(len(result.damaged_rows) for result in results)
+    _refuse_findings(file, source, results)
+
+
+def _refuse_findings(file: str, source: Path | None, results: Sequence[Verification]) -> None:
+    """One line that says whether the dataset is damaged, or differs from the archive, or could not be compared."""
+    problems = [problem for result in results for problem in result.problems]
+    failed = [problem for result in results for problem in result.not_compared]
+    rows = _count(sum(len(result.damaged_rows) for result in results), "damaged row")
+    if not all(result.is_as_written for result in results):
         raise FormatError(
-            f"{file}: {_count(problems, 'finding')}, {_count(rows, 'damaged row')}; copy the file again, or delete it "
-            "with its card and convert again"
+            f"{file}: {_count(len(problems), 'finding')}, {rows}; copy the file again from where it is sound, or "
+            "convert again into another folder"
+        )
+    if problems:
+        raise FormatError(
+            f"{file}: as it was written, but {_count(len(problems), 'finding')} where {source} gives something else; "
+            "if that archive was corrected since, convert it into another folder, else look which of the two is right"
+        )
+    if failed:
+        raise InputError(
+            f"{file}: as it was written, as far as that can be told without its archive, with which it could not be "
+            "compared"
         )
 
 
@@ -60,6 +86,10 @@ def _print(result: Verification, with_source: bool) -> None:
         print(f"{found.part}: " + (f"row {found.row}: " if found.row is not None else "") + found.reason)
     if len(result.problems) > _SHOWN:
         print(f"and {len(result.problems) - _SHOWN} more (--json lists all)")
+    for failed in result.not_compared[:_SHOWN]:
+        print("could not compare: " + (f"row {failed.row}: " if failed.row is not None else "") + failed.reason)
+    if len(result.not_compared) > _SHOWN:
+        print(f"and {len(result.not_compared) - _SHOWN} more (--json lists all)")
     if not result.problems:
         parts = _count(result.tars, "shard") if result.tars else _count(result.pages, "page")
         compared = f"; {result.compared_with_source:,} compared with the source" if with_source else ""
@@ -79,4 +109,5 @@ def _content(result: Verification) -> dict[str, Any]:
         "compared_with_source": result.compared_with_source,
         "damaged_rows": result.damaged_rows,
         "problems": [{"part": found.part, "row": found.row, "reason": found.reason} for found in result.problems],
+        "not_compared": [{"row": found.row, "reason": found.reason} for found in result.not_compared],
     }

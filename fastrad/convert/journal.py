@@ -201,24 +201,26 @@ def finished_card(plan: SplitPlan, out: Destination) -> Card | None:
     text = out.read(name, MAX_CARD_BYTES)
     if text is None:
         if out.size(last) is not None:
-            raise InputError(f"{out.path(last)}: its card is missing; delete it, or choose another OUT_DIR")
+            raise InputError(f"{out.path(last)}: its card is missing; move it away, or choose another OUT_DIR")
         return None
     try:
         card = Card.from_bytes(text, out.path(name))
     except FormatError as error:
-        raise InputError(f"{error}; or delete it, or choose another OUT_DIR") from error
+        raise InputError(f"{error}; or move it away, or choose another OUT_DIR") from error
     changed = changed_settings(_fingerprint_of(card), plan.fingerprint(card.patients))
     if changed:
         raise InputError(
-            f"{out.path(name)}: is of a finished conversion, but since then {changed}; delete it with its files, or "
-            "choose another OUT_DIR"
+            f"{out.path(name)}: is of a finished conversion, but since then {changed}; choose another "
+            "OUT_DIR, or move it away with its files"
         )
     for file, size in card.files():
         found = out.size(file)
         if found is None and file == last:
             return None
         if found != size:
-            raise InputError(f"{out.path(file)}: was cut, altered or deleted; delete its card to convert again")
+            raise InputError(
+                f"{out.path(file)}: was cut, altered or deleted; copy it again, or move its card away to convert again"
+            )
     return card
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -29,17 +30,25 @@ class BetonImages:
         return np.fromfile(self.path, np.uint8, int(self.sizes[index]), offset=int(self.offsets[index]))
 
 
-def differing_images(images: SourceImages, stored: BetonImages | TarSamples, kind: str) -> list[tuple[int, str]]:
-    """Convert images again, compare them with the stored ones, of encoding `kind`: (row, reason) where they differ."""
+class Difference(NamedTuple):
+    """A row whose image is not what its source gives, or, where not `compared`, whose source cannot be read."""
+
+    row: int
+    reason: str
+    compared: bool = True
+
+
+def differing_images(images: SourceImages, stored: BetonImages | TarSamples, kind: str) -> list[Difference]:
+    """Convert images again and compare them with the stored ones, of encoding `kind`."""
     found = []
     for index, row in enumerate(images.rows.tolist()):
         try:
             encoded = images.load(index)[1]
         except UnusableImageError as error:
-            found.append((row, f"its source cannot be read any more ({error})"))
+            found.append(Difference(row, f"its source cannot be read any more ({error})", compared=False))
             continue
         if not _same(stored.image_bytes(index), kind, encoded):
-            found.append((row, "its pixels differ from the source's"))
+            found.append(Difference(row, "its pixels differ from the source's"))
     return found
 
 

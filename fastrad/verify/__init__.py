@@ -17,7 +17,7 @@ from pathlib import Path
 from fastrad.archives import read_source
 from fastrad.archives.manifest import Manifest
 from fastrad.dataset.opening import beton_of, read_card
-from fastrad.errors import FormatError, InputError
+from fastrad.errors import FormatError, InputError, OptionError
 from fastrad.system.cores import available_cores
 from fastrad.verify.beton import verify_beton
 from fastrad.verify.findings import Problem, Verification
@@ -93,4 +93,9 @@ def read_source_again(path: Path | str, root: Path, table: Path | None = None) -
     options = dict(card.source_options)
     if table is not None:
         options["table"] = table
-    return read_source(card.layout, root, exclude=[Path(path).parent], **options)
+    try:
+        return read_source(card.layout, root, exclude=[Path(path).parent], **options)
+    except OptionError:  # this version of fastrad takes none of that name
+        raise
+    except InputError as error:
+        raise InputError(f"{error} (the dataset was made from layout {card.layout})") from error

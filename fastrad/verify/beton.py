@@ -17,7 +17,7 @@ from fastrad.dataset import Card
 from fastrad.dataset.beton import layout
 from fastrad.system.progress import track
 from fastrad.verify.findings import Problem, Verification
-from fastrad.verify.source import Stored, compare_with_source
+from fastrad.verify.source import Comparison, Stored, compare_with_source
 
 
 @dataclass(frozen=True)
@@ -54,15 +54,16 @@ def verify_beton(path: Path, card: Card, manifest: Manifest | None, workers: int
         for count, found in threads.map(_PageCheck(data, metadata, card, regions), range(regions.pages)):
             problems += found
             progress.advance(count, damaged=sum(problem.row is not None for problem in problems))
-    compared = 0
+    comparison = Comparison(0, [], [])
     if manifest is not None:
         image = metadata["f0"]
         images = BetonImages(str(path), image["data_ptr"].astype(np.int64), image["size"].astype(np.int64))
         labels, patients, rows = (metadata[name].astype(np.int64) for name in ("f1", "f2", "f3"))
         stored = Stored(rows, labels, patients, images, whole=True)
-        compared, found = compare_with_source(card, stored, manifest, workers)
-        problems += found
-    return Verification(str(path), card.samples, regions.pages, 0, compared, tuple(problems))
+        comparison = compare_with_source(card, stored, manifest, workers)
+    problems += comparison.differ
+    failed = tuple(comparison.not_compared)
+    return Verification(str(path), card.samples, regions.pages, 0, comparison.compared, tuple(problems), failed)
 
 
 def _check_regions(data: np.ndarray, card: Card, regions: _Regions) -> Iterator[Problem]:

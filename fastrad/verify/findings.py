@@ -38,6 +38,8 @@ class Verification:
     compared_with_source : int
         Samples whose pixels were made again from the source and compared.
     problems : tuple of Problem
+    not_compared : tuple of Problem
+        What could not be compared with the source, part "source": it says nothing about the dataset.
     """
 
     path: str
@@ -46,6 +48,12 @@ class Verification:
     tars: int = 0
     compared_with_source: int = 0
     problems: tuple[Problem, ...] = ()
+    not_compared: tuple[Problem, ...] = ()
+
+    @property
+    def is_as_written(self) -> bool:
+        """Whether every byte is what the card says; what differs then differs from the source alone."""
+        return all(problem.part == "source" for problem in self.problems)
 
     @property
     def damaged_rows(self) -> list[int]:

@@ -20,6 +20,7 @@ from fastrad.system.progress import track
 from fastrad.verify.findings import Problem
 
 _COMPARED_AT_ONCE = 512
+_WORKER_DIED = "a worker process died; give the command again with fewer --workers"
 
 
 @dataclass(frozen=True)
@@ -43,14 +44,32 @@ class Stored:
     whole: bool
 
 
-def compare_with_source(card: Card, stored: Stored, manifest: Manifest, workers: int) -> tuple[int, list[Problem]]:
-    """How many images were converted again and compared, and what differs."""
+@dataclass(frozen=True)
+class Comparison:
+    """What came of a comparison.
+
+    Attributes
+    ----------
+    compared : int
+        Images that were converted again and compared.
+    differ : list of Problem
+    not_compared : list of Problem
+        What could not be compared, and why.
+    """
+
+    compared: int
+    differ: list[Problem]
+    not_compared: list[Problem]
+
+
+def compare_with_source(card: Card, stored: Stored, manifest: Manifest, workers: int) -> Comparison:
+    """Convert every image again and compare it with what is stored."""
     if manifest.sha256() != card.manifest_sha256:
         reason = (
             f"the table of {manifest.root} is not the one that was converted (its hash differs): files or labels were "
-            "added, removed or changed, or other options are needed"
+            "added, removed or changed, or it is another archive"
         )
-        return 0, [Problem("source", None, reason)]
+        return Comparison(0, [], [Problem("source", None, reason)])
     plan = _plan_again(card, manifest)
     split = plan.source
     assert isinstance(split, ArchiveSplit)
@@ -72,6 +91,8 @@ def compare_with_source(card: Card, stored: Stored, manifest: Manifest, workers:
         missing = np.setdiff1d(split.rows[kept], rows)
         problems += [Problem("source", int(row), "is neither stored nor quarantined") for row in missing]
     compared = np.flatnonzero(known)
+    failed: list[Problem] = []
+    count = len(compared)
     pool = LocalWorkers(workers)
     try:
         with track("compare with the source", len(compared)) as progress:
@@ -89,13 +110,19 @@ def compare_with_source(card: Card, stored: Stored, manifest: Manifest, workers:
             ]
             for part, future in zip(parts, futures, strict=True):
                 try:
-                    problems += [Problem("source", row, reason) for row, reason in future.result()]
-                except (OSError, BrokenProcessPool) as error:  # pointers that lead out of the file, say
-                    problems.append(Problem("source", None, f"{len(part)} images could not be compared ({error})"))
+                    for found in future.result():
+                        (problems if found.compared else failed).append(Problem("source", found.row, found.reason))
+                        count -= not found.compared
+                except BrokenProcessPool:
+                    count -= len(part)
+                    failed.append(Problem("source", None, f"{len(part)} images: {_WORKER_DIED}"))
+                except OSError as error:  # pointers that lead out of the file, say
+                    count -= len(part)
+                    failed.append(Problem("source", None, f"{len(part)} images: {error}"))
                 progress.advance(len(part), differing=len(problems))
     finally:
         pool.close()
-    return len(compared), problems
+    return Comparison(count, problems, failed)
 
 
 def _plan_again(card: Card, manifest: Manifest) -> SplitPlan:

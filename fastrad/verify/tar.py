@@ -20,7 +20,7 @@ from fastrad.errors import DamagedSampleError, FormatError, InputError
 from fastrad.system.place import Place
 from fastrad.system.progress import track
 from fastrad.verify.findings import Problem, Verification
-from fastrad.verify.source import Stored, compare_with_source
+from fastrad.verify.source import Comparison, Stored, compare_with_source
 
 _READ_AT_ONCE = 1 << 22
 _COLUMNS = ("where", "labels", "patients")
@@ -50,7 +50,7 @@ def verify_shards(path: str, card: Card, manifest: Manifest | None, workers: int
     if is_tar(name):
         shards = [shard for shard in shards if shard["name"] == name]
         if not shards:
-            raise InputError(f"{path}: its card does not list it: it is of another conversion; delete it")
+            raise InputError(f"{path}: its card does not list it: it is of another conversion, whose card is not here")
     place, names = Place(folder or "."), tuple(shard["name"] for shard in shards)
     check = _TarCheck(place, card, names)
     problems: list[Problem] = []
@@ -64,13 +64,14 @@ def verify_shards(path: str, card: Card, manifest: Manifest | None, workers: int
     whole = not is_tar(name) and not problems
     if whole:
         problems += _check_counts(card, labels)
-    compared = 0
+    comparison = Comparison(0, [], [])
     if manifest is not None:
         samples = TarSamples(str(place), names, where)
         stored = Stored(samples.rows, labels, patients, samples, whole)
-        compared, found = compare_with_source(card, stored, manifest, workers)
-        problems += found
-    return Verification(path, sum(tar.samples for tar in tars), 0, len(tars), compared, tuple(problems))
+        comparison = compare_with_source(card, stored, manifest, workers)
+    problems += comparison.differ
+    checked, failed = sum(tar.samples for tar in tars), tuple(comparison.not_compared)
+    return Verification(path, checked, 0, len(tars), comparison.compared, tuple(problems), failed)
 
 
 class _TarCheck:

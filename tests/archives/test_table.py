@@ -362,6 +362,13 @@ def test_an_encoding_that_is_none_or_not_the_tables_is_one_line(tmp_path: Path) 
         read_text(tmp_path, "path,label,patient\na.png,ö,1\n".encode("cp1252"), encoding="utf-8")
 
 
+def test_a_table_without_patients_names_the_cure(tmp_path: Path) -> None:
+    with pytest.raises(
+        InputError, match=r"no column patient, .* path, label, dob: give --columns patient=NAME, or, .*"
+    ):
+        read_text(tmp_path, "path,label,dob\na.png,b,1\n")
+
+
 def test_a_name_with_a_backslash_is_that_file(tmp_path: Path) -> None:
     image(tmp_path, "a/b.png", "a\\b.png")
     table = read_text(tmp_path, "path,label,patient\na\\b.png,x,1\na/b.png,y,2\nc\\d.png,x,3\n").table

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fastrad.cli import main
 from fastrad.convert.run import ConvertOptions, convert
 from fastrad.dataset import BetonFile, Card, write_beton
 from fastrad.dataset.beton import layout
@@ -129,7 +130,52 @@ def test_pixels_are_compared_with_the_source(archive, tmp_path):
     for encode in ("raw", "jpeg"):
         path = tmp_path / encode / "all.beton"
         result = verify(path, read_source_again(path, manifest.root), workers=1)
-        assert result.damaged_rows == [5, 9]
+        assert result.damaged_rows == [5]
+        assert result.is_as_written
+        ((row, reason),) = [(found.row, found.reason) for found in result.not_compared]
+        assert (row, reason) == (9, "its source cannot be read any more (no such file)")
+        assert result.compared_with_source == 11
     (manifest.root / "labels.csv").write_text("\n".join(["path,label,patient", *lines[1:]]) + "\n")
     result = verify(path, read_source_again(path, manifest.root), workers=1)
-    assert [found.part for found in result.problems] == ["source"]
+    assert (result.problems, result.compared_with_source) == ((), 0)
+    assert "is not the one that was converted" in result.not_compared[0].reason
+
+
+def test_the_command_tells_what_is_damaged_from_what_differs_and_what_could_not_be_compared(archive, tmp_path, capsys):
+    manifest = archive(6)
+    lines = [
+        f"{path},{label},{path[:5]}"
+        for path, label in zip(manifest.table["path"], manifest.table["label"], strict=True)
+    ]
+    (manifest.root / "labels.csv").write_text("\n".join(["path,label,patient", *lines]) + "\n")
+    dataset = str(tmp_path / "out" / "all.beton")
+    main_ends(["convert", "table", str(manifest.root), str(tmp_path / "out"), "--workers", "1"], 0)
+    main_ends(["verify", dataset, "--source", str(manifest.root)], 0)
+    capsys.readouterr()
+
+    def said(*words: str) -> tuple[str, str]:
+        main_ends(["verify", dataset, *words], 1)
+        out, error = capsys.readouterr()
+        assert "delete" not in out + error
+        return out, error.splitlines()[-1]
+
+    out, error = said("--source", str(tmp_path / "nowhere"))
+    assert f"could not compare: {tmp_path}/nowhere: no such folder (the dataset was made from layout table)" in out
+    assert "sound: 6 samples" in out
+    assert "as it was written, as far as that can be told without its archive" in error
+    Image.fromarray(np.zeros((224, 224), np.uint8)).save(manifest.root / manifest.table["path"][3])
+    out, error = said("--source", str(manifest.root))
+    assert "source: row 3: its pixels differ from the source's" in out
+    assert "as it was written, but 1 finding where" in error
+    with open(dataset, "r+b") as file:
+        file.seek(Path(dataset).stat().st_size // 2)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+    assert "1 damaged row; copy the file again from where it is sound, or convert again into another" in said()[1]
+
+
+def main_ends(words: list[str], status: int) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert (stop.value.code or 0) == status

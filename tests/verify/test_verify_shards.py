@@ -99,8 +99,8 @@ def test_pixels_labels_and_patients_are_compared_with_the_source(shards, archive
     Image.fromarray(np.zeros((16, 16), np.uint8)).save(manifest.root / manifest.table["path"][8])
     assert verify(shards, manifest, workers=1).damaged_rows == [8]
     manifest.table.loc[0, "label"] = "class1"
-    (found,) = verify(shards, manifest, workers=1).problems
-    assert found.part == "source"
+    (found,) = verify(shards, manifest, workers=1).not_compared
+    assert "is not the one that was converted" in found.reason
 
 
 def test_a_patient_without_a_stored_image_does_not_confuse_the_comparison(archive, tmp_path):
