@@ -37,6 +37,7 @@ COMMANDS = {
     "bench": "Measure how fast this machine loads and trains.",
     "bench loaders": "Images/s of each engine beside the limits of this machine.",
     "bench train": "Images/s of training beside a constant batch and the plain recipe.",
+    "controls": "Positive and negative control of the study on generated images.",
     "demo": "Run the whole path on synthetic images.",
     "doctor": "Say what works here, what is missing, and the command that fixes it.",
 }

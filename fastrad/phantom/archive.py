@@ -21,12 +21,14 @@ import numpy as np
 
 from fastrad.errors import FastradError, InputError, OptionError
 from fastrad.phantom import leaves, radiology, thyroid
+from fastrad.phantom.thyroid import Box
 from fastrad.system.cores import available_cores
 from fastrad.system.processes import WorkerPool
 from fastrad.system.progress import track
 
 MARKER = "fastrad-synthetic.json"
-TRUTH = "phantom-truth.csv"  # what each thyroid picture was drawn from; no source reads it
+TRUTH = "phantom-truth.csv"  # what each thyroid picture was drawn from, and where; no source reads it
+BOX_COLUMNS = ("left", "top", "right", "bottom")  # around the nodule's outline, in pixels, the last two excluded
 VERSION = 1  # of the drawings: another one draws other pictures from the same seed
 CHUNK = 16  # images handed to a worker at once
 # The place of an image in its class decides its split: 15 of 20 train, 2 val, 3 test; all three from three images on.
@@ -48,8 +50,8 @@ class _Kind:
     layout: str  # of the archive
     size: int  # by default
     plan: Callable[[int, int], list[Picture]]  # seed, images -> pictures
-    draw: Callable[[Picture, int, int], np.ndarray]  # picture, seed, size -> uint8 gray, or BGR
-    write_tables: Callable[[Path, list[Picture], int], None]  # root, pictures, seed
+    draw: Callable[[Picture, int, int], tuple[np.ndarray, Box | None]]  # picture, seed, size -> uint8 gray or BGR, box
+    write_tables: Callable[[Path, list[Picture], int, dict[str, Box]], None]  # root, pictures, seed, boxes by path
 
 
 def write_phantom(
@@ -105,8 +107,8 @@ def write_phantom(
         pictures = _KINDS[kind].plan(seed, images)
         for folder in sorted({str(Path(picture.path).parent) for picture in pictures}):
             (partial / folder).mkdir(parents=True, exist_ok=True)
-        _draw_all(kind, partial, pictures, seed, size, workers)
-        _KINDS[kind].write_tables(partial, pictures, seed)
+        boxes = _draw_all(kind, partial, pictures, seed, size, workers)
+        _KINDS[kind].write_tables(partial, pictures, seed, boxes)
         partial.rename(root)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
@@ -135,20 +137,26 @@ def _finished(root: Path, marker: dict[str, object]) -> bool:
     return True
 
 
-def _draw_all(kind: str, root: Path, pictures: list[Picture], seed: int, size: int, workers: int) -> None:
+def _draw_all(kind: str, root: Path, pictures: list[Picture], seed: int, size: int, workers: int) -> dict[str, Box]:
+    """Draw every picture; the box around its nodule, of each that has one."""
+    boxes: dict[str, Box] = {}
     chunks = [pictures[start : start + CHUNK] for start in range(0, len(pictures), CHUNK)]
     workers = min(workers, len(chunks))
     with track(f"{kind} phantoms", len(pictures)) as progress:
         if workers == 1:
             for chunk in chunks:
-                progress.advance(_draw_chunk(kind, root, chunk, seed, size))
-            return
+                boxes |= _draw_chunk(kind, root, chunk, seed, size)
+                progress.advance(len(chunk))
+            return boxes
         # A fresh interpreter a worker: a fork of a process with threads (torch, OpenCV) may hang.
         with WorkerPool(workers, "spawn", _use_one_core) as pool:
-            waiting: list[Future[int]] = [pool.submit(_draw_chunk, kind, root, chunk, seed, size) for chunk in chunks]
+            waiting: dict[Future[dict[str, Box]], int] = {
+                pool.submit(_draw_chunk, kind, root, chunk, seed, size): len(chunk) for chunk in chunks
+            }
             try:
                 for future in as_completed(waiting):
-                    progress.advance(future.result())
+                    boxes |= future.result()
+                    progress.advance(waiting[future])
             except BrokenProcessPool as error:
                 raise FastradError(
                     f"{root}: a worker that drew {kind} phantoms was killed, perhaps for want of memory; "
@@ -156,18 +164,23 @@ def _draw_all(kind: str, root: Path, pictures: list[Picture], seed: int, size: i
                 ) from error
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+    return boxes
 
 
 def _use_one_core() -> None:
     cv2.setNumThreads(1)
 
 
-def _draw_chunk(kind: str, root: Path, pictures: list[Picture], seed: int, size: int) -> int:
+def _draw_chunk(kind: str, root: Path, pictures: list[Picture], seed: int, size: int) -> dict[str, Box]:
+    boxes = {}
     for picture in pictures:
-        sound, png = cv2.imencode(".png", _KINDS[kind].draw(picture, seed, size), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+        drawn, box = _KINDS[kind].draw(picture, seed, size)
+        sound, png = cv2.imencode(".png", drawn, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         assert sound
         (root / picture.path).write_bytes(png.tobytes())
-    return len(pictures)
+        if box is not None:
+            boxes[picture.path] = box
+    return boxes
 
 
 def _classes_in_turn(classes: list[str], images: int) -> Iterator[tuple[int, str, str]]:
@@ -199,12 +212,12 @@ def _plan_thyroid(seed: int, images: int) -> list[Picture]:
     return pictures
 
 
-def _draw_thyroid(picture: Picture, seed: int, size: int) -> np.ndarray:
+def _draw_thyroid(picture: Picture, seed: int, size: int) -> tuple[np.ndarray, Box | None]:
     patient, number = picture.index
-    return thyroid.nodule_picture(thyroid.draw_nodule(seed, patient), seed, patient, number, size)
+    return thyroid.outlined_picture(thyroid.draw_nodule(seed, patient), seed, patient, number, size)
 
 
-def _write_thyroid_tables(root: Path, pictures: list[Picture], seed: int) -> None:
+def _write_thyroid_tables(root: Path, pictures: list[Picture], seed: int, boxes: dict[str, Box]) -> None:
     labels: list[list[object]] = []
     truth: list[list[object]] = []
     for picture in pictures:
@@ -212,9 +225,9 @@ def _write_thyroid_tables(root: Path, pictures: list[Picture], seed: int) -> Non
         features = asdict(thyroid.draw_nodule(seed, patient))
         labels.append([picture.path, picture.label, _patient_id(patient)])
         shown = [round(value, 2) if isinstance(value, float) else value for value in features.values()]
-        truth.append([picture.path, _patient_id(patient), thyroid.view_of(number), *shown])
+        truth.append([picture.path, _patient_id(patient), thyroid.view_of(number), *shown, *boxes[picture.path]])
     _write_csv(root / "labels.csv", ["path", "label", "patient"], labels)
-    _write_csv(root / TRUTH, ["path", "patient", "view", *features], truth)
+    _write_csv(root / TRUTH, ["path", "patient", "view", *features, *BOX_COLUMNS], truth)
 
 
 def _plan_radiology(seed: int, images: int) -> list[Picture]:
@@ -227,12 +240,12 @@ def _plan_radiology(seed: int, images: int) -> list[Picture]:
     return pictures
 
 
-def _draw_radiology(picture: Picture, seed: int, size: int) -> np.ndarray:
+def _draw_radiology(picture: Picture, seed: int, size: int) -> tuple[np.ndarray, Box | None]:
     folder = picture.path.removeprefix("radiology_ai/").rpartition("/")[0]
-    return radiology.CLASSES[folder][1](np.random.default_rng([seed, 20, *picture.index]), size)
+    return radiology.CLASSES[folder][1](np.random.default_rng([seed, 20, *picture.index]), size), None
 
 
-def _write_radiology_tables(root: Path, pictures: list[Picture], seed: int) -> None:
+def _write_radiology_tables(root: Path, pictures: list[Picture], seed: int, boxes: dict[str, Box]) -> None:
     shuffled = [pictures[place] for place in np.random.default_rng([seed, 21]).permutation(len(pictures))]
     for split in ("train", "val", "test"):
         rows: list[list[object]] = [[picture.path, picture.label] for picture in shuffled if picture.split == split]
@@ -246,14 +259,14 @@ def _plan_natural(seed: int, images: int) -> list[Picture]:
     ]
 
 
-def _draw_natural(picture: Picture, seed: int, size: int) -> np.ndarray:
+def _draw_natural(picture: Picture, seed: int, size: int) -> tuple[np.ndarray, Box | None]:
     rgb = leaves.leaves_picture(picture.label, np.random.default_rng([seed, 30, *picture.index]), size)
-    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), None
 
 
 _KINDS = {
     "thyroid": _Kind("table", 128, _plan_thyroid, _draw_thyroid, _write_thyroid_tables),
     "radiology": _Kind("radimagenet", 96, _plan_radiology, _draw_radiology, _write_radiology_tables),
-    "natural": _Kind("folder", 96, _plan_natural, _draw_natural, lambda root, pictures, seed: None),
+    "natural": _Kind("folder", 96, _plan_natural, _draw_natural, lambda root, pictures, seed, boxes: None),
 }
 LAYOUTS = {kind: each.layout for kind, each in _KINDS.items()}  # kind -> the layout of its archive

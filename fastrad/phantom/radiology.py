@@ -22,7 +22,8 @@ def _thyroid(rng: np.random.Generator, size: int) -> np.ndarray:
         return thyroid.normal_picture(rng, size)
     patient = int(rng.integers(1 << 31))
     number = int(rng.integers(3))
-    return thyroid.nodule_picture(thyroid.draw_nodule(_OTHER_PATIENTS, patient), _OTHER_PATIENTS, patient, number, size)
+    nodule = thyroid.draw_nodule(_OTHER_PATIENTS, patient)
+    return thyroid.nodule_picture(nodule, _OTHER_PATIENTS, patient, number, size)
 
 
 _OTHER_PATIENTS = 1 << 40  # a seed out of the reach of the thyroid archives', so that no patient is in both

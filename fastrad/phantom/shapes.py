@@ -44,6 +44,14 @@ class Blob:
             return slice(0), slice(0)
         return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
+    def outline(self, points: int = 360) -> np.ndarray:
+        """Points on the outline, (points, 2) float64: x and y."""
+        turn = np.linspace(0, 2 * np.pi, points, endpoint=False)
+        edge = 1 + sum(amplitude * np.cos(count * turn + phase) for count, amplitude, phase in self.waves)
+        across, along = self.width * edge * np.cos(turn), self.height * edge * np.sin(turn)
+        cosine, sine = np.cos(self.tilt), np.sin(self.tilt)
+        return np.column_stack([self.x + across * cosine - along * sine, self.y + across * sine + along * cosine])
+
     def distance(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Distance to the outline (negative inside; true near the edge only), and how far it faces up or down."""
         across, along = x - np.float32(self.x), y - np.float32(self.y)

@@ -97,8 +97,16 @@ def view_of(number: int) -> str:
     return "longitudinal" if number == 1 else "transverse"
 
 
+Box = tuple[int, int, int, int]
+
+
 def nodule_picture(nodule: Nodule, seed: int, patient: int, number: int, size: int) -> np.ndarray:
     """Picture `number` (0, 1 or 2) of a patient's nodule, (size, size) uint8, a pure function of its arguments."""
+    return outlined_picture(nodule, seed, patient, number, size)[0]
+
+
+def outlined_picture(nodule: Nodule, seed: int, patient: int, number: int, size: int) -> tuple[np.ndarray, Box]:
+    """As `nodule_picture`, and the box around the nodule: left, top, right, bottom in pixels, the last two excluded."""
     fixed = np.random.default_rng([seed, 13, patient])
     rng = np.random.default_rng([seed, 14, patient, number])
     deepest = 19 + nodule.anteroposterior_mm
@@ -110,8 +118,11 @@ def nodule_picture(nodule: Nodule, seed: int, patient: int, number: int, size: i
     across = nodule.length_mm if longitudinal else nodule.transverse_mm
     half = (level * across / 2, level * nodule.anteroposterior_mm / 2)
     centre = paint_neck(tissue, rng, side, longitudinal, room_for=half)
-    paint_nodule(tissue, rng, nodule, centre, half)
-    return picture(tissue, rng)
+    outline = paint_nodule(tissue, rng, nodule, centre, half).outline() / scanner.depth_mm * size
+    outline[:, 0] += size / 2  # x is measured from the midline
+    left, top = np.floor(outline.min(0)).clip(0, size).astype(int).tolist()
+    right, bottom = np.ceil(outline.max(0)).clip(0, size).astype(int).tolist()
+    return picture(tissue, rng), (left, top, right, bottom)
 
 
 def normal_picture(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -267,8 +278,8 @@ def _paint_carotid(tissue: Tissue, rng: np.random.Generator, side: int, lobe: Bl
 
 def paint_nodule(
     tissue: Tissue, rng: np.random.Generator, nodule: Nodule, centre: tuple[float, float], half: tuple[float, float]
-) -> None:
-    """Paint a nodule with its features at `centre`, with the semi-axes `half`, all in mm."""
+) -> Blob:
+    """Paint a nodule with its features at `centre`, with the semi-axes `half`, all in mm; its outline."""
     cell = 1 / tissue.step_mm
     outline = Blob(*centre, *half, _margin_waves(rng, nodule), rng.uniform(-0.1, 0.1))
     tissue = tissue.around(outline)
@@ -296,6 +307,7 @@ def paint_nodule(
         tissue.reflect(distance, 10, np.square(np.square(facing)))
     if nodule.foci != "none":
         _FOCI[nodule.foci](tissue, rng, outline)
+    return outline
 
 
 def _margin_waves(rng: np.random.Generator, nodule: Nodule) -> tuple[tuple[int, float, float], ...]:

@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.preprocessing import OneHotEncoder
 
-from fastrad.phantom.thyroid import FEATURES, Nodule, count_pictures, draw_nodule, nodule_picture
+from fastrad.phantom.shapes import Blob
+from fastrad.phantom.thyroid import FEATURES, Nodule, count_pictures, draw_nodule, nodule_picture, outlined_picture
 
 PATIENTS = 4000
 
@@ -111,3 +112,27 @@ def test_calcium_is_bright_and_coarse_calcium_casts_a_shadow():
     assert bright[2] > 3 * bright[0]
     lowest = [np.sort(group[:, 70:90, 24:72].mean(axis=1), axis=1)[:, :4].mean() for group in (plain, coarse)]
     assert lowest[1] < 0.6 * lowest[0]
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.4])
+def test_an_outline_is_where_the_distance_is_zero(tilt):
+    blob = Blob(3.0, -2.0, 6.0, 4.0, ((3, 0.08, 1.0), (7, 0.05, 2.0)), tilt)
+    x, y = np.meshgrid(np.arange(-8, 14, 0.02, dtype=np.float32), np.arange(-12, 8, 0.02, dtype=np.float32))
+    within = blob.distance(x, y)[0] <= 0
+    outline = blob.outline(2000)
+    for axis, values in ((0, x[within]), (1, y[within])):
+        assert outline[:, axis].min() == pytest.approx(values.min(), abs=0.04)
+        assert outline[:, axis].max() == pytest.approx(values.max(), abs=0.04)
+
+
+def test_the_box_holds_the_nodule():
+    """A cyst is black: the middle of its box is much darker than what lies beside the box."""
+    cyst = Nodule("benign", "cystic", "isoechoic", "wider than tall", "smooth", "none", 16.0, 12.0, 18.0)
+    for patient in range(4):
+        picture, (left, top, right, bottom) = outlined_picture(cyst, 0, patient, 0, 96)
+        assert 0 <= left < right <= 96
+        assert 0 <= top < bottom <= 96
+        height, width = (bottom - top) // 4, (right - left) // 4
+        inside = picture[top + height : bottom - height, left + width : right - width].mean()
+        beside = picture[top + height : bottom - height, max(0, left - 6) : left].mean()
+        assert inside < 0.5 * beside
