@@ -18,7 +18,7 @@ import torch
 
 from fastrad.errors import FormatError, InputError
 from fastrad.study.networks.predict import load_network, score_dataset
-from fastrad.study.networks.score import score_images, whole_frames
+from fastrad.study.networks.score import score_images
 from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.patients import StudyDataset, read_patients
 from fastrad.study.protocol.record import is_sealed, read_record, read_study, seal_study
@@ -27,6 +27,7 @@ from fastrad.study.protocol.splits import Splits, read_splits
 from fastrad.system.devices import choose_device
 from fastrad.system.files import write_atomically
 from fastrad.system.progress import say, track
+from fastrad.train.outputs import whole_frames
 
 TOLERANCE = 1e-3  # of a logit: other processors add in another order
 _WAY_OUT = "without it nothing can be scored again; bring the file back, or give `fastrad compare` again"
