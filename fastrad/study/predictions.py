@@ -1,6 +1,7 @@
 """`predictions.csv` and the tables of its form: what goes from the networks to inference.
 
-One line an image and network; `score` is a logit. A table reads back with the types that it was written with: a patient
+One line an image and network; `score` is a logit. Where an arm has several weights files a last column, `start`, numbers
+them from 0; a table without it (as of 0.1.0) has one file an arm. A table reads back with the types that it was written with: a patient
 called NA or 007 stays one.
 """
 
@@ -19,7 +20,7 @@ from fastrad.study.protocol.splits import Splits
 
 PREDICTION_COLUMNS = ("arm", "seed", "fold", "set", "patient", "row", "label", "score")
 _TEXTS = {"arm": str, "set": str, "patient": str}
-_NUMBERS = {"seed": "int64", "fold": "int64", "row": "int64", "label": "int64", "score": "float64"}
+_NUMBERS = {"start": "int64", "seed": "int64", "fold": "int64", "row": "int64", "label": "int64", "score": "float64"}
 
 
 def prediction_table(

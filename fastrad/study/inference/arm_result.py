@@ -11,22 +11,33 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from fastrad.study.inference import auroc, bootstrap, decision
-from fastrad.study.inference.averaging import validation_scores
+from fastrad.study.inference.averaging import ensemble
+from fastrad.study.inference.multireader import ReaderScores
+from fastrad.study.inference.networks import ArmNetworks, arm_networks
+from fastrad.study.inference.recalibration import (
+    CalibrationIntervals,
+    brier_interval,
+    calibrated_copies,
+    calibration_intervals,
+)
 from fastrad.study.inference.samples import FloatArray, Interval
 
 
 @dataclass(frozen=True)
 class ArmResult:
-    """What one arm reached.
+    """What one arm reached. With several weights files there is a row for each file and seed where "seeds" stands.
 
     Attributes
     ----------
     arm : str
+    networks : ArmNetworks
+        One network: mean test AUROC, its spread over networks, its interval.
     fold_auroc : float array, shape (seeds, folds)
         AUROC over each run's validation patients.
     cv_auroc, cv_auroc_sd : float
         Mean over folds, and standard deviation over folds, of the AUROC averaged over seeds.
     test_auroc : float
+        Of the ensemble: the mean logit of all networks.
     test_interval : Interval
         95 %: sampling of test patients, given the trained networks.
     run_test_auroc : float array, shape (seeds, folds)
@@ -34,13 +45,17 @@ class ArmResult:
     seed_test_auroc : float array, shape (seeds,)
         Test AUROC of each seed's folds together; `seed_sd` is its standard deviation (NaN for one seed).
     average_precision, average_precision_interval
-    operating_point : OperatingPoint
-        On the test set, at the threshold with the largest Youden index on the validation folds.
-    brier, calibration
-        Of the probabilities sigmoid(score).
+    calibrated : float array, shape (patients,)
+        The ensemble's calibrated log odds of the tested patients.
+    operating_point, validation_point : OperatingPoint
+        Of these copies on the test set and on the validation folds, at the threshold with the largest Youden index on
+        the latter.
+    brier, brier_interval, calibration, calibration_intervals
+        Of the probabilities sigmoid(calibrated).
     """
 
     arm: str
+    networks: ArmNetworks
     fold_auroc: FloatArray
     cv_auroc: float
     cv_auroc_sd: float
@@ -51,18 +66,41 @@ class ArmResult:
     seed_sd: float
     average_precision: float
     average_precision_interval: Interval
+    calibrated: FloatArray
     operating_point: decision.OperatingPoint
+    validation_point: decision.OperatingPoint
     brier: float
+    brier_interval: Interval
     calibration: decision.Calibration
+    calibration_intervals: CalibrationIntervals
+
+    @property
+    def ensemble_gain(self) -> float:
+        """The ensemble's AUROC less that of one network."""
+        return self.test_auroc - self.networks.auroc
+
+    @property
+    def parted(self) -> list[str]:
+        """Of sensitivity and specificity those that differ between validation and test by more than chance allows.
+
+        The 95 % interval of the difference of the two proportions (square-and-add, from Wilson's limits) excludes zero.
+        """
+        found = []
+        for name in ("sensitivity", "specificity"):
+            tested, known = getattr(self.operating_point, name), getattr(self.validation_point, name)
+            interval = auroc.square_and_add(tested.estimate, tested.interval, known.estimate, known.interval)
+            if interval.low > 0 or interval.high < 0:
+                found.append(name)
+        return found
 
 
 def arm_result(
     name: str,
-    by_network: pd.Series,
+    validation: pd.Series,
     labels: pd.Series,
-    tested: str,
     y: NDArray[np.int64],
     scores: FloatArray,
+    readers: ReaderScores,
     counts: FloatArray,
 ) -> ArmResult:
     """The result of one arm.
@@ -70,46 +108,56 @@ def arm_result(
     Parameters
     ----------
     name : str
-    by_network : Series
-        From `averaging.scores_by_network`.
+    validation : Series
+        The arm's scores of validation patients, indexed by start, seed, fold and patient.
     labels : Series
-        Of each patient, indexed by set and patient; 1 is malignant.
-    tested : str
-        "test" or "external".
-    y, scores : arrays of shape (patients,)
-        Labels of the tested patients, and this arm's scores.
+        Of the validation patients, indexed by patient; 1 is malignant.
+    y : int64 array, shape (patients,)
+        Labels of the tested patients.
+    scores : array of shape (starts, seeds, folds, patients)
+        The networks' scores of them.
+    readers : ReaderScores
+        Of these.
     counts : array of shape (resamples, patients)
-        From `bootstrap.resample_counts`.
+        From `bootstrap.resample_counts`; without resamples the average precision has no interval.
     """
-
-    def auroc_by(table: pd.Series, set_: str, keys: list[str]) -> pd.Series:
-        known = labels.loc[set_]
-        return table.groupby(keys).apply(
-            lambda part: auroc.auroc(known.loc[part.index.get_level_values("patient")], part)
-        )
-
-    validation, test = by_network.loc[(name, "val")], by_network.loc[(name, tested)]
-    fold_auroc = auroc_by(validation, "val", ["seed", "fold"]).unstack("fold").to_numpy()
-    run_test_auroc = auroc_by(test, tested, ["seed", "fold"]).unstack("fold").to_numpy()
-    seed_test_auroc = auroc_by(test.groupby(["seed", "patient"]).mean(), tested, ["seed"]).to_numpy()
+    starts, seeds, folds, patients = scores.shape
+    fold_auroc = np.array(
+        [
+            auroc.auroc(labels.loc[part.index.get_level_values("patient")].to_numpy(), part.to_numpy())
+            for _, part in validation.groupby(level=["start", "seed", "fold"], sort=True)
+        ]
+    ).reshape(starts * seeds, folds)
+    by_seed = scores.mean(axis=2).reshape(starts * seeds, patients)
+    seed_test_auroc = auroc.structural_components(y, *by_seed).auroc
     by_fold = fold_auroc.mean(axis=0)
-    out_of_fold = validation_scores(by_network, name)
-    threshold = decision.youden_threshold(labels.loc["val"].loc[out_of_fold.index], out_of_fold)
-    precision = bootstrap.average_precision(y, scores)
-    replicates = bootstrap.bootstrap_average_precision(y, scores, counts)
+    together = ensemble(scores)
+    precision = bootstrap.average_precision(y, together)
+    precision_interval = Interval(math.nan, math.nan)
+    if len(counts):
+        replicates = bootstrap.bootstrap_average_precision(y, together, counts)
+        precision_interval = bootstrap.bootstrap_logit_interval(precision, replicates, int(y.sum()))
+    out_of_fold, copies = calibrated_copies(validation, labels, scores)
+    calibrated, known = ensemble(copies), labels.loc[out_of_fold.index]
+    threshold = decision.youden_threshold(known, out_of_fold)
     return ArmResult(
         arm=name,
+        networks=arm_networks(readers),
         fold_auroc=fold_auroc,
         cv_auroc=float(by_fold.mean()),
         cv_auroc_sd=float(by_fold.std(ddof=1)),
-        test_auroc=auroc.auroc(y, scores),
-        test_interval=auroc.auroc_interval(y, scores),
-        run_test_auroc=run_test_auroc,
+        test_auroc=auroc.auroc(y, together),
+        test_interval=auroc.auroc_interval(y, together),
+        run_test_auroc=readers.auroc.reshape(starts * seeds, folds),
         seed_test_auroc=seed_test_auroc,
         seed_sd=float(seed_test_auroc.std(ddof=1)) if seed_test_auroc.size > 1 else math.nan,
         average_precision=precision,
-        average_precision_interval=bootstrap.bootstrap_logit_interval(precision, replicates, int(y.sum())),
-        operating_point=decision.operating_point(y, scores, threshold),
-        brier=decision.brier_score(y, expit(scores)),
-        calibration=decision.calibration(y, scores),
+        average_precision_interval=precision_interval,
+        calibrated=calibrated,
+        operating_point=decision.operating_point(y, calibrated, threshold),
+        validation_point=decision.operating_point(known, out_of_fold, threshold),
+        brier=decision.brier_score(y, expit(calibrated)),
+        brier_interval=brier_interval(y, expit(calibrated)),
+        calibration=decision.calibration(y, calibrated),
+        calibration_intervals=calibration_intervals(y, calibrated),
     )

@@ -85,8 +85,8 @@ def calibration(y_true: ArrayLike, log_odds: ArrayLike) -> Calibration:
     nothing = Calibration(math.nan, math.nan, math.nan)
     if np.ptp(values) == 0 or auroc(positive, values) in (0.0, 1.0):
         return nothing
-    both = _logistic_fit(np.column_stack((np.ones_like(values), values)), positive.astype(np.float64), 0 * values)
-    large = _logistic_fit(np.ones((values.size, 1)), positive.astype(np.float64), values)
+    both = logistic_fit(np.column_stack((np.ones_like(values), values)), positive.astype(np.float64), 0 * values)
+    large = logistic_fit(np.ones((values.size, 1)), positive.astype(np.float64), values)
     if both is None or large is None:
         return nothing
     return Calibration(float(both[1]), float(both[0]), float(large[0]))
@@ -142,8 +142,22 @@ def roc_band(
     return low, high
 
 
-def _logistic_fit(design: FloatArray, outcome: FloatArray, offset: FloatArray) -> FloatArray | None:
-    """Newton's iteration with halved steps; None where it does not settle (near-perfect separation)."""
+def logistic_fit(design: FloatArray, outcome: FloatArray, offset: FloatArray) -> FloatArray | None:
+    """Coefficients of a logistic regression by Newton's iteration with halved steps.
+
+    Parameters
+    ----------
+    design : array of shape (n, k)
+    outcome : array of shape (n,)
+        In [0, 1].
+    offset : array of shape (n,)
+        Added to the log odds as it is.
+
+    Returns
+    -------
+    array of shape (k,), or None
+        None where the iteration does not settle (near-perfect separation).
+    """
     coefficients = np.zeros(design.shape[1])
 
     def deviance(beta: FloatArray) -> float:

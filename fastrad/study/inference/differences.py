@@ -1,4 +1,4 @@
-"""The differences between arms: AUROC of one minus that of another on the same patients, and what they show.
+"""The differences between arms on the same patients, of one network and of the ensemble, and what they show.
 
 Sources
 -------
@@ -17,8 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
+from fastrad.study.inference import hierarchical
 from fastrad.study.inference.auroc import delong_test, difference_interval
+from fastrad.study.inference.averaging import ensemble
 from fastrad.study.inference.bootstrap import bootstrap_auroc, percentile_interval
+from fastrad.study.inference.multireader import ReaderScores
+from fastrad.study.inference.networks import (
+    NOTHING,
+    NetworkDifference,
+    auroc_correlation,
+    network_difference,
+    score_correlation,
+)
 from fastrad.study.inference.samples import FloatArray, Interval
 from fastrad.study.protocol.abstract import LABELS
 
@@ -29,18 +39,25 @@ FEWEST_FOR_A_TEST = 15
 
 @dataclass(frozen=True)
 class Difference:
-    """AUROC of arm `a` minus that of arm `b` on the same test patients.
+    """Arm `a` minus arm `b` on the same test patients.
 
-    `bootstrap_interval` is a check of `interval`: the central 95 % of the difference over resamples of the patients
-    within their class, the same for both arms. It decides nothing.
+    `network` is the difference of one network's AUROC, for other networks and patients, and decides what is shown;
+    `network_holm_p_value` is Holm's p of its networks as readers, `folds_holm_p_value` that of its folds. All others
+    are of the two ensembles and hold for other patients alone, given the trained networks: `difference`, `interval`,
+    `standard_error`, `p_value`, `holm_p_value` (DeLong), `detectable`, and `bootstrap_interval`, a check of `interval`
+    that decides nothing.
 
-    `comparisons` is the size of the family that Holm's adjustment is over. `shown` is True only if the interval
-    excludes zero, the Holm-adjusted p is below 0.05, and the test set has at least `FEWEST_FOR_A_TEST` patients of each
-    class.
+    `score_correlation` is that of the ensembles' scores within a class, `auroc_correlation` that of their AUROCs.
+    `comparisons` is the size of the family that Holm's adjustment is over. `shown` is True only if all intervals of
+    `network` exclude zero, both of Holm's p of networks and folds are below 0.05, and the test set has at least
+    `FEWEST_FOR_A_TEST` patients of each class.
     """
 
     a: str
     b: str
+    network: NetworkDifference
+    network_holm_p_value: float
+    folds_holm_p_value: float
     difference: float
     interval: Interval
     bootstrap_interval: Interval
@@ -49,10 +66,17 @@ class Difference:
     holm_p_value: float
     comparisons: int
     detectable: float
+    score_correlation: float
+    auroc_correlation: float
     shown: bool
 
 
-def differences(y: NDArray[np.int64], scores: Mapping[str, FloatArray], counts: FloatArray) -> tuple[Difference, ...]:
+def differences(
+    y: NDArray[np.int64],
+    networks: Mapping[str, FloatArray],
+    readers: Mapping[str, ReaderScores],
+    counts: FloatArray,
+) -> tuple[Difference, ...]:
     """Every pair of arms, a later one minus an earlier one.
 
     The abstract's three comparisons are a family of their own: a further arm must not cost them power.
@@ -61,38 +85,67 @@ def differences(y: NDArray[np.int64], scores: Mapping[str, FloatArray], counts: 
     ----------
     y : int64 array, shape (patients,)
         1 is malignant.
-    scores : mapping of arm to float array, shape (patients,)
+    networks : mapping of arm to float array, shape (starts, seeds, folds, patients)
+    readers : mapping of arm to ReaderScores
+        Of these scores.
     counts : array of shape (resamples, patients)
-        From `bootstrap.resample_counts`.
+        From `bootstrap.resample_counts`; without resamples there is no bootstrap, and it decides nothing.
     """
-    pairs = [(later, earlier) for earlier, later in combinations(scores, 2)]
-    resampled = {name: bootstrap_auroc(y, values, counts) for name, values in scores.items()}
+    pairs = [(later, earlier) for earlier, later in combinations(networks, 2)]
+    scores = {name: ensemble(each) for name, each in networks.items()}
     tests = [delong_test(y, scores[a], scores[b]) for a, b in pairs]
+    bootstraps, hierarchies = [NOTHING] * len(pairs), [NOTHING] * len(pairs)
+    if len(counts):
+        resampled = {name: bootstrap_auroc(y, values, counts) for name, values in scores.items()}
+        bootstraps = [percentile_interval(resampled[a] - resampled[b]) for a, b in pairs]
+        drawn = hierarchical.mean_aurocs(y, networks, counts)
+        hierarchies = [hierarchical.difference_interval(drawn[a], drawn[b]) for a, b in pairs]
+    of_networks = [
+        network_difference(readers[a], readers[b], each) for (a, b), each in zip(pairs, hierarchies, strict=True)
+    ]
     planned = [a in LABELS and b in LABELS for a, b in pairs]
-    adjusted = np.empty(len(pairs))
-    for family in (True, False):
-        members = [index for index, each in enumerate(planned) if each == family]
-        adjusted[members] = holm([tests[index].p_value for index in members])
+    holms = [
+        holm_by_family(p_values, planned)
+        for p_values in (
+            [each.networks.p_value if each.networks else math.nan for each in of_networks],
+            [each.folds.p_value if each.folds else math.nan for each in of_networks],
+            [test.p_value for test in tests],
+        )
+    ]
     enough = min(int(y.sum()), int((1 - y).sum())) >= FEWEST_FOR_A_TEST
     found = []
-    for (a, b), test, family, holm_p in zip(pairs, tests, planned, adjusted, strict=True):
-        interval = difference_interval(y, scores[a], scores[b])
+    for index, ((a, b), test, network) in enumerate(zip(pairs, tests, of_networks, strict=True)):
+        by_networks, by_folds, by_ensembles = (adjusted[index] for adjusted in holms)
         found.append(
             Difference(
-                a,
-                b,
-                test.difference,
-                interval,
-                percentile_interval(resampled[a] - resampled[b]),
-                test.standard_error,
-                test.p_value,
-                float(holm_p),
-                planned.count(family),
-                detectable_difference(test.standard_error),
-                bool(enough and (interval.low > 0 or interval.high < 0) and holm_p < 0.05),
+                a=a,
+                b=b,
+                network=network,
+                network_holm_p_value=by_networks,
+                folds_holm_p_value=by_folds,
+                difference=test.difference,
+                interval=difference_interval(y, scores[a], scores[b]),
+                bootstrap_interval=bootstraps[index],
+                standard_error=test.standard_error,
+                p_value=test.p_value,
+                holm_p_value=by_ensembles,
+                comparisons=planned.count(planned[index]),
+                detectable=detectable_difference(test.standard_error),
+                score_correlation=score_correlation(y, scores[a], scores[b]),
+                auroc_correlation=auroc_correlation(y, scores[a], scores[b]),
+                shown=bool(enough and network.excludes_zero and by_networks < 0.05 and by_folds < 0.05),
             )
         )
     return tuple(found)
+
+
+def holm_by_family(p_values: Sequence[float], planned: Sequence[bool]) -> list[float]:
+    """Holm's adjustment over the planned comparisons, and over all others apart; in their order."""
+    adjusted = np.empty(len(p_values))
+    for family in (True, False):
+        members = [index for index, each in enumerate(planned) if each == family]
+        adjusted[members] = holm([p_values[index] for index in members])
+    return [float(value) for value in adjusted]
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

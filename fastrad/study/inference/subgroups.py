@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from fastrad.study.inference.auroc import auroc, auroc_interval
+from fastrad.study.inference.auroc import auroc, auroc_interval, difference_interval
 from fastrad.study.inference.evaluation import StudyResult
+from fastrad.study.inference.multireader import reader_scores
+from fastrad.study.inference.networks import network_difference
 
 
 def subgroups(result: StudyResult, attributes: pd.DataFrame) -> list[dict]:
-    """Test AUROC of each arm among the test patients of each value of each attribute.
+    """Test AUROC of each arm, and the arms' differences, among the test patients of each value of each attribute.
 
     Parameters
     ----------
@@ -20,8 +24,10 @@ def subgroups(result: StudyResult, attributes: pd.DataFrame) -> list[dict]:
     Returns
     -------
     list of dict
-        `column`, `value`, `patients`, `malignant`, and `arms`, which is empty where a class has fewer than two
-        patients: nothing can be said.
+        `column`, `value`, `patients`, `malignant`, `arms` and `differences`; the last two are empty where a class has
+        fewer than two patients: nothing can be said. Of each difference: `a`, `b`, `difference` of the ensembles with
+        `low` and `high` (DeLong), `network_difference` with `network_low` and `network_high` (networks as readers;
+        None with one seed).
     """
     known = attributes.reindex(result.patients, fill_value="")
     groups = []
@@ -42,6 +48,31 @@ def subgroups(result: StudyResult, attributes: pd.DataFrame) -> list[dict]:
                     "patients": int(inside.sum()),
                     "malignant": int(y.sum()),
                     "arms": arms,
+                    "differences": _differences(result, inside) if enough else [],
                 }
             )
     return groups
+
+
+def _differences(result: StudyResult, inside: NDArray[np.bool_]) -> list[dict]:
+    y = result.labels[inside]
+    readers = {name: reader_scores(y, each[..., inside]) for name, each in result.networks.items()}
+    found = []
+    for each in result.differences:
+        a, b = result.scores[each.a][inside], result.scores[each.b][inside]
+        low, high = difference_interval(y, a, b)
+        network = network_difference(readers[each.a], readers[each.b])
+        limits = (None, None) if network.networks is None else network.networks.interval
+        found.append(
+            {
+                "a": each.a,
+                "b": each.b,
+                "difference": auroc(y, a) - auroc(y, b),
+                "low": low,
+                "high": high,
+                "network_difference": network.difference,
+                "network_low": limits[0],
+                "network_high": limits[1],
+            }
+        )
+    return found

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import math
 
-from fastrad.study.inference.differences import FEWEST_FOR_A_TEST
+from fastrad.study.inference.differences import FEWEST_FOR_A_TEST, Difference
+from fastrad.study.inference.equivalence import equivalence
 from fastrad.study.inference.evaluation import StudyResult
 from fastrad.study.report.notation import format_p
 
 SYNTHETIC_NOTE = "Synthetic images: these numbers show that the software works and say nothing about patients."
 INTERVAL_NOTE = (
-    "Test AUROC with 95 % interval (DeLong, logit scale, t quantile): sampling of test patients, given the trained "
-    "networks. A patient's score is the mean logit over images, folds and seeds. Cross-validated AUROC is that of "
-    "the best epoch on each fold's own validation patients, hence slightly favourable. Differences: DeLong's paired "
-    "test, p adjusted after Holm over the abstract's three pairs, and over all pairs with further arms apart."
+    "One network: mean test AUROC over all networks of an arm (each seed and fold), SD over them; the 95 % interval is "
+    "for other networks and other test patients (Obuchowski and Rockette with Hillis's degrees of freedom, the wider of "
+    "networks and folds as readers). Its differences are adjusted after Holm over the abstract's three pairs, and over "
+    "all pairs with further arms apart; one is shown only if the intervals with networks and with folds as readers and "
+    "the bootstrap over patients, folds and seeds all exclude zero. Ensemble: the mean logit over images, folds and "
+    "seeds, with DeLong's 95 % interval (logit scale, t quantile): sampling of test patients, given the trained "
+    "networks. Cross-validated AUROC is that of the best epoch on each fold's own validation patients, hence slightly "
+    "favourable."
 )
+PUBLISHED_NOTE = (
+    "The published figures are of thyroid nodules of other patients (abstract: 145 of 721; journal: JACR 2024, 101 test "
+    "patients): they are there to compare the order of the arms. "
+)
+RANDOM_STARTS = ("none", "null")  # arms that start from no file: every network is another start
 
 
 def conclusion(study: dict, result: StudyResult) -> list[str]:
@@ -23,38 +33,136 @@ def conclusion(study: dict, result: StudyResult) -> list[str]:
     sentences = [SYNTHETIC_NOTE] if study["synthetic"] else []
     malignant = int(result.labels.sum())
     few = min(malignant, len(result.labels) - malignant) < FEWEST_FOR_A_TEST
+    one_seed = any(each.network.networks is None for each in result.differences)
     if few:
         sentences.append(
             f"The test set has {malignant} malignant and {len(result.labels) - malignant} benign patients: with fewer "
             f"than {FEWEST_FOR_A_TEST} of either, DeLong's p is too small too often, so no difference is called shown."
         )
-    for difference in result.differences:
-        a, b = labels[difference.a], labels[difference.b]
-        if math.isnan(difference.interval.low):
-            sentences.append(f"{a} against {b}: no test exists, neither arm's scores vary within a class.")
-            continue
-        measured = (
-            f"difference in test AUROC {difference.difference:+.3f}, "
-            f"95 % interval {difference.interval.low:+.3f} to {difference.interval.high:+.3f}, "
-            f"adjusted p {format_p(difference.holm_p_value)}"
-        )
-        if difference.shown:
-            better, worse = (a, b) if difference.difference > 0 else (b, a)
-            sentences.append(f"{better} was better than {worse} on these test patients ({measured}).")
-        elif few or difference.interval.low <= 0 <= difference.interval.high:
-            sentences.append(f"A difference between {a} and {b} was not shown ({measured}).")
-        else:
-            sentences.append(
-                f"A difference between {a} and {b} was not shown once {difference.comparisons} comparisons are "
-                f"allowed for ({measured})."
-            )
-    detectable = [difference.detectable for difference in result.differences if difference.detectable < 1]
-    if detectable and not few:
-        low, high = min(detectable), max(detectable)
-        size = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+    if one_seed:
         sentences.append(
-            f"With {len(result.labels)} test patients, {malignant} of them malignant, a single comparison would find a "
-            f"true difference of {size} in AUROC with 80 % power, and with less once several are allowed for; a "
-            "smaller one may well be missed."
+            "One seed says nothing about initialisation: another seed gives other networks. No difference is called "
+            "shown; intervals and p below hold for these trained networks alone."
+        )
+    sentences += [_of_difference(labels, each, few) for each in result.differences]
+    margin = study["protocol"].get("margin")
+    if margin is not None and not one_seed:
+        sentences += [_of_margin(labels, each, margin) for each in result.differences]
+    sentences += _of_largest_image(labels, result)
+    sentences += _of_thresholds(labels, result)
+    sentences += _of_power(result, few, one_seed)
+    return sentences + _uncovered(labels, result, one_seed)
+
+
+def _of_difference(labels: dict[str, str], difference: Difference, few: bool) -> str:
+    a, b = labels[difference.a], labels[difference.b]
+    network, folds = difference.network.networks, difference.network.folds
+    if network is None or folds is None:
+        return (
+            f"{a} and {b}: the ensembles' test AUROC differed by {difference.difference:+.3f} (95 % interval "
+            f"{difference.interval.low:+.3f} to {difference.interval.high:+.3f}, adjusted p "
+            f"{format_p(difference.holm_p_value)}, given the trained networks)."
+        )
+    if math.isnan(network.p_value):
+        return f"{a} against {b}: no test exists, neither arm's scores vary within a class."
+    measured = (
+        f"difference in one network's test AUROC {difference.network.difference:+.3f}, "
+        f"95 % interval {network.interval.low:+.3f} to {network.interval.high:+.3f}, "
+        f"adjusted p {format_p(difference.network_holm_p_value)}"
+    )
+    control = " (negative control)" if {difference.a, difference.b} == set(RANDOM_STARTS) else ""
+    if difference.shown:
+        better, worse = (a, b) if difference.network.difference > 0 else (b, a)
+        warning = ": two random starts should not differ, so trust no other difference here" if control else ""
+        return f"{better} was better than {worse}{control} on these test patients ({measured}){warning}."
+    not_shown = f"A difference between {a} and {b}{control} was not shown"
+    if few or network.interval.low <= 0 <= network.interval.high:
+        return f"{not_shown} ({measured})."
+    if difference.network_holm_p_value >= 0.05:
+        return f"{not_shown} once {difference.comparisons} comparisons are allowed for ({measured})."
+    if folds.interval.low <= 0 <= folds.interval.high or difference.folds_holm_p_value >= 0.05:
+        return (
+            f"{not_shown}: networks of one fold share its training patients, and with folds as readers the interval is "
+            f"{folds.interval.low:+.3f} to {folds.interval.high:+.3f}, adjusted p "
+            f"{format_p(difference.folds_holm_p_value)} ({measured})."
+        )
+    bootstrap = difference.network.bootstrap
+    return (
+        f"{not_shown}: the bootstrap over patients, folds and seeds gives {bootstrap.low:+.3f} to "
+        f"{bootstrap.high:+.3f} ({measured})."
+    )
+
+
+def _of_margin(labels: dict[str, str], difference: Difference, margin: float) -> str:
+    a, b = labels[difference.a], labels[difference.b]
+    found = equivalence(difference.network, margin)
+    if found.equivalent:
+        return f"{a} and {b} differ by less than the margin of {margin:g} (two one-sided tests, p {format_p(found.p_value)})."
+    for one, other, p in ((a, b, found.p_above), (b, a, found.p_below)):
+        if p < 0.05:
+            return (
+                f"{one} was not worse than {other} by the margin of {margin:g} or more (one-sided p {format_p(p)}); "
+                "that the two are equivalent was not shown."
+            )
+    return f"That {a} and {b} differ by less than the margin of {margin:g} was not shown (p {format_p(found.p_value)})."
+
+
+def _of_largest_image(labels: dict[str, str], result: StudyResult) -> list[str]:
+    if result.largest_image is None:
+        return []
+    changes = [
+        f"{labels[one.a]} − {labels[one.b]} {other.network.difference:+.3f} instead of {one.network.difference:+.3f}"
+        for one, other in zip(result.differences, result.largest_image.differences, strict=True)
+    ]
+    count = result.largest_image.patients
+    return [
+        f"{count} test patient{'s have' if count > 1 else ' has'} benign and malignant images and "
+        f"{'count' if count > 1 else 'counts'} as malignant. With the largest instead of the mean score over a patient's "
+        f"images, one network's difference is: {'; '.join(changes)}."
+    ]
+
+
+def _of_thresholds(labels: dict[str, str], result: StudyResult) -> list[str]:
+    found = []
+    for arm in result.arms:
+        for rate in arm.parted:
+            tested, known = getattr(arm.operating_point, rate), getattr(arm.validation_point, rate)
+            found.append(
+                f"{labels[arm.arm]}'s {rate} is {tested.estimate:.2f} on the test set and was {known.estimate:.2f} on the "
+                "validation folds, where its threshold was fixed: the threshold does not carry over."
+            )
+    return found
+
+
+def _of_power(result: StudyResult, few: bool, one_seed: bool) -> list[str]:
+    found = [each.detectable if one_seed else each.network.detectable for each in result.differences]
+    detectable = [value for value in found if value < 1]
+    if few or not detectable:
+        return []
+    low, high = min(detectable), max(detectable)
+    size = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
+    with_networks = "" if one_seed else f" and {result.arms[0].run_test_auroc.size} networks an arm"
+    return [
+        f"With {len(result.labels)} test patients, {int(result.labels.sum())} of them malignant{with_networks}, a single "
+        f"comparison would find a true difference of {size} in AUROC with 80 % power, and with less once several are "
+        "allowed for; a smaller one may well be missed."
+    ]
+
+
+def _uncovered(labels: dict[str, str], result: StudyResult, one_seed: bool) -> list[str]:
+    """What no interval here holds."""
+    single = [labels[arm.arm] for arm in result.arms if arm.arm not in RANDOM_STARTS and arm.networks.starts == 1]
+    sentences = []
+    if single:
+        each = "comes from one weights file: what is said of it" if len(single) == 1 else (
+            "come from one weights file each: what is said of them"
+        )
+        sentences.append(
+            f"{', '.join(single)} {each} is said of this weights file, not of others that were pretrained alike."
+        )
+    if not one_seed:
+        sentences.append(
+            "In no interval here: the folds share most of their training patients, so that another sample of training "
+            "patients may differ more than they do."
         )
     return sentences

@@ -52,7 +52,7 @@ def roc_figure(study: dict, result: StudyResult) -> Figure:
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="Sensitivity", aspect="equal")
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.set_yticks(np.linspace(0, 1, 6))
-    legend = axes.legend(loc="lower right", title="Test AUROC (95 % interval)", alignment="left")
+    legend = axes.legend(loc="lower right", title="Ensemble AUROC (95 % interval)", alignment="left")
     legend.get_frame().set(edgecolor="none", alpha=0.75)
     _finish(axes, study, f"{len(result.labels)} held-out patients, {int(result.labels.sum())} malignant")
     return figure
@@ -82,21 +82,28 @@ def runs_figure(study: dict, result: StudyResult) -> Figure:
 
 
 def differences_figure(study: dict, result: StudyResult) -> Figure:
-    """Differences of test AUROC with 95 % intervals, and what the test set could have detected."""
+    """Differences of one network's test AUROC with 95 % intervals, and what the study could have detected.
+
+    With one seed, of the ensembles: nothing else has an interval.
+    """
     labels = {name: label for name, label, _, _ in _styles(study)}
     figure = Figure(figsize=(5.2, 1.0 + 0.5 * len(result.differences)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color="#444444", linewidth=1)
+    one_seed = any(each.network.networks is None for each in result.differences)
     for position, each in enumerate(reversed(result.differences)):
-        if np.isnan(each.interval.low):
-            continue
-        axes.plot([-each.detectable, each.detectable], [position] * 2, color="#e3e3e3", linewidth=11, zorder=0)
-        axes.plot(each.interval, [position] * 2, color="#0072b2", linewidth=2)
-        axes.plot(each.difference, position, "o", color="#0072b2", markersize=7)
+        networks = each.network.networks
+        interval = each.interval if networks is None else networks.interval
+        estimate = each.difference if networks is None else networks.estimate
+        detectable = each.detectable if networks is None else each.network.detectable
+        axes.plot([-detectable, detectable], [position] * 2, color="#e3e3e3", linewidth=11, zorder=0)
+        axes.plot(interval, [position] * 2, color="#0072b2", linewidth=2)
+        axes.plot(estimate, position, "o", color="#0072b2", markersize=7)
     names = [f"{labels[each.a]} − {labels[each.b]}" for each in reversed(result.differences)]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
-    axes.set_xlabel("Difference in test AUROC (95 % interval)")
+    what = "the ensembles'" if one_seed else "one network's"
+    axes.set_xlabel(f"Difference in {what} test AUROC (95 % interval)")
     _finish(axes, study, "")
     return figure
 
@@ -107,7 +114,7 @@ def calibration_figure(study: dict, result: StudyResult) -> Figure:
     figure = Figure(figsize=(2.45 * columns, 2.8), layout="constrained")
     grid = np.atleast_1d(figure.subplots(1, columns, sharey=True))
     for axes, (name, label, colour, marker) in zip(grid, _styles(study), strict=True):
-        groups = decision.reliability(result.labels, expit(result.scores[name]))
+        groups = decision.reliability(result.labels, expit(result.arm(name).calibrated))
         mean = np.array([value for value, _ in groups])
         observed = np.array([share.estimate for _, share in groups])
         bounds = np.array([share.interval for _, share in groups]).T

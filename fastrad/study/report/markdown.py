@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from fastrad.study.report.conclusion import INTERVAL_NOTE, SYNTHETIC_NOTE
-from fastrad.study.report.notation import estimate, format_p, subgroup_text
+from fastrad.study.report.conclusion import INTERVAL_NOTE, PUBLISHED_NOTE, SYNTHETIC_NOTE
+from fastrad.study.report.notation import estimate, format_p, number, range_text, subgroup_text
 
 
 def to_markdown(values: dict) -> str:
@@ -18,44 +18,99 @@ def to_markdown(values: dict) -> str:
         "",
     ]
     lines += _grid(
-        ["Arm", "CV AUROC, mean (SD)", "Test AUROC (95 % interval)", "Abstract's test AUROC"],
+        [
+            "Arm",
+            "One network, mean (SD over networks)",
+            "95 % interval",
+            "Ensemble AUROC (95 % interval)",
+            "Gain",
+            "CV AUROC, mean (SD)",
+            "Abstract",
+            "Journal",
+        ],
         [
             [
                 arm["label"],
+                f"{arm['network_auroc']:.3f} ({arm['network_auroc_sd']:.3f})",
+                range_text(arm["network_auroc_low"], arm["network_auroc_high"]),
+                estimate(arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"]),
+                f"{arm['ensemble_gain']:+.3f}",
                 f"{arm['cv_auroc']:.3f} ({arm['cv_auroc_sd']:.3f})",
-                f"{arm['test_auroc']:.3f} ({arm['test_auroc_low']:.3f} to {arm['test_auroc_high']:.3f})",
-                "" if arm["abstract_test_auroc"] is None else f"{arm['abstract_test_auroc']:.2f}",
+                number(arm["abstract_test_auroc"], ".2f"),
+                number(arm["journal_test_auroc"], ".2f"),
             ]
             for arm in values["arms"]
         ],
     )
     lines += [""]
     lines += _grid(
-        ["Difference in test AUROC", "Estimate (95 % interval)", "p", "p, Holm", "Detectable at 80 % power"],
+        ["Difference in one network's AUROC", "Estimate (95 % interval)", "SE", "p", "p, Holm", "Folds as readers", "Shown"],
         [
             [
-                f"{difference['a_label']} − {difference['b_label']}",
-                estimate(difference["difference"], difference["low"], difference["high"], sign="+"),
-                format_p(difference["p_value"]),
-                format_p(difference["holm_p_value"]),
-                "–" if difference["detectable"] is None else f"{difference['detectable']:.3f}",
+                f"{each['a_label']} − {each['b_label']}",
+                estimate(each["network_difference"], each["network_low"], each["network_high"], sign="+"),
+                number(each["network_standard_error"], ".3f"),
+                format_p(each["network_p_value"]),
+                format_p(each["network_holm_p_value"]),
+                range_text(each["folds_low"], each["folds_high"], "+.3f"),
+                "yes" if each["shown"] else "no",
             ]
-            for difference in values["differences"]
+            for each in values["differences"]
         ],
     )
     lines += [""]
     lines += _grid(
-        ["Arm", "AUPRC", "Sensitivity", "Specificity", "PPV", "NPV", "Brier", "Calibration slope"],
+        [
+            "Difference of the ensembles",
+            "Estimate (95 % interval)",
+            "SE",
+            "p, Holm",
+            "r of scores",
+            "r of AUROCs",
+            "Detectable at 80 % power",
+        ],
+        [
+            [
+                f"{each['a_label']} − {each['b_label']}",
+                estimate(each["difference"], each["low"], each["high"], sign="+"),
+                f"{each['standard_error']:.3f}",
+                format_p(each["holm_p_value"]),
+                number(each["score_correlation"], ".2f"),
+                number(each["auroc_correlation"], ".2f"),
+                number(each["detectable"], ".3f"),
+            ]
+            for each in values["differences"]
+        ],
+    )
+    lines += [""]
+    lines += _grid(
+        ["Arm", "AUPRC", "Sensitivity", "in validation", "Specificity", "in validation", "PPV", "NPV"],
         [
             [
                 arm["label"],
                 estimate(arm["average_precision"], arm["average_precision_low"], arm["average_precision_high"]),
                 *(
-                    estimate(arm[rate]["estimate"], arm[rate]["low"], arm[rate]["high"], digits=2)
-                    for rate in ("sensitivity", "specificity", "ppv", "npv")
+                    text
+                    for rate in ("sensitivity", "specificity")
+                    for text in (_rate(arm[rate]), number(arm["validation"][rate]["estimate"], ".2f"))
                 ),
-                f"{arm['brier']:.3f}",
-                "–" if arm["calibration_slope"] is None else f"{arm['calibration_slope']:.2f}",
+                _rate(arm["ppv"]),
+                _rate(arm["npv"]),
+            ]
+            for arm in values["arms"]
+        ],
+    )
+    lines += [""]
+    lines += _grid(
+        ["Arm", "Brier", "Calibration slope", "Calibration intercept"],
+        [
+            [
+                arm["label"],
+                estimate(arm["brier"], arm["brier_low"], arm["brier_high"]),
+                *(
+                    estimate(arm[name], arm[f"{name}_low"], arm[f"{name}_high"], digits=2)
+                    for name in ("calibration_slope", "calibration_intercept")
+                ),
             ]
             for arm in values["arms"]
         ],
@@ -68,9 +123,14 @@ def to_markdown(values: dict) -> str:
             "",
         ]
         lines += _grid(
-            ["Arm", "External AUROC (95 % interval)"],
+            ["Arm", "One network, mean (SD over networks)", "95 % interval", "Ensemble AUROC (95 % interval)"],
             [
-                [arm["label"], estimate(arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"])]
+                [
+                    arm["label"],
+                    f"{arm['network_auroc']:.3f} ({arm['network_auroc_sd']:.3f})",
+                    range_text(arm["network_auroc_low"], arm["network_auroc_high"]),
+                    estimate(arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"]),
+                ]
                 for arm in external["arms"]
             ],
         )
@@ -87,14 +147,42 @@ def to_markdown(values: dict) -> str:
                 for group in values["subgroups"]
             ],
         )
+        lines += [""]
+        lines += _grid(
+            ["Test patients", *(f"{each['a_label']} − {each['b_label']}" for each in values["differences"])],
+            [
+                [
+                    f"{group['column']} {group['value']}: {group['patients']}",
+                    *(_of_group(group, each) for each in values["differences"]),
+                ]
+                for group in values["subgroups"]
+            ],
+        )
     lines += [
         "",
         f"AUPRC: average precision; a random score gives the prevalence, {test['prevalence']:.3f}. Thresholds were "
-        "fixed on the validation folds (largest Youden index). " + INTERVAL_NOTE,
+        "fixed on the validation folds (largest Youden index), on copies of the scores that are calibrated on each "
+        "network's own fold; Brier score and calibration are of these copies. "
+        + (PUBLISHED_NOTE if any(arm["abstract_test_auroc"] for arm in values["arms"]) else "")
+        + INTERVAL_NOTE,
         "",
         *(f"- {sentence}" for sentence in values["conclusion"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _rate(rate: dict) -> str:
+    return estimate(rate["estimate"], rate["low"], rate["high"], digits=2)
+
+
+def _of_group(group: dict, difference: dict) -> str:
+    """A difference among the patients of a subgroup: one network's, or with one seed the ensembles'."""
+    for each in group["differences"]:
+        if (each["a"], each["b"]) == (difference["a"], difference["b"]):
+            kind = "low" if each["network_low"] is None else "network_low"
+            name = "difference" if kind == "low" else "network_difference"
+            return estimate(each[name], each[kind], each[kind.replace("low", "high")], digits=2, sign="+")
+    return "too few"
 
 
 def _grid(head: list[str], rows: list[list[str]]) -> list[str]:

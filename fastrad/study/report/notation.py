@@ -12,6 +12,11 @@ def format_p(p: float | None) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def number(value: float | None, form: str) -> str:
+    """A number; "–" where there is no value."""
+    return "–" if value is None else format(value, form)
+
+
 def estimate(value: float | None, low: float | None, high: float | None, digits: int = 3, sign: str = "") -> str:
     """`0.712 (0.640 to 0.781)`; "–" where there is no value."""
     if value is None:

@@ -1,0 +1,153 @@
+"""What an arm's networks reach one by one, and whether two arms differ for other networks and other patients too.
+
+A network is one (weights file, seed, fold) of an arm. The question is about initialisation, so the networks are a
+sample: of seeds, of training patients (folds), of weights files where an arm has several. Three analyses look at a
+difference, because none alone holds in every design:
+
+- networks as readers: (seed, fold) pairs the arms; with several weights files in an arm, these are its readers, nested
+  in it;
+- folds as readers, AUROC averaged over seeds and weights files: the networks of one fold share its training patients
+  and are not independent;
+- a bootstrap over patients, folds, seeds and weights files.
+
+With one seed nothing is said about initialisation: no standard error, interval or p.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastrad.study.inference.multireader import (
+    Contrast,
+    ReaderScores,
+    nested_readers,
+    one_modality,
+    paired_readers,
+    quantile,
+    reader_scores,
+)
+from fastrad.study.inference.samples import FloatArray, Interval
+
+NOTHING = Interval(math.nan, math.nan)
+
+
+@dataclass(frozen=True)
+class ArmNetworks:
+    """One network of an arm.
+
+    Attributes
+    ----------
+    auroc, sd : float
+        Mean and standard deviation of the test AUROC over all networks.
+    interval : Interval
+        95 % of the mean, for other networks and patients: the wider of networks and folds as readers; NaN with one
+        seed.
+    starts : int
+        Weights files.
+    """
+
+    auroc: float
+    sd: float
+    interval: Interval
+    starts: int
+
+
+@dataclass(frozen=True)
+class NetworkDifference:
+    """Mean test AUROC of one network of an arm minus that of another.
+
+    Attributes
+    ----------
+    networks, folds : Contrast or None
+        Networks and folds as readers; None with one seed.
+    bootstrap : Interval
+        95 %; NaN with one seed, or where there are no resamples.
+    difference : float
+    """
+
+    difference: float
+    networks: Contrast | None
+    folds: Contrast | None
+    bootstrap: Interval
+
+    @property
+    def detectable(self) -> float:
+        """The true difference found with 80 % power at 5 % by networks as readers; NaN where there is no test."""
+        if self.networks is None or self.networks.standard_error == 0:
+            return math.nan
+        df = self.networks.df
+        return (quantile(df, 0.975) + quantile(df, 0.8)) * self.networks.standard_error
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True where all three intervals do; without resamples, the two that there are."""
+        if self.networks is None or self.folds is None:
+            return False
+        intervals = [self.networks.interval, self.folds.interval]
+        if not math.isnan(self.bootstrap.low):
+            intervals.append(self.bootstrap)
+        return all(each.low > 0 for each in intervals) or all(each.high < 0 for each in intervals)
+
+
+def arm_networks(readers: ReaderScores) -> ArmNetworks:
+    """What one network of an arm reaches.
+
+    Parameters
+    ----------
+    readers : ReaderScores
+        `auroc` of shape (starts, seeds, folds).
+    """
+    starts, seeds, _ = readers.auroc.shape
+    mean, spread = float(readers.auroc.mean()), float(readers.auroc.std(ddof=1))
+    if seeds == 1:
+        return ArmNetworks(mean, spread, NOTHING, starts)
+    own, folds = (one_modality(each).interval for each in (units(readers), readers.averaged((0, 1))))
+    return ArmNetworks(mean, spread, Interval(min(own.low, folds.low), max(own.high, folds.high)), starts)
+
+
+def network_difference(a: ReaderScores, b: ReaderScores, bootstrap: Interval = NOTHING) -> NetworkDifference:
+    """The difference of two arms.
+
+    Parameters
+    ----------
+    a, b : ReaderScores
+        `auroc` of shape (starts, seeds, folds), of the same seeds and folds.
+    bootstrap : Interval
+        From `hierarchical.difference_interval`.
+    """
+    difference = float(a.auroc.mean() - b.auroc.mean())
+    if a.auroc.shape[1] == 1:
+        return NetworkDifference(difference, None, None, NOTHING)
+    alone = len(a.auroc) == len(b.auroc) == 1
+    compare = paired_readers if alone else nested_readers
+    folds = paired_readers(a.averaged((0, 1)), b.averaged((0, 1)))
+    return NetworkDifference(difference, compare(units(a), units(b)), folds, bootstrap)
+
+
+def units(readers: ReaderScores) -> ReaderScores:
+    """The readers of an arm: its weights files where it has several, else its networks."""
+    return readers.averaged((1, 2)) if len(readers.auroc) > 1 else readers.flat()
+
+
+def score_correlation(y: FloatArray, a: FloatArray, b: FloatArray) -> float:
+    """Pearson's correlation of two arms' scores within a class, pooled over both; NaN where one is constant.
+
+    Parameters
+    ----------
+    y, a, b : arrays of shape (patients,)
+        Labels 0 or 1, and a score each.
+    """
+    within = [np.concatenate([score[y == k] - score[y == k].mean() for k in (1, 0)]) for score in (a, b)]
+    size = math.sqrt(float(within[0] @ within[0]) * float(within[1] @ within[1]))
+    return float(within[0] @ within[1]) / size if size > 1e-300 else math.nan
+
+
+def auroc_correlation(y: FloatArray, a: FloatArray, b: FloatArray) -> float:
+    """Correlation of two arms' AUROCs over samples of patients, from DeLong's covariances; NaN where one has none."""
+    readers = reader_scores(y, np.stack((a, b)))
+    covariance = readers.deviations @ readers.deviations.T
+    size = math.sqrt(float(covariance[0, 0] * covariance[1, 1]))
+    return float(covariance[0, 1]) / size if size > 1e-30 else math.nan
