@@ -24,7 +24,7 @@ from fastrad.study.protocol.config import CompareConfig, Tuning
 )
 @options_of(Tuning, "epochs", "size")
 @options_of(CompareConfig, "seed", "seeds", "folds", "test_fraction", "splits", "learning_curve", "external")
-@options_of(CompareConfig, "subgroups", "attributes", "pseudonym_key", "positive", "title")
+@options_of(CompareConfig, "margin", "subgroups", "attributes", "pseudonym_key", "positive", "title")
 @options_of(Tuning, "batch_size", "learning_rate", "backbone_rate", "patience", "class_weighting")
 @options_of(CompareConfig, "device")
 @click.option("--json", "as_json", is_flag=True, help="Print table.json instead of the table.")

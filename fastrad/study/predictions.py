@@ -1,8 +1,8 @@
 """`predictions.csv` and the tables of its form: what goes from the networks to inference.
 
-One line an image and network; `score` is a logit. Where an arm has several weights files a last column, `start`, numbers
-them from 0; a table without it (as of 0.1.0) has one file an arm. A table reads back with the types that it was written with: a patient
-called NA or 007 stays one.
+One line an image and network; `score` is a logit. Where an arm has several weights files a last column, `start`,
+numbers them from 0; a table without it (as of 0.1.0) has one file an arm. A table reads back with the types that it was
+written with: a patient called NA or 007 stays one.
 """
 
 from __future__ import annotations

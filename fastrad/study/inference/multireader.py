@@ -90,7 +90,8 @@ def reader_scores(y_true: ArrayLike, scores: FloatArray) -> ReaderScores:
     auroc, above, below = structural_components(y_true, *scores.reshape(-1, scores.shape[-1]), least=2)
     m, n = above.shape[1], below.shape[1]
     parts = [
-        (part - part.mean(axis=1, keepdims=True)) / math.sqrt(size * (size - 1)) for part, size in ((above, m), (below, n))
+        (part - part.mean(axis=1, keepdims=True)) / math.sqrt(size * (size - 1))
+        for part, size in ((above, m), (below, n))
     ]
     return ReaderScores(auroc.reshape(shape), np.concatenate(parts, axis=1).reshape(*shape, m + n), m, n)
 
@@ -128,8 +129,8 @@ def nested_readers(a: ReaderScores, b: ReaderScores) -> Contrast:
 def one_modality(readers: ReaderScores) -> Contrast:
     """Mean AUROC of one modality's readers: SE^2 = MS(R)/r + max(Cov2, 0), df = SE^4 / ((MS(R)/r)^2 / (r - 1)).
 
-    The interval is symmetric and within [0, 1]; from an AUROC of 0.95 on (and below 0.05) it is made on the logit scale,
-    and where nothing varies it is Newcombe's of one reader.
+    The interval is symmetric and within [0, 1]; from an AUROC of 0.95 on (and below 0.05) it is made on the logit
+    scale, and where nothing varies it is Newcombe's of one reader.
     """
     estimate = float(readers.auroc.mean())
     share = (_variance(readers.auroc) / readers.auroc.size, readers.auroc.size - 1)

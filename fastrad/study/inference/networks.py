@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastrad.study.inference.multireader import (
     Contrast,
@@ -132,7 +133,7 @@ def units(readers: ReaderScores) -> ReaderScores:
     return readers.averaged((1, 2)) if len(readers.auroc) > 1 else readers.flat()
 
 
-def score_correlation(y: FloatArray, a: FloatArray, b: FloatArray) -> float:
+def score_correlation(y: NDArray[np.int64], a: FloatArray, b: FloatArray) -> float:
     """Pearson's correlation of two arms' scores within a class, pooled over both; NaN where one is constant.
 
     Parameters
@@ -145,7 +146,7 @@ def score_correlation(y: FloatArray, a: FloatArray, b: FloatArray) -> float:
     return float(within[0] @ within[1]) / size if size > 1e-300 else math.nan
 
 
-def auroc_correlation(y: FloatArray, a: FloatArray, b: FloatArray) -> float:
+def auroc_correlation(y: NDArray[np.int64], a: FloatArray, b: FloatArray) -> float:
     """Correlation of two arms' AUROCs over samples of patients, from DeLong's covariances; NaN where one has none."""
     readers = reader_scores(y, np.stack((a, b)))
     covariance = readers.deviations @ readers.deviations.T

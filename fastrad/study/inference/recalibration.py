@@ -1,9 +1,9 @@
 """Calibrated copies of the networks' scores, for thresholds and probabilities alone; and what a probability is worth.
 
-Networks differ in the level and the spread of their logits, so a threshold of single networks says little of their mean.
-Each network's scores are therefore copied through a logistic regression fitted on its own fold's validation patients,
-which it was not trained on; thresholds are sought, and probabilities judged, on these copies. The scores themselves and
-every AUROC stay as they are.
+Networks differ in the level and the spread of their logits, so a threshold of single networks says little of their
+mean. Each network's scores are therefore copied through a logistic regression fitted on its own fold's validation
+patients, which it was not trained on; thresholds are sought, and probabilities judged, on these copies. The scores
+themselves and every AUROC stay as they are.
 
 Sources
 -------
@@ -72,9 +72,7 @@ def recalibration(y_true: ArrayLike, score: ArrayLike) -> Recalibration:
     return Recalibration(float(logit(target.mean())), 0.0)
 
 
-def calibrated_copies(
-    validation: pd.Series, labels: pd.Series, networks: FloatArray
-) -> tuple[pd.Series, FloatArray]:
+def calibrated_copies(validation: pd.Series, labels: pd.Series, networks: FloatArray) -> tuple[pd.Series, FloatArray]:
     """Each network's scores through its own recalibration.
 
     Parameters
@@ -113,7 +111,9 @@ def calibration_intervals(y_true: ArrayLike, log_odds: ArrayLike) -> Calibration
     errors = _errors(design, found.intercept + found.slope * values)
     (large,) = _errors(design[:, :1], found.intercept_at_slope_one + values)
     return CalibrationIntervals(
-        _around(found.slope, errors[1]), _around(found.intercept, errors[0]), _around(found.intercept_at_slope_one, large)
+        _around(found.slope, errors[1]),
+        _around(found.intercept, errors[0]),
+        _around(found.intercept_at_slope_one, large),
     )
 
 

@@ -118,6 +118,8 @@ class CompareConfig:
         Tune everything again, with the first seed, with so many training patients a fold.
     external : tuple of Path
         A further dataset, like the study's, that every network scores; may be repeated.
+    margin : float or None
+        Two arms count as equivalent where two one-sided tests show that their AUROCs differ by less.
     subgroups : tuple of str
         Look at the test patients by the values of this column of `attributes`.
     attributes : Path or None
@@ -153,6 +155,7 @@ class CompareConfig:
         default=(), metadata={"metavar": "25,50,100,all", "parse": _numbers_of_patients}
     )
     external: tuple[Path, ...] = ()
+    margin: float | None = field(default=None, metadata={"metavar": "AUROC"})
     subgroups: tuple[str, ...] = field(default=(), metadata={"option": "--subgroup", "metavar": "COLUMN"})
     attributes: Path | None = None
     pseudonym_key: Path | None = None
@@ -164,3 +167,5 @@ class CompareConfig:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise OptionError(f"--seeds {self.seeds}: at least one is needed")
+        if self.margin is not None and not 0 < self.margin < 0.5:
+            raise OptionError(f"--margin {self.margin:g}: give a difference of two AUROCs above 0, for example 0.03")

@@ -92,6 +92,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
         "protocol": {
             "folds": splits.folds,
             "seeds": list(range(config.seed, config.seed + config.seeds)),
+            "margin": config.margin,
             "splits": f"imported from {config.splits.name}" if config.splits else "drawn, stratified by label",
             "splits_sha256": hashlib.sha256(splits.to_csv().encode()).hexdigest(),
             "recipe": asdict(plan.protocol.tuning),

@@ -12,8 +12,8 @@ from fastrad.study.report.notation import format_p
 SYNTHETIC_NOTE = "Synthetic images: these numbers show that the software works and say nothing about patients."
 INTERVAL_NOTE = (
     "One network: mean test AUROC over all networks of an arm (each seed and fold), SD over them; the 95 % interval is "
-    "for other networks and other test patients (Obuchowski and Rockette with Hillis's degrees of freedom, the wider of "
-    "networks and folds as readers). Its differences are adjusted after Holm over the abstract's three pairs, and over "
+    "for other networks and other test patients (Obuchowski and Rockette with Hillis's degrees of freedom, the wider "
+    "of networks and folds as readers). Its differences are adjusted after Holm over the abstract's three pairs, and over "
     "all pairs with further arms apart; one is shown only if the intervals with networks and with folds as readers and "
     "the bootstrap over patients, folds and seeds all exclude zero. Ensemble: the mean logit over images, folds and "
     "seeds, with DeLong's 95 % interval (logit scale, t quantile): sampling of test patients, given the trained "
@@ -21,8 +21,8 @@ INTERVAL_NOTE = (
     "favourable."
 )
 PUBLISHED_NOTE = (
-    "The published figures are of thyroid nodules of other patients (abstract: 145 of 721; journal: JACR 2024, 101 test "
-    "patients): they are there to compare the order of the arms. "
+    "The published figures are of thyroid nodules of other patients (abstract: 145 of 721; journal: JACR 2024, 101 "
+    "test patients): they are there to compare the order of the arms. "
 )
 RANDOM_STARTS = ("none", "null")  # arms that start from no file: every network is another start
 
@@ -97,7 +97,8 @@ def _of_margin(labels: dict[str, str], difference: Difference, margin: float) ->
     a, b = labels[difference.a], labels[difference.b]
     found = equivalence(difference.network, margin)
     if found.equivalent:
-        return f"{a} and {b} differ by less than the margin of {margin:g} (two one-sided tests, p {format_p(found.p_value)})."
+        tests = f"two one-sided tests, p {format_p(found.p_value)}"
+        return f"{a} and {b} differ by less than the margin of {margin:g} ({tests})."
     for one, other, p in ((a, b, found.p_above), (b, a, found.p_below)):
         if p < 0.05:
             return (
@@ -117,8 +118,8 @@ def _of_largest_image(labels: dict[str, str], result: StudyResult) -> list[str]:
     count = result.largest_image.patients
     return [
         f"{count} test patient{'s have' if count > 1 else ' has'} benign and malignant images and "
-        f"{'count' if count > 1 else 'counts'} as malignant. With the largest instead of the mean score over a patient's "
-        f"images, one network's difference is: {'; '.join(changes)}."
+        f"{'count' if count > 1 else 'counts'} as malignant. With the largest instead of the mean score over a "
+        f"patient's images, one network's difference is: {'; '.join(changes)}."
     ]
 
 
@@ -128,8 +129,8 @@ def _of_thresholds(labels: dict[str, str], result: StudyResult) -> list[str]:
         for rate in arm.parted:
             tested, known = getattr(arm.operating_point, rate), getattr(arm.validation_point, rate)
             found.append(
-                f"{labels[arm.arm]}'s {rate} is {tested.estimate:.2f} on the test set and was {known.estimate:.2f} on the "
-                "validation folds, where its threshold was fixed: the threshold does not carry over."
+                f"{labels[arm.arm]}'s {rate} is {tested.estimate:.2f} on the test set and was {known.estimate:.2f} on "
+                "the validation folds, where its threshold was fixed: the threshold does not carry over."
             )
     return found
 
@@ -143,8 +144,8 @@ def _of_power(result: StudyResult, few: bool, one_seed: bool) -> list[str]:
     size = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
     with_networks = "" if one_seed else f" and {result.arms[0].run_test_auroc.size} networks an arm"
     return [
-        f"With {len(result.labels)} test patients, {int(result.labels.sum())} of them malignant{with_networks}, a single "
-        f"comparison would find a true difference of {size} in AUROC with 80 % power, and with less once several are "
+        f"With {len(result.labels)} test patients, {int(result.labels.sum())} of them malignant{with_networks}, a "
+        f"single comparison would find a true difference of {size} in AUROC with 80 % power, and with less once several are "
         "allowed for; a smaller one may well be missed."
     ]
 
@@ -154,8 +155,10 @@ def _uncovered(labels: dict[str, str], result: StudyResult, one_seed: bool) -> l
     single = [labels[arm.arm] for arm in result.arms if arm.arm not in RANDOM_STARTS and arm.networks.starts == 1]
     sentences = []
     if single:
-        each = "comes from one weights file: what is said of it" if len(single) == 1 else (
-            "come from one weights file each: what is said of them"
+        each = (
+            "comes from one weights file: what is said of it"
+            if len(single) == 1
+            else ("come from one weights file each: what is said of them")
         )
         sentences.append(
             f"{', '.join(single)} {each} is said of this weights file, not of others that were pretrained alike."

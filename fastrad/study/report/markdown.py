@@ -44,7 +44,15 @@ def to_markdown(values: dict) -> str:
     )
     lines += [""]
     lines += _grid(
-        ["Difference in one network's AUROC", "Estimate (95 % interval)", "SE", "p", "p, Holm", "Folds as readers", "Shown"],
+        [
+            "Difference in one network's AUROC",
+            "Estimate (95 % interval)",
+            "SE",
+            "p",
+            "p, Holm",
+            "Folds as readers",
+            "Shown",
+        ],
         [
             [
                 f"{each['a_label']} − {each['b_label']}",

@@ -20,13 +20,8 @@ from fastrad.study.inference.multireader import Contrast
 from fastrad.study.inference.networks import NOTHING, ArmNetworks
 from fastrad.study.inference.proportions import Proportion
 from fastrad.study.inference.samples import Interval
-from fastrad.study.protocol.abstract import JOURNAL_TEST_AUROC, TEST_AUROC
+from fastrad.study.protocol.abstract import JOURNAL_TEST_AUROC, TEST_AUROC, is_thyroid
 from fastrad.study.report.conclusion import conclusion
-
-
-# Archives of thyroid nodules, and the layouts of one's own table or folders, which are taken to be: the published
-# figures stand beside these alone.
-THYROID_LAYOUTS = ("ddti", "tn3k", "tn5000", "thyroidxl", "aimi", "table", "folder")
 
 
 def table_values(
@@ -46,7 +41,7 @@ def table_values(
     """
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
     margin = study["protocol"].get("margin")  # absent in studies of 0.1.0
-    published = study["dataset"]["layout"] in THYROID_LAYOUTS
+    published = is_thyroid(study)
     return {
         "synthetic": study["synthetic"],
         "development": study["development"],

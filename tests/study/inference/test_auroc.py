@@ -15,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 from fastrad.errors import InputError
 from fastrad.study.inference import auroc
 from fastrad.study.inference.bootstrap import average_precision
+from fastrad.study.inference.proportions import wilson_interval
 
 
 def brute_force_delong(y, a, b):
@@ -137,13 +138,59 @@ def test_constant_scores_have_auroc_one_half_with_a_wide_interval():
     assert 0.2 < high - low < 0.4
 
 
-def test_perfect_against_constant_has_no_test():
+def test_perfect_against_constant_has_no_test_but_an_interval():
     y = [0] * 5 + [1] * 5
     test = auroc.delong_test(y, np.arange(10), np.zeros(10))
     assert test.difference == 0.5
     assert math.isnan(test.z)
     assert math.isnan(test.p_value)
-    assert all(math.isnan(limit) for limit in auroc.difference_interval(y, np.arange(10), np.zeros(10)))
+    low, high = auroc.difference_interval(y, np.arange(10), np.zeros(10))
+    assert low < 0.2 < 0.5 < high < 0.9
+
+
+def test_two_perfect_arms_have_an_interval_with_width():
+    y = [0] * 20 + [1] * 10
+    low, high = auroc.difference_interval(y, np.arange(30), 3.0 * np.asarray(y))
+    assert low == -high
+    assert 0.05 < high < 0.3
+    assert auroc.difference_interval(y, np.zeros(30), np.ones(30)) == (0, 0), "two constants know the same: nothing"
+
+
+def test_square_and_add_is_newcombes_own_example():
+    """Newcombe 1998, table II: 56/70 against 48/80, method 10."""
+    found = auroc.square_and_add(56 / 70, wilson_interval(56, 70), 48 / 80, wilson_interval(48, 80))
+    assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    alike = auroc.square_and_add(0.8, auroc.Interval(0.7, 0.9), 0.8, auroc.Interval(0.7, 0.9), 1.0)
+    assert alike == pytest.approx((0, 0), abs=1e-12)
+
+
+@pytest.mark.parametrize(("malignant", "benign"), [(44, 101), (15, 60)], ids=["44 of 145", "15 of 75"])
+@pytest.mark.parametrize(("truth", "spread"), [(0.95, 2.0), (0.98, 1.0), (0.98, 2.0), (0.99, 2.0)])
+def test_an_interval_near_the_ceiling_covers(malignant, benign, truth, spread):
+    """Spread: of malignant scores, that of benign ones being 1; DeLong's interval covered 86 to 94 % here."""
+    rng = np.random.default_rng(14)
+    repetitions, covered = 500, 0
+    y = np.repeat([1, 0], [malignant, benign])
+    shift = math.sqrt(1 + spread**2) * stats.norm.ppf(truth)
+    for _ in range(repetitions):
+        low, high = auroc.auroc_interval(y, rng.normal(size=y.size) * np.where(y == 1, spread, 1) + shift * y)
+        covered += low <= truth <= high
+    assert covered / repetitions >= 0.93
+
+
+@pytest.mark.parametrize(("one", "other"), [(0.98, 0.98), (0.99, 0.95), (0.98, 0.85)])
+@pytest.mark.parametrize("spread", [1.0, 2.0])
+def test_a_difference_near_the_ceiling_covers(one, other, spread):
+    rng = np.random.default_rng(15)
+    repetitions, covered = 400, 0
+    y = np.repeat([1, 0], [15, 40])
+    sizes, shift = np.where(y == 1, spread, 1), math.sqrt(1 + spread**2) * stats.norm.ppf([one, other])
+    for _ in range(repetitions):
+        noise = rng.normal(size=(3, y.size))
+        a, b = ((noise[0] + noise[k]) / math.sqrt(2) * sizes + shift[k - 1] * y for k in (1, 2))
+        low, high = auroc.difference_interval(y, a, b)
+        covered += low - 1e-12 <= one - other <= high + 1e-12
+    assert covered / repetitions >= 0.92
 
 
 def test_newcombes_interval_solves_its_equation():

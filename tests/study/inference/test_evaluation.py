@@ -8,7 +8,6 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from fastrad.errors import InputError
-from fastrad.study.inference import decision
 from fastrad.study.inference.evaluation import evaluate
 
 ARMS = ("none", "imagenet", "radimagenet")
@@ -103,9 +102,6 @@ def test_the_threshold_comes_from_validation_patients_alone(predictions):
     for arm in ARMS:
         threshold = evaluate(predictions).arm(arm).operating_point.threshold
         assert evaluate(changed).arm(arm).operating_point.threshold == threshold
-        mine = predictions.query("arm == @arm and set == 'val'").groupby(["seed", "patient"])[["label", "score"]].mean()
-        means = mine.groupby("patient").mean()
-        assert threshold == pytest.approx(decision.youden_threshold(means.label, means.score))
 
 
 def test_seed_variance_is_apart_from_sampling_variance(predictions):
@@ -123,6 +119,7 @@ def test_every_pair_is_compared_later_minus_earlier(predictions):
         expected = result.arm(difference.a).test_auroc - result.arm(difference.b).test_auroc
         assert difference.difference == pytest.approx(expected)
         assert difference.holm_p_value >= difference.p_value
+        assert difference.network_holm_p_value >= difference.network.networks.p_value
 
 
 def test_equal_arms_are_never_shown_to_differ():
@@ -141,7 +138,9 @@ def test_nothing_is_called_shown_on_fewer_than_fifteen_malignant_test_patients()
     few = evaluate(make_predictions(strength, patients=240, test=42))  # 14 malignant, 28 benign
     enough = evaluate(make_predictions(strength, patients=240, test=43))
     few, enough = few.differences[1], enough.differences[1]
-    assert few.holm_p_value < 0.05 > enough.holm_p_value
+    assert few.network_holm_p_value < 0.05 > enough.network_holm_p_value
+    assert few.network.excludes_zero
+    assert enough.network.excludes_zero
     assert not few.shown
     assert enough.shown
 
@@ -177,3 +176,18 @@ def test_an_arm_without_scores_of_a_set_is_named(predictions, set_):
         evaluate(lacking)
     with pytest.raises(InputError, match="no external scores of the arm none"):
         evaluate(predictions, "external")
+
+
+def test_patients_with_both_labels_are_analysed_by_their_largest_image_too(predictions):
+    assert evaluate(predictions, resamples=0).largest_image is None
+    benign_image = (predictions["patient"] == "p000") & (predictions["row"] == 0)  # p000 is malignant in row 120
+    both = predictions.assign(label=predictions["label"].where(~benign_image, 0))
+    result = evaluate(both, resamples=0)
+    assert result.labels[0] == 1
+    found = result.largest_image
+    assert found.patients == 1
+    largest = both[both["set"] == "test"].groupby(["arm", "seed", "fold", "patient"])[["label", "score"]].max()
+    means = [roc_auc_score(part["label"], part["score"]) for _, part in largest.loc["none"].groupby(["seed", "fold"])]
+    assert found.arms["none"].auroc == pytest.approx(np.mean(means))
+    assert found.arms["none"].auroc != result.arm("none").networks.auroc
+    assert [(each.a, each.b) for each in found.differences] == [(each.a, each.b) for each in result.differences]

@@ -45,6 +45,24 @@ def test_a_subgroup_is_scored_on_its_own_patients(result):
         found = groups["a"]["arms"][arm]
         assert found["auroc"] == pytest.approx(roc_auc_score(result.labels[inside], result.scores[arm][inside]))
         assert found["low"] < found["auroc"] < found["high"]
+    (difference,) = groups["a"]["differences"]
+    expected = groups["a"]["arms"][difference["a"]]["auroc"] - groups["a"]["arms"][difference["b"]]["auroc"]
+    assert difference["difference"] == pytest.approx(expected)
+    assert difference["low"] < expected < difference["high"]
+    assert difference["network_low"] is None, "one seed"
+    assert groups["c"]["differences"] == []
+
+
+def test_a_subgroups_difference_is_that_of_one_network_among_its_patients(predictions):
+    other = predictions.assign(seed=1, score=predictions["score"] + 0.3 * np.sin(np.arange(len(predictions))))
+    both = pd.concat([predictions, other])
+    result = evaluate(both, resamples=0)
+    site = pd.DataFrame({"site": ["a", "b", "b", "a"] * 5}, index=result.patients)
+    (difference,) = next(group for group in subgroups(result, site) if group["value"] == "a")["differences"]
+    inside = both[(both["set"] == "test") & both["patient"].map(site["site"]).eq("a")]
+    alone = evaluate(pd.concat([inside, both[both["set"] == "val"]]), resamples=0).differences[0].network
+    assert difference["network_difference"] == pytest.approx(alone.difference)
+    assert (difference["network_low"], difference["network_high"]) == pytest.approx(alone.networks.interval)
 
 
 def test_nothing_is_said_of_a_group_with_one_patient_of_a_class(result):

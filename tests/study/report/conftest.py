@@ -35,9 +35,9 @@ def result(kept) -> StudyResult:
 
 
 @pytest.fixture
-def values(kept) -> dict:
+def values(reported) -> dict:
     """What `table.json` holds; a test may change its copy."""
-    return json.loads((kept / "table.json").read_text())
+    return json.loads((reported / "table.json").read_text())
 
 
 @pytest.fixture(scope="session")

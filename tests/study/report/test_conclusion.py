@@ -7,18 +7,43 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fastrad.study.inference.networks import NOTHING, NetworkDifference
 from fastrad.study.inference.samples import Interval
 from fastrad.study.report.conclusion import SYNTHETIC_NOTE, conclusion
 from fastrad.study.report.notation import estimate, format_p, range_text
+
+ABOVE, ACROSS = Interval(0.1, 0.3), Interval(-0.1, 0.3)
 
 
 @pytest.fixture
 def enough(result):
     """The result as if half of 32 test patients were malignant; one difference, as a test sets it."""
 
-    def with_difference(**changes):
-        labels = np.arange(32) % 2
-        return replace(result, labels=labels, differences=(replace(result.differences[0], **changes),))
+    def with_difference(
+        difference=0.2,
+        networks=ABOVE,
+        folds=ABOVE,
+        bootstrap=ABOVE,
+        holm=0.01,
+        p_value=0.01,
+        names=("imagenet", "none"),
+        **changes,
+    ):
+        first = result.differences[0]
+        own = first.network.networks._replace(
+            estimate=difference, interval=networks, p_value=p_value, standard_error=0.05, df=float("inf")
+        )
+        network = NetworkDifference(difference, own, own._replace(interval=folds), bootstrap)
+        one = replace(
+            first,
+            a=names[0],
+            b=names[1],
+            network=network,
+            network_holm_p_value=holm,
+            folds_holm_p_value=holm,
+            **changes,
+        )
+        return replace(result, labels=np.arange(32) % 2, differences=(one,))
 
     return with_difference
 
@@ -38,20 +63,83 @@ def test_few_patients_are_said_and_nothing_is_detectable(record, result):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"shown": True, "difference": 0.2, "interval": Interval(0.1, 0.3)}, "ImageNet was better than No transfer on"),
-        ({"shown": True, "difference": -0.2, "interval": Interval(-0.3, -0.1)}, "No transfer was better than ImageNet"),
-        ({"difference": 0.1, "interval": Interval(-0.1, 0.3)}, "between ImageNet and No transfer was not shown (diff"),
-        ({"interval": Interval(0.01, 0.3), "comparisons": 3}, "not shown once 3 comparisons are allowed for"),
-        ({"interval": Interval(float("nan"), float("nan"))}, "ImageNet against No transfer: no test exists"),
+        ({"shown": True}, "ImageNet was better than No transfer on these test patients (difference in one network's"),
+        ({"shown": True, "difference": -0.2}, "No transfer was better than ImageNet on"),
+        ({"networks": ACROSS}, "between ImageNet and No transfer was not shown (diff"),
+        ({"holm": 0.06, "comparisons": 3}, "not shown once 3 comparisons are allowed for"),
+        ({"folds": ACROSS}, "was not shown: networks of one fold share its training patients"),
+        ({"bootstrap": ACROSS}, "was not shown: the bootstrap over patients, folds and seeds gives -0.100 to +0.300"),
+        ({"p_value": float("nan")}, "ImageNet against No transfer: no test exists"),
     ],
 )
 def test_a_difference_is_said_as_it_is(record, enough, changes, said):
-    sentences = conclusion(record, enough(**{"shown": False, "detectable": 0.123, **changes}))
+    sentences = conclusion(record, enough(**{"shown": False, **changes}))
     assert said in sentences[1]
-    assert (
-        "With 32 test patients, 16 of them malignant, a single comparison would find a true difference of 0.12"
-        in (sentences[2])
+    assert any(
+        "With 32 test patients, 16 of them malignant and 4 networks an arm, a single comparison would find a true "
+        "difference of 0.14" in sentence  # (1.960 + 0.842) * 0.05
+        for sentence in sentences
     )
+
+
+def test_a_second_random_start_that_differs_is_a_warning(record, enough):
+    labels = {**record, "arms": [*record["arms"], {"name": "null", "label": "Second random start"}]}
+    shown, not_shown = (
+        conclusion(labels, enough(shown=each, networks=ABOVE if each else ACROSS, names=("null", "none")))[1]
+        for each in (True, False)
+    )
+    assert "two random starts should not differ" in shown
+    assert "Second random start and No transfer (negative control) was not shown" in not_shown
+
+
+def test_one_seed_is_said_first_and_no_sentence_is_about_initialisation(record, result):
+    alone = [replace(each, network=NetworkDifference(0.1, None, None, NOTHING)) for each in result.differences]
+    sentences = conclusion(record, replace(result, differences=tuple(alone)))
+    assert "One seed says nothing about initialisation" in sentences[2]
+    assert sum("given the trained networks" in sentence for sentence in sentences) == len(alone)
+    assert not any("was not shown (" in sentence for sentence in sentences)
+
+
+@pytest.mark.parametrize(
+    ("difference", "error", "said"),
+    [
+        (0.0, 0.01, "ImageNet and No transfer differ by less than the margin of 0.05 (two one-sided tests"),
+        (0.06, 0.01, "ImageNet was not worse than No transfer by the margin of 0.05 or more"),
+        (-0.06, 0.01, "No transfer was not worse than ImageNet by the margin of 0.05 or more"),
+        (0.0, 0.1, "That ImageNet and No transfer differ by less than the margin of 0.05 was not shown"),
+    ],
+)
+def test_a_margin_allows_the_sentence_of_its_tests(record, enough, difference, error, said):
+    with_margin = {**record, "protocol": {**record["protocol"], "margin": 0.05}}
+    found = enough(difference=difference, networks=ACROSS, shown=False)
+    (one,) = found.differences
+    own = one.network.networks._replace(standard_error=error)
+    network = replace(one.network, networks=own, folds=own)
+    sentences = conclusion(with_margin, replace(found, differences=(replace(one, network=network),)))
+    assert said in sentences[2]
+    assert not any("margin" in sentence for sentence in conclusion(record, found))
+
+
+def test_thresholds_that_do_not_carry_over_are_named(record, result):
+    arm = result.arms[0]
+    every = arm.operating_point.sensitivity._replace(estimate=1.0, interval=Interval(0.9, 1.0))
+    few = every._replace(estimate=0.6, interval=Interval(0.5, 0.7))
+    parted = replace(
+        arm,
+        operating_point=arm.operating_point._replace(sensitivity=every),
+        validation_point=arm.validation_point._replace(sensitivity=few),
+    )
+    sentences = conclusion(record, replace(result, arms=(parted, *result.arms[1:])))
+    assert any("No transfer's sensitivity is 1.00 on the test set and was 0.60 on the" in each for each in sentences)
+
+
+def test_one_weights_file_an_arm_and_shared_training_patients_are_said(record, result):
+    *_, files, folds = conclusion(record, result)
+    assert files.startswith("ImageNet, RadImageNet, my_frozen (frozen features) come from one weights file each")
+    assert "this weights file" in files
+    assert "folds share most of their training patients" in folds
+    arms = tuple(replace(arm, networks=replace(arm.networks, starts=3)) for arm in result.arms)
+    assert not any("weights file" in sentence for sentence in conclusion(record, replace(result, arms=arms)))
 
 
 @pytest.mark.parametrize(

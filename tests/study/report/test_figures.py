@@ -51,7 +51,7 @@ def test_differences_stand_in_the_tables_order_from_the_top(drawn, result):
     (axes,) = drawn["differences"].axes
     points = [line for line in axes.lines if line.get_marker() == "o"]
     found = {int(line.get_ydata()[0]): float(line.get_xdata()[0]) for line in points}
-    expected = [each.difference for each in result.differences]
+    expected = [each.network.difference for each in result.differences]
     assert [found[place] for place in sorted(found, reverse=True)] == pytest.approx(expected)
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names[-1] == "ImageNet − No transfer"

@@ -15,33 +15,35 @@ def rows(text: str) -> list[list[str]]:
 
 def test_every_cell_is_the_value(values):
     head, *lines = rows(to_latex(values))
-    assert {len(row) for row in [head, *lines]} == {6}
+    assert {len(row) for row in [head, *lines]} == {7}
     arms, between, differences = lines[:4], lines[4], lines[5:]
     for row, arm in zip(arms, values["arms"], strict=True):
-        abstract = arm["abstract_test_auroc"]
+        published = [arm["abstract_test_auroc"], arm["journal_test_auroc"]]
         assert row[1:] == [
             "31 + 32",
             "15 + 14",
-            f"{arm['cv_auroc']:.3f} ({arm['cv_auroc_sd']:.3f})",
+            f"{arm['network_auroc']:.3f} ({arm['network_auroc_sd']:.3f}; "
+            f"{arm['network_auroc_low']:.3f} to {arm['network_auroc_high']:.3f})",
             f"{arm['test_auroc']:.3f} ({arm['test_auroc_low']:.3f} to {arm['test_auroc_high']:.3f})",
-            "--" if abstract is None else f"{abstract:.2f}",
+            *("--" if figure is None else f"{figure:.2f}" for figure in published),
         ]
     assert between[0] == "Difference"
     for row, each in zip(differences, values["differences"], strict=True):
-        assert row[3:] == [
-            f"{each['p_value']:.3f}",
+        assert row[1:5] == [
+            f"{each['network_p_value']:.3f}",
+            f"{each['network_holm_p_value']:.3f}",
+            f"{each['network_difference']:+.3f} ({each['network_low']:+.3f} to {each['network_high']:+.3f})",
             f"{each['difference']:+.3f} ({each['low']:+.3f} to {each['high']:+.3f})",
-            f"{each['holm_p_value']:.3f}",
         ]
 
 
 def test_underscores_are_escaped_and_small_p_is_mathematics(values):
-    values["differences"][0].update(p_value=0.00001, holm_p_value=None)
+    values["differences"][0].update(network_p_value=0.00001, network_holm_p_value=None)
     text = to_latex(values)
     assert r"my\_frozen (frozen features) $-$ No transfer" in text
     assert "my_frozen" not in text
     assert "$<$ 0.001" in text
-    assert rows(text)[6][5] == "undefined"
+    assert rows(text)[6][2] == "undefined"
 
 
 @pytest.mark.parametrize("synthetic", [True, False])
@@ -54,5 +56,5 @@ def test_synthetic_arms_are_called_so_in_their_row(values, synthetic):
 
 def test_the_table_is_one_tabular(values):
     text = to_latex(values)
-    assert text.count(r"\begin{tabular}{lrrrrr}") == text.count(r"\end{tabular}") == 1
+    assert text.count(r"\begin{tabular}{lrrrrrr}") == text.count(r"\end{tabular}") == 1
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == 1

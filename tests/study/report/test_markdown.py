@@ -31,34 +31,55 @@ def within(cell: str, *expected: float | None, digits: int = 3) -> None:
 
 
 def test_every_cell_is_the_value(values):
-    arms, differences, more, external, groups = tables(to_markdown(values))
+    arms, differences, ensembles, more, calibration, external, groups, between = tables(to_markdown(values))
     for row, arm in zip(arms[1:], values["arms"], strict=True):
         assert row[0] == arm["label"]
-        within(row[1], arm["cv_auroc"], arm["cv_auroc_sd"])
-        within(row[2], arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"])
-        within(row[3], arm["abstract_test_auroc"], digits=2)
+        within(row[1], arm["network_auroc"], arm["network_auroc_sd"])
+        within(row[2], arm["network_auroc_low"], arm["network_auroc_high"])
+        within(row[3], arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"])
+        within(row[4], arm["ensemble_gain"])
+        within(row[5], arm["cv_auroc"], arm["cv_auroc_sd"])
+        within(row[6], arm["abstract_test_auroc"], digits=2)
+        within(row[7], arm["journal_test_auroc"], digits=2)
     for row, each in zip(differences[1:], values["differences"], strict=True):
         assert row[0] == f"{each['a_label']} − {each['b_label']}"
-        within(row[1], each["difference"], each["low"], each["high"])
+        within(row[1], each["network_difference"], each["network_low"], each["network_high"])
         assert row[1][0] in "+-"
-        within(row[2], each["p_value"])
+        within(row[2], each["network_standard_error"])
+        within(row[3], each["network_p_value"])
+        within(row[4], each["network_holm_p_value"])
+        within(row[5], each["folds_low"], each["folds_high"])
+        assert row[6] == ("yes" if each["shown"] else "no")
+    for row, each in zip(ensembles[1:], values["differences"], strict=True):
+        within(row[1], each["difference"], each["low"], each["high"])
+        within(row[2], each["standard_error"])
         within(row[3], each["holm_p_value"])
-        within(row[4], each["detectable"])
+        within(row[4], each["score_correlation"], digits=2)
+        within(row[5], each["auroc_correlation"], digits=2)
+        within(row[6], each["detectable"])
     for row, arm in zip(more[1:], values["arms"], strict=True):
         within(row[1], arm["average_precision"], arm["average_precision_low"], arm["average_precision_high"])
-        for cell, rate in zip(row[2:6], ("sensitivity", "specificity", "ppv", "npv"), strict=True):
+        for place, rate in ((2, "sensitivity"), (4, "specificity"), (6, "ppv"), (7, "npv")):
             rated = arm[rate]["estimate"] is not None
-            within(cell, *([arm[rate][name] for name in ("estimate", "low", "high")] if rated else []), digits=2)
-            assert rated or cell == "–"
-        within(row[6], arm["brier"])
-        within(row[7], arm["calibration_slope"], digits=2)
+            within(row[place], *([arm[rate][name] for name in ("estimate", "low", "high")] if rated else []), digits=2)
+            assert rated or row[place] == "–"
+        within(row[3], arm["validation"]["sensitivity"]["estimate"], digits=2)
+        within(row[5], arm["validation"]["specificity"]["estimate"], digits=2)
+    for row, arm in zip(calibration[1:], values["arms"], strict=True):
+        within(row[1], arm["brier"], arm["brier_low"], arm["brier_high"])
+        for cell, name in zip(row[2:], ("calibration_slope", "calibration_intercept"), strict=True):
+            within(cell, arm[name], arm[f"{name}_low"], arm[f"{name}_high"], digits=2)
     for row, arm in zip(external[1:], values["external"][0]["arms"], strict=True):
-        within(row[1], arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"])
-    for row, group in zip(groups[1:], values["subgroups"], strict=True):
+        within(row[1], arm["network_auroc"], arm["network_auroc_sd"])
+        within(row[2], arm["network_auroc_low"], arm["network_auroc_high"])
+        within(row[3], arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"])
+    for row, other, group in zip(groups[1:], between[1:], values["subgroups"], strict=True):
         assert row[:2] == [f"{group['column']} {group['value']}: {group['patients']}", str(group["malignant"])]
         for cell, arm in zip(row[2:], values["arms"], strict=True):
             of_arm = group["arms"][arm["arm"]]
             within(cell, of_arm["auroc"], of_arm["low"], of_arm["high"], digits=2)
+        for cell, each in zip(other[1:], group["differences"], strict=True):
+            within(cell, each["network_difference"], each["network_low"], each["network_high"], digits=2)
 
 
 def test_a_bar_in_a_value_breaks_no_table(values):
@@ -68,17 +89,39 @@ def test_a_bar_in_a_value_breaks_no_table(values):
 
 def test_what_is_undefined_is_said(values):
     difference = values["differences"][0]
-    difference.update(p_value=None, holm_p_value=None, low=None, high=None, detectable=None)
-    values["differences"][1].update(p_value=0.0004, holm_p_value=0.0012)
+    names = ("network_p_value", "network_holm_p_value", "network_low", "network_high", "network_standard_error")
+    difference.update(dict.fromkeys((*names, "folds_low", "folds_high", "detectable", "score_correlation")))
+    values["differences"][1].update(network_p_value=0.0004, network_holm_p_value=0.0012)
     arm = values["arms"][0]
-    arm["calibration_slope"] = None
+    arm.update(dict.fromkeys(("calibration_slope", "calibration_slope_low", "network_auroc_low", "journal_test_auroc")))
     arm["ppv"].update(estimate=None, low=0.0, high=1.0)
-    values["subgroups"][0]["arms"] = {}
-    _, differences, more, _, groups = tables(to_markdown(values))
-    assert differences[1][1:] == [f"{difference['difference']:+.3f}", "undefined", "undefined", "–"]
-    assert differences[2][2:4] == ["< 0.001", "0.001"]
-    assert more[1][4] == more[1][7] == "–"
+    values["subgroups"][0].update(arms={}, differences=[])
+    arms, differences, ensembles, more, calibration, _, groups, between = tables(to_markdown(values))
+    estimate = f"{difference['network_difference']:+.3f}"
+    assert differences[1][1:6] == [estimate, "–", "undefined", "undefined", "undefined"]
+    assert differences[2][3:5] == ["< 0.001", "0.001"]
+    assert ensembles[1][4] == ensembles[1][6] == "–"
+    assert (arms[1][2], arms[1][7]) == ("undefined", "–")
+    assert more[1][6] == calibration[1][2] == "–"
     assert groups[1][2:] == ["too few"] * 4
+    assert between[1][1:] == ["too few"] * 6
+
+
+def test_with_one_seed_a_subgroups_difference_is_the_ensembles(values):
+    group = values["subgroups"][0]
+    for each in group["differences"]:
+        each.update(network_low=None, network_high=None)
+    row = tables(to_markdown(values))[-1][1]
+    for cell, each in zip(row[1:], group["differences"], strict=True):
+        within(cell, each["difference"], each["low"], each["high"], digits=2)
+
+
+def test_published_figures_are_explained_where_they_stand(values):
+    assert "JACR" not in to_markdown(values), "generated images"
+    values["arms"][0].update(abstract_test_auroc=0.74, journal_test_auroc=0.69)
+    text = to_markdown(values)
+    assert "journal: JACR 2024" in text
+    assert tables(text)[0][1][6:] == ["0.74", "0.69"]
 
 
 def test_synthetic_images_are_called_so_in_the_first_line(values):

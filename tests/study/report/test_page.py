@@ -24,7 +24,7 @@ def page(reported) -> str:
 
 def check_fields(shown: list[tuple[str, str]], values: dict) -> None:
     """Every number that the page marks is the table's."""
-    assert len(shown) == 5 * len(values["arms"]) + len(values["differences"])
+    assert len(shown) == 8 * len(values["arms"]) + 2 * len(values["differences"])
     for path, text in shown:
         value = values
         for key in path.split("."):

@@ -21,27 +21,40 @@ def flat(value, path: tuple = ()) -> Iterator[tuple[tuple, object]]:
         yield path, value
 
 
-def test_every_number_is_the_same(kept, reported):
+# Since then thresholds, probabilities and what depends on them are of calibrated copies, and a difference is called
+# shown, and the conclusion made, for other networks too.
+CHANGED = {"threshold", "sensitivity", "specificity", "ppv", "npv", "brier", "calibration_slope", "shown", "conclusion"}
+CHANGED |= {"calibration_intercept", "calibration_in_the_large"}
+CHANGED |= {"abstract_test_auroc"}  # stands beside thyroid nodules alone; these are generated
+
+
+def test_every_number_of_the_ensembles_is_the_same(kept, reported):
     found, expected = (dict(flat(json.loads((folder / "table.json").read_text()))) for folder in (reported, kept))
-    assert list(found) == list(expected)
-    for path, value in expected.items():
+    compared = [path for path in expected if not CHANGED & set(path)]
+    assert len(compared) > 200
+    for path in compared:
+        value = expected[path]
         assert found[path] == (pytest.approx(value, abs=1e-12) if isinstance(value, float) else value), path
 
 
-@pytest.mark.parametrize("name", ["table.md", "table.tex"])
-def test_the_printed_tables_are_the_same_bytes(kept, reported, name):
-    assert (reported / name).read_bytes() == (kept / name).read_bytes()
-
-
-def test_the_spreadsheet_has_the_same_columns_and_numbers(kept, reported):
+def test_the_spreadsheet_has_its_columns_and_numbers(kept, reported):
     found, expected = (list(csv.DictReader((folder / "table.csv").open())) for folder in (reported, kept))
-    assert [list(line) for line in found] == [list(line) for line in expected]
+    assert set(expected[0]) <= set(found[0])
     for one, other in zip(found, expected, strict=True):
         for name, text in other.items():
+            if name.removesuffix("_low").removesuffix("_high") in CHANGED:
+                continue
             if name in ("arm", "label", "synthetic") or not text:
                 assert one[name] == text
             else:
                 assert float(one[name]) == pytest.approx(float(text), abs=1e-12), name
+
+
+def test_a_record_without_a_margin_makes_no_statement_about_one(reported):
+    values = json.loads((reported / "table.json").read_text())
+    assert values["margin"] is None
+    assert "within_margin" not in values["differences"][0]
+    assert {arm["weights_files"] for arm in values["arms"]} == {1}
 
 
 def test_nothing_of_the_folder_but_the_report_is_written(kept, reported):
