@@ -13,12 +13,12 @@ SYNTHETIC_NOTE = "Synthetic images: these numbers show that the software works a
 INTERVAL_NOTE = (
     "One network: mean test AUROC over all networks of an arm (each seed and fold), SD over them; the 95 % interval is "
     "for other networks and other test patients (Obuchowski and Rockette with Hillis's degrees of freedom, the wider "
-    "of networks and folds as readers). Its differences are adjusted after Holm over the abstract's three pairs, and over "
-    "all pairs with further arms apart; one is shown only if the intervals with networks and with folds as readers and "
-    "the bootstrap over patients, folds and seeds all exclude zero. Ensemble: the mean logit over images, folds and "
-    "seeds, with DeLong's 95 % interval (logit scale, t quantile): sampling of test patients, given the trained "
-    "networks. Cross-validated AUROC is that of the best epoch on each fold's own validation patients, hence slightly "
-    "favourable."
+    "of networks and folds as readers). Its differences are adjusted after Holm over the abstract's three pairs, and "
+    "over all pairs with further arms apart; one is shown only if the intervals with networks and with folds as "
+    "readers and the bootstrap over patients, folds and seeds all exclude zero. Ensemble: the mean logit over images, "
+    "folds and seeds, with DeLong's 95 % interval (logit scale, t quantile): sampling of test patients, given the "
+    "trained networks. Cross-validated AUROC is that of the best epoch on each fold's own validation patients, hence "
+    "slightly favourable."
 )
 PUBLISHED_NOTE = (
     "The published figures are of thyroid nodules of other patients (abstract: 145 of 721; journal: JACR 2024, 101 "
@@ -145,8 +145,8 @@ def _of_power(result: StudyResult, few: bool, one_seed: bool) -> list[str]:
     with_networks = "" if one_seed else f" and {result.arms[0].run_test_auroc.size} networks an arm"
     return [
         f"With {len(result.labels)} test patients, {int(result.labels.sum())} of them malignant{with_networks}, a "
-        f"single comparison would find a true difference of {size} in AUROC with 80 % power, and with less once several are "
-        "allowed for; a smaller one may well be missed."
+        f"single comparison would find a true difference of {size} in AUROC with 80 % power, and with less once "
+        "several are allowed for; a smaller one may well be missed."
     ]
 
 
