@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
+import threading
 from importlib import import_module
 from typing import Any
 
@@ -16,7 +18,8 @@ import click
 
 import fastrad
 from fastrad.errors import FastradError, OptionError
-from fastrad.system.processes import deliver_lost_interrupts
+from fastrad.system.processes import deliver_lost_interrupts, end_fork_server
+from fastrad.system.terminal import PIPE_CLOSED, OutputError, one_line, protected
 
 # Words -> one-line help. The command `bench loaders` is `fastrad.cli.bench_loaders:command`, and so on; the layouts of
 # `convert` are beside it, from `fastrad.archives.LAYOUTS`.
@@ -105,30 +108,67 @@ def main(arguments: list[str] | None = None) -> None:
     """
     set_environment()
     deliver_lost_interrupts()
+    _stop_as_by_ctrl_c()
     words = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in words
     words = [word for word in words if word != "--debug"]
     try:
+        with protected():
+            try:
+                _run(words, debug)
+            finally:
+                end_fork_server()
+    except OutputError as error:
+        if error.closed:
+            sys.exit(PIPE_CLOSED)
+        _say(error)
+        sys.exit(1)
+
+
+def _stop_as_by_ctrl_c() -> None:
+    """Let a time limit (SIGTERM) and a lost connection (SIGHUP) end a command in order; `nohup` goes on ignoring it."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _run(words: list[str], debug: bool) -> None:
+    try:
         # Without its stand-alone mode click returns the status of an Exit, and None where a command just ends.
-        sys.exit(cli.main(words, prog_name="fastrad", standalone_mode=False))
+        status = cli.main(words, prog_name="fastrad", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(status)
+    except OutputError:
+        raise
     except click.UsageError as error:
         error.show()
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         if debug:
             raise
-        print("fastrad: stopped by Ctrl-C or a signal", file=sys.stderr)
+        _say("stopped by Ctrl-C or a signal")
         sys.exit(130)
     except FastradError as error:
         if debug:
             raise
-        print(f"fastrad: {error}", file=sys.stderr)
+        _say(error)
         sys.exit(2 if isinstance(error, OptionError) else 1)
     except OSError as error:
         if debug:
             raise
-        print(f"fastrad: {_os_error_line(error)}", file=sys.stderr)
+        _say(_os_error_line(error))
         sys.exit(1)
+    except MemoryError:
+        if debug:
+            raise
+        _say("out of memory; use fewer --workers or smaller images, or give the process more")
+        sys.exit(1)
+
+
+def _say(what: object) -> None:
+    print(f"fastrad: {one_line(what)}", file=sys.stderr)
 
 
 def _os_error_line(error: OSError) -> str:
@@ -145,4 +185,6 @@ _WAY_OUT = {
     errno.ENOTDIR: "; a file stands where a folder is needed: choose another path",
     errno.EACCES: "; you may not read or write there: choose another path, or ask for the right to",
     errno.EROFS: "; nothing can be written there: choose another path",
+    errno.EIO: "; the disk or its connection fails: look at `dmesg`, and give the command again",
+    errno.ELOOP: "; a link stands there, or links that point at each other: remove it, or choose another path",
 }

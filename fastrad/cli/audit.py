@@ -9,6 +9,7 @@ import click
 
 from fastrad.audit import AuditOptions
 from fastrad.audit import audit as run_audit
+from fastrad.system.terminal import tell
 
 _DEFAULT = AuditOptions()
 
@@ -56,19 +57,19 @@ def command(
     exact, near = report["exact_duplicates"], report["near_duplicates"]
     shared, text, imbalance = report["patients_in_two_splits"], report["text"], report["imbalance"]
     for name, found in (("exact copies", exact), ("near copies", near)):
-        click.echo(
+        tell(
             f"{name}: {found['images']} images in {found['groups']} groups ({found['across_splits']} across splits, "
             f"{found['across_patients']} across patients, {found['across_labels']} across labels)"
         )
-    click.echo(f"blank images: {report['blank']['images']}")
-    click.echo(f"patients in two splits: {shared['patients']} of {shared['known_patients']}")
-    click.echo(
+    tell(f"blank images: {report['blank']['images']}")
+    tell(f"patients in two splits: {shared['patients']} of {shared['known_patients']}")
+    tell(
         f"class imbalance: {imbalance['ratio']:.1f} to 1 ({imbalance['largest']['class']} "
         f"{imbalance['largest']['images']}, {imbalance['smallest']['class']} {imbalance['smallest']['images']})"
     )
-    click.echo(f"burned-in text: on {text['images_with_text']} of {text['images_read']} images read")
+    tell(f"burned-in text: on {text['images_with_text']} of {text['images_read']} images read")
     for word in text["words"]:
         if word["is_leak"]:
             counts = ", ".join(f"{name} {count}" for name, count in word["by_class"].items())
-            click.echo(f"  leak of the label: {word['word']} ({counts}; p {word['p_value']:.2g})")
-    click.echo(f"report: {out_dir / 'audit.html'}, {out_dir / 'audit.json'}")
+            tell(f"  leak of the label: {word['word']} ({counts}; p {word['p_value']:.2g})")
+    tell(f"report: {out_dir / 'audit.html'}, {out_dir / 'audit.json'}")

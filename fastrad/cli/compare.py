@@ -45,7 +45,7 @@ def command(thyroid: Path, recipe: Path | None, as_json: bool, **words: Any) -> 
     command_line = shlex.join(["fastrad", *sys.argv[1:]])
     config = CompareConfig(dataset=thyroid, tuning=tuning, command=command_line, **given(CompareConfig, words))
     folder = compare(config)
-    print((folder / ("table.json" if as_json else "table.md")).read_text(), end="")
+    print((folder / ("table.json" if as_json else "table.md")).read_text(encoding="utf-8"), end="")
     print(
         f"written to {folder}: report.html, table.md, table.csv, table.json, roc.png, predictions.csv", file=sys.stderr
     )

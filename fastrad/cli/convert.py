@@ -8,8 +8,6 @@ options are the layout's own and those of every conversion.
 from __future__ import annotations
 
 import json
-import signal
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from fastrad.cli import CommandGroup
 from fastrad.cli.options import given, parameters_of
 from fastrad.errors import OptionError
 from fastrad.system.files import in_units
+from fastrad.system.progress import say
 
 if TYPE_CHECKING:  # `convert --help` imports neither
     from fastrad.archives.manifest import Manifest
@@ -156,10 +155,9 @@ def carry_out(
         plan = preview(source, out_dir, options)
         print(json.dumps(plan.to_dict()) if words["as_json"] else plan.to_text())
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a time limit ends it as Ctrl-C does
     try:
         summary = convert(source, out_dir, options)
     except KeyboardInterrupt:
-        print(f"fastrad: what is done is kept in {out_dir}; give the same command again to go on", file=sys.stderr)
+        say(f"fastrad: what is done is kept in {out_dir}; give the same command again to go on")
         raise
     print(json.dumps(summary.to_dict(), indent=1) if words["as_json"] else summary.to_text())

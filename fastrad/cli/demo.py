@@ -24,7 +24,7 @@ def command(out: Path, **words: int) -> None:
     """Generate images, convert them, pretrain twice, compare, print the table: a few minutes on two cores."""
     started = time.monotonic()
     study = run_demo(out, DemoPlan(**given(DemoPlan, words)))
-    click.echo((study / "table.md").read_text())
+    click.echo((study / "table.md").read_text(encoding="utf-8"))
     click.echo(
         f"The images are synthetic: the table shows that the path works, nothing about patients.\n\nFiles in {out}:"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from fastrad.models import TARGETS
+from fastrad.system.terminal import tell
 
 
 @click.command("export")
@@ -21,5 +22,5 @@ def command(weights: Path, out: Path, target: str) -> None:
     from fastrad.models.export import export
 
     error = export(weights, target, out)
-    print(f"{out}: outputs equal the original's within {error:.1g} of the largest logit")
-    print(f"{out}.md: the model card")
+    tell(f"{out}: outputs equal the original's within {error:.1g} of the largest logit")
+    tell(f"{out}.md: the model card")

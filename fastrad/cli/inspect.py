@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from fastrad.system.terminal import tell
+
 _FILE = click.Path(path_type=Path)
 _SHOWN = 10
 
@@ -45,48 +47,48 @@ def command(file: str, sheet: Path | None, images: int, as_json: bool) -> None:
     if sheet is not None:
         count = contact_sheet(opened, sheet, count=images)
         if not as_json:
-            print(f"contact sheet of {count} images: {sheet}")
+            tell(f"contact sheet of {count} images: {sheet}")
 
 
 def _print(content: dict[str, Any]) -> None:
     image, size = content["image"], content["bytes"]
-    print(f"{content['path']}" + ("  (synthetic)" if content["synthetic"] else ""))
+    tell(f"{content['path']}" + ("  (synthetic)" if content["synthetic"] else ""))
     patients = f" of {content['patients']:,} patients" if content["patients"] else ", patients unknown"
-    print(f"  {content['samples']:,} images{patients}")
+    tell(f"  {content['samples']:,} images{patients}")
     split = content["source"]["split"] or "none"
-    print(f"  source: layout {content['source']['layout']}, split {split}")
+    tell(f"  source: layout {content['source']['layout']}, split {split}")
     shards = f", in {content['shards']} shards" if content["shards"] else ""
-    print(f"  stored: {image['height']} x {image['width']} pixels, gray, {image['encoding']}{shards}")
+    tell(f"  stored: {image['height']} x {image['width']} pixels, gray, {image['encoding']}{shards}")
     parameters = ", ".join(f"{name} {value}" for name, value in content["parameters"].items() if value is not None)
-    print(f"  converted with: {parameters}")
-    print(
+    tell(f"  converted with: {parameters}")
+    tell(
         f"  bytes: {size['file']:,} in all; an image {size['image_min']:,} to {size['image_max']:,}, "
         f"median {size['image_median']:,}"
     )
-    print(f"  mean {content['mean']:.4f}, std {content['std']:.4f} of pixel/255, padding left out")
+    tell(f"  mean {content['mean']:.4f}, std {content['std']:.4f} of pixel/255, padding left out")
     if content["gray_levels"]:
-        print(f"  {content['gray_levels']} of 256 gray levels are used")
+        tell(f"  {content['gray_levels']} of 256 gray levels are used")
     if content["made_square"]:
-        print(f"  {content['made_square']:,} images had pixels that are not square and were resampled")
-    print(f"  {len(content['classes'])} classes")
+        tell(f"  {content['made_square']:,} images had pixels that are not square and were resampled")
+    tell(f"  {len(content['classes'])} classes")
     width = max(len(name) for name in content["classes"])
     for name, count in content["classes"].items():
-        print(f"    {name:<{width}}  {count:>9,}  {100 * count / content['samples']:5.1f} %")
+        tell(f"    {name:<{width}}  {count:>9,}  {100 * count / content['samples']:5.1f} %")
     if content["unlabelled"]["count"]:
-        print(f"  unlabelled rows left out: {content['unlabelled']['count']:,}")
+        tell(f"  unlabelled rows left out: {content['unlabelled']['count']:,}")
     if content["quarantined"]:
-        print(f"  quarantined rows: {len(content['quarantined']):,}")
+        tell(f"  quarantined rows: {len(content['quarantined']):,}")
         for entry in content["quarantined"][:_SHOWN]:
-            print(f"    row {entry['row']}, {entry['path']}: {entry['reason']}")
+            tell(f"    row {entry['row']}: {entry['reason']}")
         if len(content["quarantined"]) > _SHOWN:
-            print(f"    and {len(content['quarantined']) - _SHOWN} more (--json lists all)")
+            tell(f"    and {len(content['quarantined']) - _SHOWN} more (--json lists all)")
     for note in content["notes"]:
-        print(f"  note: {note}")
-    print("  sample rows")
+        tell(f"  note: {note}")
+    tell("  sample rows")
     for sample in content["sample_rows"]:
         patient = f", patient {sample['patient']}" if sample["patient"] else ""
         where = f"position {sample['position']}: row {sample['row']}"
-        print(f"    {where}, {sample['label']}{patient}, {sample['bytes']:,} bytes")
+        tell(f"    {where}, {sample['label']}{patient}, {sample['bytes']:,} bytes")
     versions = ", ".join(f"{name} {version}" for name, version in content["versions"].items())
-    print(f"  made by {versions}")
-    print(f"  card sha256 {content['card_sha256']}")
+    tell(f"  made by {versions}")
+    tell(f"  card sha256 {content['card_sha256']}")

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fastrad.system.terminal import tell
+
 
 @click.command("predict")
 @click.argument("weights", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
@@ -31,4 +33,4 @@ def command(weights: tuple[Path, ...], source: Path, out: Path, device: str | No
     if unread == len(table):
         raise InputError(f"{source}: none of {unread} images could be read; {out} names the reasons")
     left_out = f", {unread} could not be read (see the column reason)" if unread else ""
-    print(f"{out}: {len(table) - unread} images scored by {len(weights)} networks{left_out}")
+    tell(f"{out}: {len(table) - unread} images scored by {len(weights)} networks{left_out}")

@@ -16,6 +16,8 @@ from typing import Any
 import click
 
 from fastrad.cli.options import given, options_of
+from fastrad.system.progress import say
+from fastrad.system.terminal import tell
 from fastrad.train.config import PretrainConfig, Recipe, load_recipe
 
 
@@ -65,7 +67,7 @@ def command(
     try:
         weights = pretrain(config)
     except Stopped as stopped:
-        print(f"fastrad: {stopped}", file=sys.stderr)
+        say(f"fastrad: {stopped}")
         sys.exit(128 + stopped.signal)
     if os.environ.get("RANK", "0") != "0":  # under torchrun one process speaks for all
         return
@@ -77,10 +79,10 @@ def command(
     figures = {"macro AUROC": "macro_auroc", "micro AUROC": "micro_auroc", "top-1": "top1", "top-5": "top5"}
     figures["balanced accuracy"] = "balanced_accuracy"
     shown = (f"{words} {_figure(best.get(f'val_{name}'))}" for words, name in figures.items())
-    print(f"best epoch {best.get('epoch')}: {', '.join(shown)}")
+    tell(f"best epoch {best.get('epoch')}: {', '.join(shown)}")
     known = sorted((value, name) for name, value in result.class_auroc.items() if value is not None)
-    print("lowest AUROC: " + ", ".join(f"{name} {value:.4f}" for value, name in known[:5]))
-    print(f"weights: {weights}")
+    tell("lowest AUROC: " + ", ".join(f"{name} {value:.4f}" for value, name in known[:5]))
+    tell(f"weights: {weights}")
 
 
 def _figure(value: float | None) -> str:

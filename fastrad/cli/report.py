@@ -35,4 +35,4 @@ def command(folder: Path, datasets: tuple[Path, ...], device: str | None, as_jso
     elif device is not None:
         raise OptionError("--device is for --rescore DATASET; without it nothing is computed on a device")
     write_report(folder)
-    print((folder / ("table.json" if as_json else "table.md")).read_text(), end="")
+    print((folder / ("table.json" if as_json else "table.md")).read_text(encoding="utf-8"), end="")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fastrad.errors import FormatError, InputError
+from fastrad.system.terminal import tell
 
 if TYPE_CHECKING:
     from fastrad.verify import Verification
@@ -83,17 +84,17 @@ def _refuse_findings(file: str, source: Path | None, results: Sequence[Verificat
 
 def _print(result: Verification, with_source: bool) -> None:
     for found in result.problems[:_SHOWN]:
-        print(f"{found.part}: " + (f"row {found.row}: " if found.row is not None else "") + found.reason)
+        tell(f"{found.part}: " + (f"row {found.row}: " if found.row is not None else "") + found.reason)
     if len(result.problems) > _SHOWN:
-        print(f"and {len(result.problems) - _SHOWN} more (--json lists all)")
+        tell(f"and {len(result.problems) - _SHOWN} more (--json lists all)")
     for failed in result.not_compared[:_SHOWN]:
-        print("could not compare: " + (f"row {failed.row}: " if failed.row is not None else "") + failed.reason)
+        tell("could not compare: " + (f"row {failed.row}: " if failed.row is not None else "") + failed.reason)
     if len(result.not_compared) > _SHOWN:
-        print(f"and {len(result.not_compared) - _SHOWN} more (--json lists all)")
+        tell(f"and {len(result.not_compared) - _SHOWN} more (--json lists all)")
     if not result.problems:
         parts = _count(result.tars, "shard") if result.tars else _count(result.pages, "page")
         compared = f"; {result.compared_with_source:,} compared with the source" if with_source else ""
-        print(f"{result.path}: sound: {_count(result.samples, 'sample')}, {parts}{compared}")
+        tell(f"{result.path}: sound: {_count(result.samples, 'sample')}, {parts}{compared}")
 
 
 def _count(number: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from fastrad.convert.plan import SplitPlan
 from fastrad.dataset.card import Card
 from fastrad.system.files import in_units
+from fastrad.system.terminal import one_line
 
 _SHOWN = 8  # classes, and reasons of quarantine
 
@@ -160,7 +161,7 @@ class ConvertSummary:
             lines.append(
                 "everything was finished before; nothing to do (`fastrad verify --source` compares the pixels again)"
             )
-        return "\n".join(lines)
+        return "\n".join(map(one_line, lines))
 
 
 @dataclass(frozen=True)

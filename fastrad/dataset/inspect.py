@@ -55,7 +55,8 @@ def describe(file: Dataset, samples: int = 5) -> dict[str, Any]:
         "std": card.std,
         "gray_levels": card.gray_levels or None,
         "made_square": card.made_square,
-        "quarantined": card.quarantined,
+        # a card of 0.1.0 has paths, which may name patients
+        "quarantined": [{"row": entry["row"], "reason": entry["reason"]} for entry in card.quarantined],
         "unlabelled": card.unlabelled,
         "notes": card.notes,
         "versions": card.versions,

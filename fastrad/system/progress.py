@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from fastrad.system.terminal import beneath, one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -47,7 +49,7 @@ class _PlainProgress:
         else:
             parts.append(f"{elapsed:.1f} s")
         parts += [f"{name} {value}" for name, value in self._notes.items()]
-        print(f"{self._description}: " + ", ".join(parts), file=sys.stderr, flush=True)
+        say(f"{self._description}: " + ", ".join(parts))
 
 
 class _BarProgress:
@@ -57,7 +59,7 @@ class _BarProgress:
 
     def advance(self, count: int = 1, **notes: object) -> None:
         self._notes.update(notes)
-        text = " ".join(f"{name} {value}" for name, value in self._notes.items())
+        text = one_line(" ".join(f"{name} {value}" for name, value in self._notes.items()))
         elapsed = self._bar.tasks[self._task].elapsed
         done = self._bar.tasks[self._task].completed + count
         rate = f"{done / elapsed:,.1f}/s" if elapsed else ""
@@ -77,22 +79,22 @@ def track(description: str, total: int | None, unit: str = "images") -> Iterator
     unit : str
         The plural name of one unit.
     """
-    if sys.stderr.isatty():
+    if sys.stderr is not None and sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn(unit),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[notes]}"),
+            TextColumn("{task.fields[notes]}", markup=False),
         )
-        with Bar(*columns, console=Console(stderr=True)) as bar:
-            task = bar.add_task(description, total=total, notes="", rate="")
+        with Bar(*columns, console=Console(file=beneath(sys.stderr))) as bar:
+            task = bar.add_task(one_line(description), total=total, notes="", rate="")
             yield _BarProgress(bar, task)
     else:
         plain = _PlainProgress(description, total, unit)
@@ -104,4 +106,4 @@ def track(description: str, total: int | None, unit: str = "images") -> Iterator
 
 def say(line: str) -> None:
     """Print one line about the work on stderr, at once."""
-    print(line, file=sys.stderr, flush=True)
+    print(one_line(line), file=sys.stderr, flush=True)

@@ -152,7 +152,7 @@ def load_recipe(name: str) -> Recipe:
     if name.endswith(".toml"):
         values = recipe_file.read(Path(name))
     elif name in recipe_names():
-        text = (resources.files("fastrad.train") / "recipes" / f"{name}.toml").read_text()
+        text = (resources.files("fastrad.train") / "recipes" / f"{name}.toml").read_text(encoding="utf-8")
         values = recipe_file.parse(text, f"recipe {name}")
     else:
         raise OptionError(f"recipe {name!r} is unknown; there are {', '.join(recipe_names())}, or give a .toml file")

@@ -7,7 +7,6 @@ checkpoint and an end; they are looked at between two steps.
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from fastrad.dataset import Card
 from fastrad.errors import FastradError, InputError
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Loader
-from fastrad.system.progress import Progress, track
+from fastrad.system.progress import Progress, say, track
 from fastrad.train.config import PretrainConfig, Recipe, settings_of
 from fastrad.train.precision import Precision, choose_precision
 from fastrad.train.ranks import Ranks
@@ -112,7 +111,7 @@ class Run:
     def say(self, line: str) -> None:
         """Tell the user, once for all ranks."""
         if self.ranks.first:
-            print(line, file=sys.stderr, flush=True)
+            say(line)
 
     def shown(self, description: str, total: int) -> AbstractContextManager[Progress | None]:
         """A progress bar on the first rank."""

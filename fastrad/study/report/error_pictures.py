@@ -45,7 +45,7 @@ def read_errors(folder: Path) -> list[dict]:
     listing = folder / "errors" / "errors.json"
     if not listing.is_file():
         return []
-    entries = json.loads(listing.read_text())
+    entries = json.loads(listing.read_text(encoding="utf-8"))
     for entry in entries:
         for kind in ("", "-cam"):
             content = (folder / "errors" / f"{entry['picture']}{kind}.png").read_bytes()
