@@ -22,6 +22,7 @@ from fastrad.dataset import Dataset
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
 from fastrad.system.cores import available_cores
+from fastrad.system.files import write_atomically
 
 # Groups and samples listed in full; the counts beside them are of all.
 LISTED = 200
@@ -109,7 +110,7 @@ def audit(paths: Sequence[Path], out_dir: Path, options: AuditOptions | None = N
         "text": _text(datasets, table, options, workers),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / "audit.json").write_text(json.dumps(report, indent=1) + "\n")
+    write_atomically(out_dir / "audit.json", (json.dumps(report, indent=1) + "\n").encode())
     write_page(report, datasets, out_dir / "audit.html")
     return report
 

@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fastrad.dataset import Dataset
+from fastrad.system.files import write_atomically
 
 THUMBNAIL = 112
 GROUPS_SHOWN = 24
@@ -33,7 +34,7 @@ def write_page(report: dict[str, Any], datasets: Sequence[Dataset], path: Path) 
     page = environment.get_template("audit.html").render(
         report=report, thumbnail=thumbnail, groups_shown=GROUPS_SHOWN, samples_shown=SAMPLES_SHOWN
     )
-    path.write_text(page, encoding="utf-8")
+    write_atomically(path, page.encode())
 
 
 def _png_uri(image: np.ndarray) -> str:

@@ -2,26 +2,77 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
+from typing import TypeVar
 
 import numpy as np
 
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
-from fastrad.errors import InputError
+from fastrad.errors import FastradError, InputError
 from fastrad.imaging import ImageError, decode_values, fit, make_square, read_values
 
 Box = tuple[int, int, int, int]
+T = TypeVar("T")
 
 _READ_AT_ONCE = 1 << 24  # bytes
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # chunks that cannot name a patient: text, EXIF and private ones can
 _PIXEL_CHUNKS = {b"IHDR", b"IDAT", b"IEND", b"gAMA", b"pHYs", b"sRGB", b"cHRM"}
+# says nothing about the file that was to be read: no image may be left out for it
+OF_THE_MACHINE = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EROFS, errno.EINTR}
 
 
 class UnusableImageError(Exception):
     """An image cannot be converted; `str(error)` is the reason, without the path."""
+
+
+def read_twice(read: Callable[[], T]) -> T:
+    """Call `read`, and once more where it fails for a reason outside of the file: what fails once says nothing of it.
+
+    Raises
+    ------
+    OSError
+        If the machine fails twice: no image may be left out for that.
+    FastradError
+        If a library cannot be loaded, twice.
+    """
+    try:
+        return read()
+    except Exception as error:
+        if _cause_outside(error) is None:
+            raise
+    try:
+        return read()
+    except Exception as error:
+        cause = _cause_outside(error)
+        if isinstance(cause, ImportError | AttributeError):
+            raise FastradError(
+                f"a library that reads images cannot be loaded ({cause}); give the same command again; if that does "
+                "not help, install fastrad anew"
+            ) from error
+        if cause is not None and cause.errno in OF_THE_MACHINE:
+            raise cause from None
+        raise
+
+
+def _cause_outside(error: BaseException) -> OSError | ImportError | AttributeError | None:
+    """The failure of disk, machine or installation behind an error, where there is one."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.errno in {*OF_THE_MACHINE, errno.EIO}:
+            return behind
+        # of a library that is loaded at its first use; one whose files were not seen is there and empty
+        if isinstance(behind, ImportError) and type(behind) in (ImportError, ModuleNotFoundError):
+            return behind
+        if isinstance(behind, AttributeError) and isinstance(behind.obj, ModuleType):
+            return behind
+        behind = behind.__context__
+    return None
 
 
 @dataclass(frozen=True)
@@ -81,7 +132,13 @@ class SourceImages:
             If this image is missing, damaged or odd.
         InputError
             If the whole root is gone.
+        OSError
+            If the machine fails, not the file.
         """
+        return read_twice(lambda: self._load(index))
+
+    def _load(self, index: int) -> tuple[np.ndarray, Encoded]:
+        """As `load`, tried once."""
         options, path = self.options, self.path(index)
         frame, box, window = self.frames[index], self.boxes[index], options.window
         try:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
 from fastrad.archives.manifest import Manifest
+from fastrad.convert.images import OF_THE_MACHINE, read_twice
 from fastrad.convert.options import AUTO, WINDOWS, ConvertOptions
 from fastrad.errors import InputError, OptionError
 from fastrad.imaging import ImageError, read_values
@@ -111,11 +113,15 @@ def _sample(manifest: Manifest) -> dict[str, _Kind]:
             progress.advance(1)
             path, frame, box = (table[name].iloc[row] for name in ("path", "frame", "box"))
             try:
-                if shallow := _kind_of_8_bits(manifest.root / path):
+                if shallow := read_twice(partial(_kind_of_8_bits, manifest.root / path)):
                     kinds.setdefault(shallow, _Kind((0, 255), 8, windowed=False))
                     continue
-                values = read_values(manifest.root / path, frame=int(frame), box=box, within=manifest.root)
-            except (ImageError, OSError):
+                values = read_twice(
+                    partial(read_values, manifest.root / path, frame=int(frame), box=box, within=manifest.root)
+                )
+            except (ImageError, OSError) as error:
+                if isinstance(error, OSError) and error.errno in OF_THE_MACHINE:
+                    raise
                 continue  # the conversion lists it with its reason
             pixels = values.pixels.ravel()
             if pixels.dtype.kind == "f":

@@ -6,6 +6,7 @@ A worker that dies costs its chunk a retry, alone; dies a worker again, the imag
 from __future__ import annotations
 
 import multiprocessing
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -21,7 +22,8 @@ from fastrad.system.processes import WorkerPool, uninterrupted
 _POLL_SECONDS = 0.5
 _MAX_DEATHS = 20
 POISON_REASON = "a worker died twice at this file (out of memory, or its decoder crashed)"
-_PRELOAD = ["fastrad.convert.chunk", "fastrad.imaging.png"]
+_PRELOAD = ["fastrad.system.fork_server", "fastrad.convert.chunk", "fastrad.imaging.png"]
+_SIGNAL_SECONDS = 0.3  # what ends the fork server ends this process too, a moment later
 
 
 def start_early() -> None:
@@ -52,7 +54,11 @@ class LocalWorkers:
         """Like `Executor.submit`."""
         if self._pool is None:
             self._pool = WorkerPool(self.count, "forkserver", begin_worker)
-        return self._pool.submit(work, *arguments)
+        try:
+            return self._pool.submit(work, *arguments)
+        except (EOFError, ConnectionError) as error:  # what workers are forked from was ended
+            time.sleep(_SIGNAL_SECONDS)
+            raise BrokenProcessPool("no worker could be started") from error
 
     def lost(self, error: BaseException | None) -> bool:
         """Whether all that is in flight is lost with `error`."""
@@ -62,9 +68,7 @@ class LocalWorkers:
         """Whether `error` means that a worker died; then a new set of them is started on the next `submit`."""
         if not self.lost(error):
             return False
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
-            self._pool = None
+        self.close()
         return True
 
     def close(self) -> None:

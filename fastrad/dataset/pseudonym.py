@@ -13,7 +13,7 @@ import secrets
 from pathlib import Path
 
 from fastrad.errors import InputError
-from fastrad.system.files import sync_folder
+from fastrad.system.files import new_file_beside, sync_folder
 
 _KEY_BYTES = 32
 
@@ -43,20 +43,16 @@ def read_or_make_key(path: Path) -> tuple[bytes, bool]:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         key = secrets.token_bytes(_KEY_BYTES)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "w") as file:
-            file.write(key.hex() + "\n")
+        with new_file_beside(path, 0o600) as (file, temporary):
+            file.write(key.hex().encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        try:
-            os.link(temporary, path)  # fails where another process made the key meanwhile
-        except FileExistsError:
-            return read_or_make_key(path)
-        except OSError:  # a file system without hard links
-            os.rename(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+            try:
+                os.link(temporary, path)  # fails where another process made the key meanwhile
+            except FileExistsError:
+                return read_or_make_key(path)
+            except OSError:  # a file system without hard links
+                os.rename(temporary, path)
         sync_folder(path.parent)
         return key, True
 

@@ -73,6 +73,7 @@ def read_tiff_colour(data: bytes, name: str) -> np.ndarray | None:
 
 def _with_page(data: bytes, name: str, use: Callable[[Any, np.ndarray], Found]) -> Found:
     """Call `use` with the file's one page and its samples (H, W, samples) as stored."""
+    import imagecodecs  # noqa: F401 - tifffile goes on without it, and then calls sound files damaged
     import tifffile
 
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # its lines lack the file's name; ours are below

@@ -1,6 +1,7 @@
 """What processes of every stage have in common: none of them outlives the command that started it, and Ctrl-C reaches
 the parent, always, and nobody else. None of them looks for modules in the current directory: a folder there that is
 called fastrad (a clone's parent has one) or a file numpy.py would be imported in the place of what the parent uses.
+SIGTERM and SIGHUP find no process half started either.
 """
 
 from __future__ import annotations
@@ -12,12 +13,18 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
+from types import TracebackType
 from typing import Any
 
 import fastrad
+from fastrad.errors import FastradError
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SHARED_MEMORY = "/dev/shm"
+_VANISHED = (EOFError, OSError)  # what a worker meets as it begins where its parent, or their locks, are gone
 
 
 class WorkerPool(ProcessPoolExecutor):
@@ -31,16 +38,55 @@ class WorkerPool(ProcessPoolExecutor):
         "spawn" or "forkserver", as of `multiprocessing`.
     initializer : callable, optional
         What each process calls first.
+
+    Raises
+    ------
+    FastradError
+        If the machine lets no process share a lock with this one.
     """
 
     def __init__(self, workers: int, method: str, initializer: Callable[[], None] | None = None) -> None:
         context = multiprocessing.get_context(method)
-        super().__init__(workers, mp_context=context, initializer=_begin, initargs=(initializer,))
+        try:
+            super().__init__(workers, mp_context=context, initializer=_begin, initargs=(initializer,))
+        except (OSError, ImportError) as error:  # an ImportError where the system has no semaphores at all
+            what = getattr(error, "strerror", None) or str(error)
+            raise FastradError(
+                f"{_SHARED_MEMORY}: worker processes need it, and it is missing, full or not writable ({what}); mount "
+                f"it (`mount -t tmpfs tmpfs {_SHARED_MEMORY}`; in a container `--shm-size 64m`), or delete what fills "
+                "it"
+            ) from error
 
     def submit(self, fn: Callable, /, *args: Any, **kwargs: Any) -> Future:
         """As of `Executor`; Ctrl-C waits until the process that the work may need is there."""
         with uninterrupted():
             return super().submit(fn, *args, **kwargs)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for all work; after an error give up what has not begun."""
+        self.shutdown(wait=True, cancel_futures=kind is not None)
+
+
+def fall_silent_when_orphaned() -> None:
+    """In what workers are forked from: let one whose parent is gone before it has begun end without a traceback."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if not issubclass(kind, _VANISHED):
+            sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = hook
+
+
+def end_fork_server() -> None:
+    """End what workers are forked from, where it was begun, and wait for that: a command leaves nothing behind."""
+    server = forkserver._forkserver  # as Python's own tests do: there is no public way
+    process = getattr(server, "_forkserver_pid", None)
+    if process is not None:
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGTERM)
+        server._stop()  # type: ignore[attr-defined]
 
 
 def deliver_lost_interrupts() -> None:
@@ -58,7 +104,7 @@ def deliver_lost_interrupts() -> None:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait for the end of the block, and keep it from every process that is begun inside.
+    """Let the signals that end a command wait for the end of the block, and keep Ctrl-C from what is begun inside.
 
     A process that is only half started when KeyboardInterrupt comes is known to nobody: it would not be ended with the
     others, and complain of what it no longer finds.
@@ -68,14 +114,20 @@ def uninterrupted() -> Iterator[None]:
             yield
         return
     came: list[tuple] = []
-    before = signal.signal(signal.SIGINT, lambda *what: came.append(what)) or signal.SIG_DFL
+    handled = [number for number in _ENDING if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.signal(number, lambda *what: came.append(what)) for number in handled}
     try:
         with _no_current_directory(), _blocked():
             yield
     finally:
-        signal.signal(signal.SIGINT, before)
-        if came and callable(before):
-            before(*came[0])
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            number, handler = came[0][0], before[came[0][0]]
+            if callable(handler):
+                handler(*came[0])
+            else:
+                os.kill(os.getpid(), number)
 
 
 def import_settings() -> dict[str, str]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
@@ -16,6 +18,7 @@ from fastrad.convert.folder import WorkFolder
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.convert.totals import Totals
 from fastrad.dataset.card import Card
+from fastrad.errors import InputError
 
 ROWS_A_CHUNK = 2048  # about a second of decoding: little is lost by a crash, and the journal stays small
 _FEW_ROWS, _MANY_CHUNKS = 256, 32
@@ -29,10 +32,14 @@ def rows_a_chunk(count: int) -> int:
 
 
 class DataFile:
-    """A chunk's data file, open for writing at a position. What is appended is held until there is enough of it."""
+    """A chunk's data file, open for writing at a position. What is appended is held until there is enough of it.
+
+    It follows no link: what stands under its name in the work folder is ours, or nothing is written.
+    """
 
     def __init__(self, path: str, position: int) -> None:
-        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
+        self.path = path
+        self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         self.position = position  # with what is held
         self._held: list[memoryview] = []
         self._bytes_held = 0
@@ -48,7 +55,8 @@ class DataFile:
     def flush(self) -> None:
         """Write what is held."""
         while self._bytes_held:
-            written = os.pwritev(self.descriptor, self._held, self.position - self._bytes_held)
+            with naming(self.path):
+                written = _some(os.pwritev(self.descriptor, self._held, self.position - self._bytes_held))
             self._bytes_held -= written
             while self._held and written >= len(self._held[0]):
                 written -= len(self._held.pop(0))
@@ -58,15 +66,51 @@ class DataFile:
     def truncate(self) -> None:
         """Cut off what an earlier attempt left behind the end."""
         self.flush()
-        os.ftruncate(self.descriptor, self.position)
+        with naming(self.path):
+            os.ftruncate(self.descriptor, self.position)
 
     def close(self, sync: bool) -> None:
         try:
             self.flush()
             if sync:
-                os.fdatasync(self.descriptor)
+                with naming(self.path):
+                    os.fdatasync(self.descriptor)
         finally:
             os.close(self.descriptor)
+
+
+@contextmanager
+def naming(path: Path | str) -> Iterator[None]:
+    """Let a failing system call on a descriptor say which file it was about."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+def write_whole(descriptor: int, content: bytes, position: int) -> int:
+    """Write all of `content` at `position`, however little a call takes; return where it ends."""
+    view = memoryview(content)
+    while view:
+        written = _some(os.pwrite(descriptor, view, position))
+        view, position = view[written:], position + written
+    return position
+
+
+def too_short(part: Path | str, folder: Path) -> InputError:
+    """What to say of a file in the work folder that holds less than was noted of it."""
+    return InputError(
+        f"{part}: is shorter than its record says; choose another OUT_DIR, or delete {folder} to start anew"
+    )
+
+
+def _some(written: int) -> int:
+    """A count of written bytes; none at all would be asked for again for ever."""
+    if written <= 0:
+        raise OSError(errno.EIO, "a write took no byte")
+    return written
 
 
 class Sink(Protocol):

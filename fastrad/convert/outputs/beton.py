@@ -19,13 +19,12 @@ import numpy as np
 from fastrad.convert.destination import Destination
 from fastrad.convert.folder import WorkFolder
 from fastrad.convert.outputs import base
-from fastrad.convert.outputs.base import DataFile, DoneSplit, Output, rows_a_chunk
+from fastrad.convert.outputs.base import DataFile, DoneSplit, Output, naming, rows_a_chunk, too_short, write_whole
 from fastrad.convert.record import read_arrays
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.convert.totals import Totals
 from fastrad.dataset.beton import layout
 from fastrad.dataset.card import Card
-from fastrad.errors import InputError
 from fastrad.system.files import write_atomically
 
 _SMALL_FILE = 8 * layout.DEFAULT_PAGE_SIZE
@@ -116,10 +115,14 @@ class BetonOutput(Output):
     def finish(self, split: DoneSplit, destination: Destination) -> Card:
         """Write what comes before and after the pages, then put card and file in place."""
         whole = split.work.data
-        with open(whole, "r+b" if whole.exists() else "w+b") as data:
-            hashes, size = self._write_around_pages(split.work, split.totals, data.fileno())
-            os.ftruncate(data.fileno(), size)
-            os.fsync(data.fileno())
+        data = os.open(whole, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        try:
+            with naming(whole):
+                hashes, size = self._write_around_pages(split.work, split.totals, data)
+                os.ftruncate(data, size)
+                os.fsync(data)
+        finally:
+            os.close(data)
         card = split.make_card(hashes, size)
         write_atomically(Card.path_for(destination.work_dir / self.last_file(split.name)), card.to_bytes())
         destination.put(whole, self.last_file(split.name))
@@ -148,7 +151,7 @@ class BetonOutput(Output):
             alloc_table_ptr=table_start,
             arguments=layout.image_arguments(self.image.encode, self.image.size, self.image.size, quality),
         )
-        os.pwrite(data, head, 0)
+        write_whole(data, head, 0)
         hashes = {
             "algorithm": "sha256",
             "header": hashlib.sha256(head).hexdigest(),
@@ -167,8 +170,12 @@ class BetonOutput(Output):
             starts.append(self.data_start + len(hashes) * self.page_size)
             hashes += pages
             if not self.in_place:
-                with open(work.data_of(index), "rb") as file:
-                    _copy(file.fileno(), data, len(pages) * self.page_size, starts[index])
+                length, part = len(pages) * self.page_size, work.data_of(index)
+                with open(part, "rb") as file:
+                    if _copy(file.fileno(), data, length, starts[index]) < length:
+                        raise too_short(part, work.folder)
+        if self.in_place and os.fstat(data).st_size < self.data_start + len(hashes) * self.page_size:
+            raise too_short(work.data, work.folder)
         return starts, hashes
 
 
@@ -236,26 +243,25 @@ class PageSink:
 
     def close(self, finished: bool, sync: bool) -> None:
         """Write what is begun, fill up with empty pages, and wait for the disk where `sync` asks for it."""
-        if finished:
-            if self._used:
-                self._end_page()
-            while len(self.hashes) < self._pages:  # a chunk that shrank must not keep pages of an earlier attempt
-                self._end_page()
-            if not self._pages:
-                self._file.truncate()
-        self._file.close(sync)
+        try:
+            if finished:
+                if self._used:
+                    self._end_page()
+                while len(self.hashes) < self._pages:  # a chunk that shrank must not keep pages of an earlier attempt
+                    self._end_page()
+                if not self._pages:
+                    self._file.truncate()
+        finally:
+            self._file.close(sync and finished)
 
 
 def _append(descriptor: int, content: bytes, position: int, digest: Any) -> int:
     digest.update(content)
-    view = memoryview(content)
-    while view:
-        written = os.pwrite(descriptor, view, position)
-        view, position = view[written:], position + written
-    return position
+    return write_whole(descriptor, content, position)
 
 
-def _copy(source: int, target: int, length: int, position: int) -> None:
+def _copy(source: int, target: int, length: int, position: int) -> int:
+    """Copy `length` bytes from the start of `source` to a position in `target`; how many there were."""
     done = 0
     while done < length:
         try:
@@ -263,7 +269,9 @@ def _copy(source: int, target: int, length: int, position: int) -> None:
         except OSError as error:
             if error.errno not in _NO_COPY_RANGE:
                 raise
-            copied = os.pwrite(target, os.pread(source, min(length - done, 1 << 22), done), position + done)
+            content = os.pread(source, min(length - done, 1 << 22), done)
+            copied = write_whole(target, content, position + done) - position - done
         if copied == 0:
-            raise InputError("a part file of the conversion is shorter than its record; delete the work folder")
+            break
         done += copied
+    return done

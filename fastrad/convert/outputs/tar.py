@@ -19,12 +19,11 @@ from isal import isal_zlib
 
 from fastrad.convert.destination import Destination
 from fastrad.convert.folder import WorkFolder
-from fastrad.convert.outputs.base import DataFile, DoneSplit, Output, rows_a_chunk
+from fastrad.convert.outputs.base import DataFile, DoneSplit, Output, rows_a_chunk, too_short
 from fastrad.convert.record import read_arrays
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.dataset.card import Card
 from fastrad.dataset.tar import layout
-from fastrad.errors import InputError
 from fastrad.system.files import write_atomically
 
 Stretch = tuple[int, np.ndarray]  # number of the chunk, records of consecutive samples in it
@@ -126,10 +125,12 @@ class TarSink:
 
     def close(self, finished: bool, sync: bool) -> None:
         """End the stretch, and wait for the disk where `sync` asks for it."""
-        if finished:
-            self._file.truncate()
-            self.hashes = [f"{self._checksum:08x}"]
-        self._file.close(sync)
+        try:
+            if finished:
+                self._file.truncate()
+                self.hashes = [f"{self._checksum:08x}"]
+        finally:
+            self._file.close(sync and finished)
 
 
 def _cut(work: WorkFolder, chunks: int, limit: int) -> Iterator[list[Stretch]]:
@@ -158,7 +159,8 @@ def _write_tar(
     """One shard and its index; what the card says of them."""
     path = work.folder / f"{name}.tar"
     digest, lines = hashlib.sha256(), []
-    with open(path, "wb") as target:
+    path.unlink(missing_ok=True)  # of an earlier attempt; a new file follows no link
+    with open(path, "xb") as target:
         for index, samples in stretches:
             begin = int(samples["start"][0])
             positions = (samples["start"].astype(np.int64) + target.tell() - begin).tolist()
@@ -170,7 +172,7 @@ def _write_tar(
                 while left:
                     content = part.read(min(left, _COPIED_AT_ONCE))
                     if not content:
-                        raise InputError(f"{part.name}: is shorter than its record; delete {work.folder}")
+                        raise too_short(part.name, work.folder)
                     digest.update(content)
                     target.write(content)
                     left -= len(content)
