@@ -13,15 +13,17 @@ __version__ = "0.2.0"
 
 _HOME = {
     "Batch": "fastrad.loading",
+    "Dataset": "fastrad.dataset.opening",
     "FastradError": "fastrad.errors",
     "Loader": "fastrad.loading",
     "Manifest": "fastrad.archives.manifest",
 }
 
-__all__ = ["Batch", "FastradError", "Loader", "Manifest", "__version__"]
+__all__ = ["Batch", "Dataset", "FastradError", "Loader", "Manifest", "__version__"]
 
 if TYPE_CHECKING:
     from fastrad.archives.manifest import Manifest
+    from fastrad.dataset.opening import Dataset
     from fastrad.errors import FastradError
     from fastrad.loading import Batch, Loader
 

@@ -57,7 +57,7 @@ def read_card(path: Path | str) -> Card:
 
 
 def open_dataset(path: Path | str) -> Dataset:
-    """Open a dataset by the path of its file, its card or one of its tars.
+    """Open a dataset by the path of its file, its card or one of its tars: `Dataset(path)`.
 
     Raises
     ------
@@ -66,18 +66,15 @@ def open_dataset(path: Path | str) -> Dataset:
     FormatError
         If it is cut or altered.
     """
-    if not is_tar(path) and not str(path).endswith(".card.json"):
-        return BetonFile(path)
-    card = read_card(path)
-    if card.format == "webdataset":
-        return ShardSet(path)
-    return BetonFile(beton_of(path))
+    return _class_for(path)(path)
 
 
-def beton_of(card: Path | str) -> Path:
-    """The dataset file beside a card, whatever the card calls it: both may have been renamed."""
-    path = Path(card)
-    return path.with_name(path.name.removesuffix(".card.json") + ".beton")
+def _class_for(path: Path | str) -> type[Dataset]:
+    is_file = not is_tar(path) and not str(path).endswith(".card.json")
+    return BetonFile if is_file or read_card(path).format != "webdataset" else ShardSet
+
+
+Dataset.class_for = _class_for
 
 
 def reopened(path: Path | str) -> Dataset:

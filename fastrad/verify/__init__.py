@@ -16,7 +16,8 @@ from pathlib import Path
 
 from fastrad.archives import read_source
 from fastrad.archives.manifest import Manifest
-from fastrad.dataset.opening import beton_of, read_card
+from fastrad.dataset.beton.file import beton_of
+from fastrad.dataset.opening import read_card
 from fastrad.errors import FormatError, InputError, OptionError
 from fastrad.system.cores import available_cores
 from fastrad.verify.beton import verify_beton
@@ -57,12 +58,10 @@ def verify(path: Path | str, manifest: Manifest | None = None, workers: int | No
         return verify_shards(str(path), card, manifest, workers)
     if card.format != "beton":
         raise FormatError(f"{path}: is of a format that verify does not know")
-    path = Path(path)
-    if path.name.endswith(".card.json"):
-        path = beton_of(path)
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    return verify_beton(path, card, manifest, workers)
+    file = beton_of(path)
+    if not file.is_file():
+        raise InputError(f"{file}: there is no such file")
+    return verify_beton(file, card, manifest, workers)
 
 
 def read_source_again(path: Path | str, root: Path, table: Path | None = None) -> Manifest:

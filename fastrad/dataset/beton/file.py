@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,13 +23,21 @@ from fastrad.errors import DamagedSampleError, FormatError, InputError
 _CHECKED_AT_ONCE = 1 << 16  # samples: columns of all of them, only to be compared, would stay in the process's memory
 
 
+def beton_of(path: Path | str) -> Path:
+    """The dataset file beside a card, whatever the card calls it, since both may have been renamed; else the path."""
+    file = Path(path)
+    return file.with_name(file.name.removesuffix(".card.json") + ".beton") if file.name.endswith(".card.json") else file
+
+
 class BetonFile(Dataset):
     """A converted file, opened for reading.
 
     Parameters
     ----------
     path : Path or str
-        The `.beton` file; its card must lie beside it.
+        The `.beton` file, or its card beside it.
+    transform : callable, optional
+        As of `Dataset`.
 
     Attributes
     ----------
@@ -55,14 +65,14 @@ class BetonFile(Dataset):
         If it is not a fastrad file, or was cut or altered.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    path: Path
+
+    def __init__(self, path: Path | str, transform: Callable[[np.ndarray], Any] | None = None) -> None:
+        super().__init__(beton_of(path), transform)
         if self.path.is_dir():
             raise InputError(f"{self.path}: is a folder; give the .beton file in it")
         if not self.path.is_file():
             raise InputError(f"{self.path}: there is no such file; `fastrad convert` makes one")
-        if self.path.name.endswith(".card.json"):
-            raise InputError(f"{self.path}: is a card; give the .beton file beside it")
         size = self.path.stat().st_size
         if size < layout.METADATA_START:
             raise FormatError(f"{self.path}: {size} bytes are no .beton file; copy it again, or convert again")

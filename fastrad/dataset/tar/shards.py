@@ -7,8 +7,10 @@ compared with its CRC32 when it is read; all of a tar only `fastrad verify` comp
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import zlib
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
@@ -68,7 +70,7 @@ class TarSamples:
 
     def __init__(self, place: str, names: tuple[str, ...], where: np.ndarray) -> None:
         self.place, self.names, self.where = place, names, where
-        self._open: tuple[int, BinaryIO] | None = None
+        self._open: tuple[int, int, BinaryIO] | None = None  # process, tar
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
@@ -132,11 +134,12 @@ class TarSamples:
         return DamagedSampleError(f"{self.place}/{self.tar(index)}", int(self.where["row"][index]), reason)
 
     def _file(self, tar: int) -> BinaryIO:
-        if self._open is None or self._open[0] != tar:
+        process = os.getpid()  # a file that a fork took over would be read from two places at once
+        if self._open is None or self._open[:2] != (process, tar):
             if self._open is not None:
-                self._open[1].close()
-            self._open = tar, Place(self.place).open(self.names[tar])
-        return self._open[1]
+                self._open[2].close()
+            self._open = process, tar, Place(self.place).open(self.names[tar])
+        return self._open[2]
 
 
 class ShardSet(Dataset):
@@ -168,8 +171,10 @@ class ShardSet(Dataset):
         If it is no card of shards, or a tar or an index is missing, cut or altered.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = card_path(path)
+    path: str
+
+    def __init__(self, path: Path | str, transform: Callable[[np.ndarray], Any] | None = None) -> None:
+        super().__init__(card_path(path), transform)
         folder, _, name = self.path.rpartition("/")
         self.place = Place(folder or ".")
         text = self.place.read(name, MAX_CARD_BYTES)
