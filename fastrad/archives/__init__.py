@@ -61,7 +61,7 @@ LAYOUTS = {
     "radimagenet": "RadImageNet: radiology_ai/ (or the folder that holds it) and the official CSV files, if any.",
     "ddti": "DDTI: N.xml and N_k.jpg in one folder.",
     "tn3k": "TN3K: trainval-image/, test-image/, label4trainval.csv, label4test.csv.",
-    "tn5000": "TN5000: {Train,Valid,Test}/{Benign,Malignant}/*.png.",
+    "tn5000": "TN5000: JPEGImages/, Annotations/, ImageSets/; or {Train,Valid,Test}/{Benign,Malignant}/.",
     "thyroidxl": "ThyroidXL: {train,test}/images/ and {train,test}_annotations.json.",
     "aimi": "Stanford AIMI thyroid cine clips: dataset.hdf5 and metadata.csv.",
     "table": "Images or DICOM files, and a CSV path,label,patient[,split][,frame].",
@@ -92,7 +92,13 @@ def layout_module(layout: str) -> ModuleType:
 
 
 def read_source(
-    layout: str, root: Path | str, *, exclude: Sequence[Path | str] = (), ignore_splits: bool = False, **options: Any
+    layout: str,
+    root: Path | str,
+    *,
+    exclude: Sequence[Path | str] = (),
+    ignore_splits: bool = False,
+    val_fraction: float | None = None,
+    **options: Any,
 ) -> Manifest:
     """Read an archive's table of contents.
 
@@ -106,6 +112,8 @@ def read_source(
         Folders that hold no source images, such as an output folder inside `root`.
     ignore_splits : bool
         Read an archive that comes with splits as one dataset: `compare` makes its own, by patient.
+    val_fraction : float, optional
+        Of the training patients, to become the validation split of an archive without one.
     **options
         Of the layout: the fields of its `Options`.
 
@@ -128,6 +136,8 @@ def read_source(
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise OptionError(f"layout {layout} has no option {unknown[0]!r}; it takes {', '.join(known) or 'none'}")
+    if ignore_splits and val_fraction is not None:
+        raise OptionError("--val-fraction draws a split, which --ignore-splits would ignore: give one of them")
     root = Path(root).absolute()
     if not root.is_dir():
         raise InputError(f"{root}: no such folder")
@@ -141,6 +151,10 @@ def read_source(
     manifest = replace(manifest, notes=(*manifest.notes, *found))
     if ignore_splits:
         return manifest.without_splits()
+    if val_fraction is not None:
+        from fastrad.archives.validation import draw_validation
+
+        manifest = draw_validation(manifest, val_fraction)
     return settle_splits(manifest)
 
 

@@ -7,7 +7,7 @@ The release has no patient ids.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from unicodedata import normalize
@@ -26,7 +26,15 @@ MODALITIES = ("CT", "MR", "US")
 
 @dataclass(frozen=True)
 class Options(WalkOptions):
-    """Which of RadImageNet's images to take, where no CSV lists them."""
+    """Where RadImageNet's CSV files are, or which of its images to take where no CSV lists them.
+
+    Attributes
+    ----------
+    tables : Path or None
+        The folder of RadiologyAI_train.csv, _val.csv and _test.csv, by default ROOT, or the image folder or its parent.
+    """
+
+    tables: Path | None = None
 
 
 def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) -> Manifest:
@@ -42,7 +50,9 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         raise InputError(f"{root}: holds neither {IMAGES}/ nor CT/, MR/ or US/; give the folder that does")
     base = images.parent if images.name == IMAGES else images
     prefix = f"{IMAGES}/" if images.name == IMAGES else ""
-    tables = _find_tables(root, images)
+    tables = _find_tables(dict.fromkeys([options.tables] if options.tables else [root, images, images.parent]))
+    if options.tables is not None and not tables:
+        raise InputError(f"{options.tables}: holds none of {', '.join(map(_table_name, SPLITS))}")
     if not tables:
         return _read_folders(root, images, exclude, options)
     if options.include_patterns or options.exclude_patterns:
@@ -78,11 +88,11 @@ def _relative(filename: str, prefix: str) -> str:
     return prefix + filename.removeprefix("./").removeprefix(f"{IMAGES}/")
 
 
-def _find_tables(root: Path, images: Path) -> dict[str, Path]:
-    """The CSV of each split: beside or inside ROOT's image folder, or one level above it."""
+def _find_tables(folders: Iterable[Path]) -> dict[str, Path]:
+    """The CSV of each split, in the first of the folders that has it."""
     found = {}
     for split in SPLITS:
-        for folder in dict.fromkeys((root, images, images.parent)):
+        for folder in folders:
             if (folder / _table_name(split)).is_file():
                 found[split] = folder / _table_name(split)
                 break

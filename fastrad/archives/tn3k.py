@@ -40,7 +40,13 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
     listed: list[Row] = []
     unlabelled: list[Row] = []
     for part in parts:
-        table = read_csv(root / f"label4{part}.csv", ["name", "label"], header=False)
+        path = root / f"label4{part}.csv"
+        if not path.is_file():
+            raise InputError(
+                f"{path}: no such table; TN3K's labels come from another repository than its images, "
+                "github.com/chenghui-666/ACL: put label4trainval.csv and label4test.csv beside the image folders"
+            )
+        table = read_csv(path, ["name", "label"], header=False)
         for name, value in zip(table["name"], table["label"], strict=True):
             reason = "" if value in LABELS else f"label {value!r} is none of 0 (benign), 1 (malignant)"
             listed.append(Row(f"{part}-image/{name}", label=LABELS.get(value, ""), split=PARTS[part], reason=reason))

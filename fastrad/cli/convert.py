@@ -77,7 +77,7 @@ def _layout_command(layout: str) -> click.Command:
         click.Argument(["root"], type=click.Path(path_type=Path)),
         click.Argument(["out_dir"]),
         *parameters_of(module.Options),
-        ignore_splits_option(),
+        *split_options(),
         *([template_option(module.template)] if hasattr(module, "template") else []),
         *conversion_parameters(),
     ]
@@ -85,10 +85,14 @@ def _layout_command(layout: str) -> click.Command:
     return LayoutCommand(layout, params=parameters, callback=convert_layout, help=text)
 
 
-def ignore_splits_option() -> click.Option:
-    """The one option that every layout takes."""
-    text = "Make one all.beton, which compare takes, of all splits."
-    return click.Option(["--ignore-splits"], is_flag=True, help=text)
+def split_options() -> list[click.Option]:
+    """The options that every layout takes."""
+    one = "Make one all.beton, which compare takes, of all splits."
+    drawn = "Make a validation split of this fraction of the training patients, where the archive has none."
+    return [
+        click.Option(["--ignore-splits"], is_flag=True, help=one),
+        click.Option(["--val-fraction"], type=float, metavar="FRACTION", help=drawn),
+    ]
 
 
 def template_option(template: Callable[[], str]) -> click.Option:
@@ -122,6 +126,8 @@ def convert_archive(layout: str, root: Path, out_dir: str, source: Mapping[str, 
         raise OptionError("OUT_DIR is empty: name a folder")
     if words.get("ignore_splits"):
         source = {**source, "ignore_splits": True}
+    if words.get("val_fraction") is not None:
+        source = {**source, "val_fraction": words["val_fraction"]}
     options = _conversion(words, options_for_card(source))
     manifest = read_source(layout, root, exclude=[] if is_url(out_dir) else [out_dir], **source)
     carry_out(manifest, out_dir, options, words)

@@ -13,7 +13,7 @@ from fastrad.cli.convert import (
     LayoutCommand,
     conversion_parameters,
     convert_archive,
-    ignore_splits_option,
+    split_options,
     template_option,
 )
 from fastrad.cli.options import help_of, parameters_of
@@ -51,7 +51,7 @@ command = LayoutCommand(
         click.Argument(["out_dir"], required=False),
         click.Option(["--layout"], type=click.Choice(_LAYOUTS), help="What ROOT is."),
         *_options_of_layouts(),
-        ignore_splits_option(),
+        *split_options(),
         template_option(template),
         *conversion_parameters(),
     ],

@@ -12,9 +12,10 @@ nothing in a file is trusted before its hash was compared.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
-from fastrad.archives import read_source
+from fastrad.archives import layout_module, read_source
 from fastrad.archives.manifest import Manifest
 from fastrad.dataset.beton.file import beton_of
 from fastrad.dataset.opening import read_card
@@ -74,7 +75,7 @@ def read_source_again(path: Path | str, root: Path, table: Path | None = None) -
     root : Path
         The archive's folder, wherever it lies now.
     table : Path, optional
-        The archive's CSV, where it is not at its usual place.
+        The archive's CSV, or the folder of its CSVs, where it is not at its usual place.
 
     Returns
     -------
@@ -91,7 +92,11 @@ def read_source_again(path: Path | str, root: Path, table: Path | None = None) -
     card = read_card(path)
     options = dict(card.source_options)
     if table is not None:
-        options["table"] = table
+        settings = layout_module(card.layout).Options
+        names = [each.name for each in fields(settings) if each.name in ("table", "tables")]
+        if not names:
+            raise OptionError(f"--table {table}: layout {card.layout} reads no table that may lie elsewhere")
+        options[names[0]] = table
     try:
         return read_source(card.layout, root, exclude=[Path(path).parent], **options)
     except OptionError:  # this version of fastrad takes none of that name

@@ -168,3 +168,13 @@ def test_classes_by_folder_that_are_alike_are_said(tmp_path: Path) -> None:
     manifest = read_source("radimagenet", root)
     assert manifest.classes == ("US__Thyroid", "US__caf\u00e9", "US__thyroid")
     assert "labels that may mean the same are kept apart: 'US__Thyroid', 'US__thyroid'" in manifest.notes
+
+
+def test_tables_may_lie_in_another_folder(tmp_path: Path) -> None:
+    root = make_tree(tmp_path / "images")
+    (tmp_path / "lists").mkdir()
+    with pytest.raises(InputError, match=r"lists: holds none of RadiologyAI_train\.csv, RadiologyAI_val\.csv"):
+        read_source("radimagenet", root, tables=tmp_path / "lists")
+    write_table(tmp_path / "lists" / "RadiologyAI_train.csv", [(PATHS[0], "x"), (PATHS[2], "y")])
+    table = read_source("radimagenet", root, tables=tmp_path / "lists").table
+    assert table["path"].tolist() == [f"radiology_ai/{PATHS[0]}", f"radiology_ai/{PATHS[2]}"]

@@ -194,3 +194,80 @@ def test_an_institutions_own_category_table_is_no_forgery(tmp_path: Path) -> Non
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((4, 4), np.uint8))
     (tmp_path / "category.csv").write_text("path,label,patient\na.png,benign,1\n")
     assert len(read_source("table", tmp_path, table=tmp_path / "category.csv")) == 1
+
+
+class TestTN5000AsPublished:
+    """VOC's form: names 0 and 1, splits in lists."""
+
+    @staticmethod
+    def annotate(root: Path, name: str, *objects: tuple[str, tuple[float, float, float, float]]) -> None:
+        edges = ("xmin", "ymin", "xmax", "ymax")
+        text = "".join(
+            f"<object><name>{label}</name><bndbox>"
+            + "".join(f"<{edge}>{value}</{edge}>" for edge, value in zip(edges, box, strict=True))
+            + "</bndbox></object>"
+            for label, box in objects
+        )
+        (root / "Annotations").mkdir(exist_ok=True)
+        (root / "Annotations" / f"{name}.xml").write_text(f"<annotation><folder>x</folder>{text}</annotation>")
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        root = tmp_path / "TN5000_forReview"
+        touch(root, *(f"JPEGImages/00000{number}.jpg" for number in range(1, 8)))
+        box = (11, 21, 60, 50)
+        for name, *labels in ("1", "0"), ("2", "1"), ("3", "1", "1"), ("4", "0", "1"), ("5",), ("7", "1"):
+            self.annotate(root, f"00000{name}", *((label, box) for label in labels))
+        lists = {"train": "000002\n000001\n", "val": "000003\r\n", "test": "000004\n000005\n000006\n000099\n"}
+        for split, text in lists.items():
+            (root / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
+            (root / "ImageSets" / "Main" / f"{split}.txt").write_text(text)
+        (root / "ImageSets" / "Main" / "trainval.txt").write_text("000001\n000002\n000003\n")
+        return root
+
+    def test_lists_give_the_order_and_splits_and_names_the_labels(self, root: Path) -> None:
+        manifest = read_source("tn5000", root)
+        rows = list(manifest.table[["path", "label", "split"]].itertuples(index=False, name=None))
+        assert rows == [
+            ("JPEGImages/000002.jpg", "malignant", "train"),
+            ("JPEGImages/000001.jpg", "benign", "train"),
+            ("JPEGImages/000003.jpg", "malignant", "val"),
+            ("JPEGImages/000004.jpg", "", "test"),
+            ("JPEGImages/000005.jpg", "", "test"),
+            ("JPEGImages/000006.jpg", "", "test"),
+            ("JPEGImages/000099.jpg", "", "test"),
+            ("JPEGImages/000007.jpg", "", "train"),
+        ]
+        reasons = manifest.table["reason"].tolist()
+        assert reasons[3] == "holds benign and malignant nodules; crop=nodule parts them"
+        assert reasons[7] == "is in no list of ImageSets/Main/"
+        assert [reasons[row] for row in (0, 1, 2, 4, 5, 6)] == [""] * 6
+        assert "3 images have no annotated object: they are unlabelled" in manifest.notes
+
+    def test_each_nodule_is_cropped_by_its_box(self, root: Path) -> None:
+        table = read_source("tn5000", root, crop="nodule", margin=0.0).table
+        image = table[table["path"] == "JPEGImages/000004.jpg"]
+        assert image["label"].tolist() == ["benign", "malignant"]
+        assert image["box"].tolist() == [(10, 20, 60, 50)] * 2  # from 1, both ends included: 50 x 30 pixels
+
+    def test_what_is_odd_is_a_reason(self, root: Path) -> None:
+        self.annotate(root, "000001", ("2", (1, 1, 9, 9)))
+        self.annotate(root, "000002", ("1", (9, 1, 5, 9)))
+        (root / "Annotations" / "000003.xml").write_text("<annotation><object>")
+        reasons = read_source("tn5000", root).table["reason"].tolist()
+        assert "object '2' is none of 0, 1" in reasons[1]
+        assert "encloses nothing" in reasons[0]
+        assert "its annotation cannot be read" in reasons[2]
+
+    def test_root_is_asked_about(self, root: Path) -> None:
+        with pytest.raises(InputError, match=f"give {root} as ROOT"):
+            read_source("tn5000", root.parent)
+        (root.parent / "other").mkdir()
+        with pytest.raises(InputError, match="holds neither JPEGImages/ and Annotations/ nor Train/"):
+            read_source("tn5000", root.parent / "other")
+
+
+def test_where_the_labels_of_tn3k_come_from_is_said(tmp_path: Path) -> None:
+    touch(tmp_path, "trainval-image/0000.jpg")
+    with pytest.raises(InputError, match=r"no such table; TN3K's labels come from another repository .*ACL"):
+        read_source("tn3k", tmp_path)

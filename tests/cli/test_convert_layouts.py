@@ -112,7 +112,7 @@ def test_a_layouts_command_has_the_options_of_its_dataclass(layout: str) -> None
     own = {each.name for each in dataclasses.fields(layout_module(layout).Options)}
     extra = {"template"} if layout == "table" else set()
     assert _options(_command("convert", layout)) - _options(_command("convert", "phantom")) == (
-        own | extra | {"ignore_splits"}
+        own | extra | {"ignore_splits", "val_fraction"}
     ) - {"kind", "images", "seed"}
     assert own <= set(help_of(layout_module(layout).Options)), "an option without help"
 
