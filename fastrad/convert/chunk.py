@@ -16,6 +16,7 @@ from fastrad.convert.from_shards import TarImages
 from fastrad.convert.images import SourceImages, UnusableImageError
 from fastrad.convert.outputs.base import Output
 from fastrad.convert.record import ChunkRecord, marking, read_arrays, samples_file, write_record
+from fastrad.dataset.pixels import FingerprintMaker
 
 _ROWS_SEEN = 32  # of an image: enough of them together show which gray levels are used, for a tenth of the time
 
@@ -61,6 +62,7 @@ def convert_chunk(task: ChunkTask) -> int:
     sink, images = task.output.sink(task.index, str(task.data)), task.images
     stamps = np.empty((len(images.rows), 2), dtype=np.int64)
     quarantined: list[tuple[int, str]] = []
+    fingerprints = FingerprintMaker(len(images.rows))
     stored = value_sum = square_sum = pixels = made_square = 0
     seen = np.zeros(256, dtype=bool)
     finished = all_seen = False
@@ -90,6 +92,8 @@ def convert_chunk(task: ChunkTask) -> int:
                         seen |= cv2.calcHist([some], [0], None, [256], [0, 256]).ravel() > 0
                         all_seen = bool(seen.all())
                 made_square += encoded.made_square
+                if encoded.source is not None:
+                    fingerprints.add(encoded.source)
                 sink.store(encoded, images.sample(index))
                 stored += 1
             mark.set(len(images.rows), len(quarantined))
@@ -97,7 +101,7 @@ def convert_chunk(task: ChunkTask) -> int:
     finally:
         sink.close(finished, task.sync)
     gray_levels = sum(1 << level for level in np.flatnonzero(seen).tolist())
-    samples = samples_file(sink.records(), stamps)
+    samples = samples_file(sink.records(), stamps, fingerprints.table)
     record = ChunkRecord(
         stored,
         sink.hashes,

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.dataset.card import Card
+from fastrad.dataset.fingerprints import MAX_BYTES, fingerprints_path
 from fastrad.dataset.opening import datasets_in
 from fastrad.dataset.tar.shards import Facts, ShardSet, TarSamples
 from fastrad.errors import FormatError
@@ -193,6 +194,20 @@ class TarSplit:
         """The images at some positions in `rows`, for a worker."""
         samples = self.shards.samples.select(positions)
         return TarImages(samples, options, self.shards.encoding, self.classes, self.patient_names)
+
+    def fingerprints(self) -> bytes | None:
+        """The file of the images' fingerprints, which stay what they are; None where the shards have none.
+
+        Raises
+        ------
+        FormatError
+            If it was cut or altered.
+        """
+        about, path = self.shards.card.fingerprints, fingerprints_path(self.shards.path)
+        content = self.shards.place.read(path.rpartition("/")[2], MAX_BYTES) if about else None
+        if content is not None and hashlib.sha256(content).hexdigest() != about["sha256"]:
+            raise FormatError(f"{path}: was cut or altered; copy it again, or convert the archive again")
+        return content
 
     def quarantine(self, found: list[tuple[int, str]]) -> list[dict[str, Any]]:
         """What the archive's conversion could not use, and what this one could not (`found`: row, reason)."""

@@ -163,7 +163,8 @@ class SourceImages:
             raise UnusableImageError(error.reason) from None
         except Exception as error:  # one odd file must not end a run of hours
             raise UnusableImageError(f"cannot be converted ({type(error).__name__}: {error})") from error
-        return image, Encoded(data, options.encode, options.size, place, gray is not pixels)
+        source = values.pixels if values.source is None else values.source
+        return image, Encoded(data, options.encode, options.size, place, gray is not pixels, source)
 
     def _is_what_is_stored(self, index: int, content: bytes) -> bool:
         """Whether a file that is as large as what is stored is an 8-bit gray PNG of nothing but these pixels."""

@@ -7,6 +7,7 @@ and `chunks/`, with the record of each finished chunk, and its data where they h
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import shutil
 from contextlib import suppress
@@ -14,15 +15,25 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import cv2
+import numpy as np
 
 from fastrad.convert.chunk import ChunkTask
 from fastrad.convert.destination import Destination
 from fastrad.convert.folder import WorkFolder
+from fastrad.convert.from_shards import TarSplit
 from fastrad.convert.outputs.base import DoneSplit
 from fastrad.convert.plan import SplitPlan, fingerprint
-from fastrad.convert.record import commit_record, read_arrays, samples_are_whole, sealed, unsealed
+from fastrad.convert.record import (
+    commit_record,
+    read_arrays,
+    read_fingerprints,
+    samples_are_whole,
+    sealed,
+    unsealed,
+)
 from fastrad.convert.totals import Totals
 from fastrad.dataset.card import MAX_CARD_BYTES, Card
+from fastrad.dataset.fingerprints import to_bytes
 from fastrad.errors import FormatError, InputError
 from fastrad.system.files import sync_folder, write_atomically
 from fastrad.system.json_file import decode
@@ -143,6 +154,24 @@ class Journal(WorkFolder):
         """The chunks with a record."""
         return [index for index in range(self.plan.output.chunks) if self.is_valid(index)]
 
+    @property
+    def fingerprints(self) -> Path:
+        """The file of them, when all chunks are done."""
+        return self.folder / "fingerprints"
+
+    def _write_fingerprints(self) -> dict[str, Any]:
+        """Write the file; what the card says of it, nothing where there is none."""
+        source = self.plan.source
+        if isinstance(source, TarSplit):
+            content = source.fingerprints()
+            if content is None:
+                return {}
+        else:
+            chunks = range(self.plan.output.chunks)
+            content = to_bytes(np.concatenate([read_fingerprints(self.record_path(index)) for index in chunks]))
+        write_atomically(self.fingerprints, content)
+        return {"sha256": hashlib.sha256(content).hexdigest()}
+
     def done(self) -> DoneSplit:
         """The split, whose chunks are all done.
 
@@ -163,7 +192,8 @@ class Journal(WorkFolder):
                 f"{plan.source.place}: none of the {len(plan.rows)} images of {plan.name} could be stored, so no file "
                 f"is written; the first reason (row {row}): {reason}"
             )
-        return DoneSplit(plan.name, self, totals, lambda hashes, size: plan.card(totals, hashes, size))
+        about = self._write_fingerprints()
+        return DoneSplit(plan.name, self, totals, lambda hashes, size: plan.card(totals, hashes, size, about))
 
 
 class Chunk(NamedTuple):

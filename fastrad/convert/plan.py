@@ -98,7 +98,7 @@ class SplitPlan:
             self.parameters(),
         )
 
-    def card(self, totals: Totals, hashes: dict[str, Any], size: int) -> Card:
+    def card(self, totals: Totals, hashes: dict[str, Any], size: int, fingerprints: dict[str, Any]) -> Card:
         """The card of a finished split of `size` bytes."""
         source = self.source
         known = source.statistics
@@ -120,6 +120,7 @@ class SplitPlan:
             std=std,
             gray_levels=known.gray_levels if known else totals.gray_levels,
             made_square=known.made_square if known else totals.made_square,
+            fingerprints=fingerprints,
             bytes=size,
             hashes=hashes,
             quarantined=source.quarantine(totals.quarantined),

@@ -22,7 +22,7 @@ from fastrad.system.processes import WorkerPool, uninterrupted
 _POLL_SECONDS = 0.5
 _MAX_DEATHS = 20
 POISON_REASON = "a worker died twice at this file (out of memory, or its decoder crashed)"
-_PRELOAD = ["fastrad.system.fork_server", "fastrad.convert.chunk", "fastrad.imaging.png"]
+_PRELOAD = ["fastrad.system.fork_server", "fastrad.convert.chunk", "fastrad.imaging.png", "fastrad.dataset.sketches"]
 _SIGNAL_SECONDS = 0.3  # what ends the fork server ends this process too, a moment later
 
 

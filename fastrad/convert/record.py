@@ -74,11 +74,12 @@ def unsealed(text: bytes) -> bytes | None:
     return content if content and sealed(content) == text else None
 
 
-def samples_file(samples: np.ndarray, stamps: np.ndarray) -> bytes:
+def samples_file(samples: np.ndarray, stamps: np.ndarray, fingerprints: np.ndarray) -> bytes:
     """The content of `N.npy`."""
     content = io.BytesIO()
     np.save(content, samples)
     np.save(content, stamps)
+    np.save(content, fingerprints)
     return content.getvalue()
 
 
@@ -141,6 +142,12 @@ def read_arrays(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """A finished chunk's samples, placed from the chunk's start, and the stamps of its sources, int64 (n, 2)."""
     with open(path.with_suffix(".npy"), "rb") as file:
         return np.load(file), np.load(file)
+
+
+def read_fingerprints(path: Path) -> np.ndarray:
+    """`FINGERPRINT` of a finished chunk's samples; none where its images come from shards."""
+    with open(path.with_suffix(".npy"), "rb") as file:
+        return [np.load(file) for _ in range(3)][2]
 
 
 class Mark:

@@ -25,6 +25,7 @@ from fastrad.convert.plan import SplitPlan, plan_splits
 from fastrad.convert.pool import ChunkRunner, LocalWorkers, start_early
 from fastrad.convert.summary import ConvertedFile, ConvertSummary, Preview
 from fastrad.dataset.card import Card
+from fastrad.dataset.fingerprints import fingerprints_path
 from fastrad.dataset.pseudonym import default_key_path, pseudonym, read_or_make_key
 from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import FastradError, InputError, OptionError
@@ -267,7 +268,10 @@ def _finish(journals: list[Journal], destination: Destination) -> dict[str, Card
     failures: list[InputError] = []
     for journal in journals:
         try:
-            cards[journal.plan.name] = journal.plan.output.finish(journal.done(), destination)
+            done = journal.done()
+            if journal.fingerprints.exists():  # before the files: where these are, all is complete
+                destination.put(journal.fingerprints, fingerprints_path(f"{journal.plan.name}.beton"))
+            cards[journal.plan.name] = journal.plan.output.finish(done, destination)
         except InputError as error:
             failures.append(error)
         else:

@@ -67,6 +67,8 @@ class Encoded(NamedTuple):
         Where it holds image, not padding.
     made_square : bool
         The source's pixels were not square.
+    source : numpy.ndarray or None
+        (H, W) of any type: the frame before window, crop and resize; None where that is not at hand.
     """
 
     data: np.ndarray
@@ -74,6 +76,7 @@ class Encoded(NamedTuple):
     side: int
     content: tuple[int, int, int, int]
     made_square: bool = False
+    source: np.ndarray | None = None
 
 
 class Sample(NamedTuple):

@@ -71,6 +71,8 @@ class Card:
         How many of the 256 gray levels the images use, seen in at most 32 rows of each; 0 where that is not known.
     made_square : int
         Images whose pixels were not square in the source and were resampled.
+    fingerprints : dict
+        `sha256` of the file of the images' fingerprints, `NAME.fingerprints`; empty where there is none.
     versions : dict
         Of fastrad and the libraries that decided on the bytes.
     hashes : dict
@@ -103,6 +105,7 @@ class Card:
     versions: dict[str, str] = field(default_factory=dict)
     gray_levels: int = 0
     made_square: int = 0
+    fingerprints: dict[str, Any] = field(default_factory=dict)
 
     def to_bytes(self) -> builtins.bytes:
         """The card as it stands on disk: UTF-8 JSON that ends with the hash of everything else in it."""
@@ -110,6 +113,8 @@ class Card:
         content.update({item.name: getattr(self, item.name) for item in fields(self)})
         if not self.gray_levels:  # a card of 0.1.0 keeps its hash
             del content["gray_levels"], content["made_square"]
+        if not self.fingerprints:
+            del content["fingerprints"]
         content["card_sha256"] = _NO_HASH
         text = (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
         head, tail = text.rsplit(_NO_HASH.encode(), 1)
@@ -205,6 +210,10 @@ class _Unlabelled(msgspec.Struct):
     rows: list[Count]
 
 
+class _FingerprintsFile(msgspec.Struct):
+    sha256: Sha256
+
+
 class _CardForm(msgspec.Struct, forbid_unknown_fields=True):
     name: _FileName
     format: Word
@@ -229,6 +238,7 @@ class _CardForm(msgspec.Struct, forbid_unknown_fields=True):
     versions: dict[Word, Word] = {}
     gray_levels: Annotated[int, msgspec.Meta(ge=0, le=256)] = 0
     made_square: Count = 0
+    fingerprints: _FingerprintsFile | None = None
 
 
 class _Conversion(msgspec.Struct):

@@ -200,7 +200,10 @@ def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window
         if frame != 0:
             raise ImageError(name, f"has no frame {frame}: it is a still image")
         values = still_values(head + file.read(), name)
-    return values if box is None else values._replace(pixels=_crop(values.pixels, box, name))
+    if box is None:
+        return values
+    source = values.pixels if values.source is None else values.source
+    return values._replace(pixels=_crop(values.pixels, box, name), source=source)
 
 
 def still_values(data: bytes, name: str) -> Values:

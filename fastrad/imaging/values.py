@@ -34,6 +34,9 @@ class Values(NamedTuple):
         Gray levels 0 to 255 already, by the window or table that the file itself brings, or by the caller's.
     aspect : float
         Height of a pixel over its width, 1 where the file says nothing, not a number where it says several things.
+    source : numpy.ndarray or None
+        (H, W) of any type: the whole frame before its regions, box and own window, by which it is known again; None
+        where that is `pixels`.
     """
 
     pixels: np.ndarray
@@ -43,6 +46,7 @@ class Values(NamedTuple):
     inverted: bool = False
     windowed: bool = False
     aspect: float = 1.0
+    source: np.ndarray | None = None
 
     def to_uint8(self, window: Window | None, name: str) -> np.ndarray:
         """Gray levels 0 to 255, by `window` or the file's own range; `name` stands for the file in errors.

@@ -52,7 +52,7 @@ def test_bytes_do_not_depend_on_the_number_of_workers(archive, tmp_path, small_c
     for workers in (1, 2, 3):
         convert(manifest, tmp_path / str(workers), ConvertOptions(encode=encode, workers=workers))
     one = digests(tmp_path / "1")
-    assert set(one) == {"all.beton", "all.card.json"}
+    assert set(one) == {"all.beton", "all.card.json", "all.fingerprints"}
     assert digests(tmp_path / "2") == digests(tmp_path / "3") == one
 
 

@@ -60,6 +60,7 @@ def dicom_values(file: BinaryIO, *, name: str, frame: int = 0, regions: bool = T
     with contradictions_refused(name):
         stored = read_frame(header, frame)
         values = _to_gray(stored, frame, header, own_window)
+        values = values._replace(source=stored.values if stored.kind == "gray" else values.pixels)
         if regions:
             left, top, right, bottom = tissue_box(header.elements)
             values = values._replace(pixels=values.pixels[top:bottom, left:right])

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fastrad.dataset import Card, Dataset
 from fastrad.dataset.opening import open_dataset
-from fastrad.dataset.pixels import pixel_digests
+from fastrad.dataset.pixels import stored_digests
 from fastrad.errors import InputError
 
 MALIGNANT = "malignant"
@@ -98,7 +98,7 @@ def read_patients(path: Path | str, positive: str | None = None) -> StudyDataset
     patients, patient_of = np.unique(names, return_inverse=True)
     patient_labels = np.zeros(len(patients), dtype=np.int64)
     np.maximum.at(patient_labels, patient_of, labels)
-    digests = pixel_digests(file)
+    digests, _ = stored_digests(file)
     groups, duplicates = _duplicate_groups(digests, patient_of, len(patients))
     notices = []
     if len(file.card.classes) > 2:
