@@ -12,25 +12,17 @@ nothing in a file is trusted before its hash was compared.
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from dataclasses import fields
-=======
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
->>>>>>> 2071e4e (Keep what each image is known by beside its card: digest, hash and code of the decoded source)
+from dataclasses import fields, replace
 from pathlib import Path
 
 from fastrad.archives import layout_module, read_source
 from fastrad.archives.manifest import Manifest
-<<<<<<< HEAD
 from fastrad.dataset.beton.file import beton_of
-from fastrad.dataset.opening import read_card
-=======
 from fastrad.dataset.card import Card
 from fastrad.dataset.fingerprints import MAX_BYTES, fingerprints_path
-from fastrad.dataset.opening import beton_of, read_card
->>>>>>> 2071e4e (Keep what each image is known by beside its card: digest, hash and code of the decoded source)
+from fastrad.dataset.opening import read_card
 from fastrad.errors import FormatError, InputError, OptionError
 from fastrad.system.cores import available_cores
 from fastrad.system.place import Place
@@ -73,19 +65,11 @@ def verify(path: Path | str, manifest: Manifest | None = None, workers: int | No
         return replace(found, problems=(*found.problems, *_fingerprints_altered(path, card)))
     if card.format != "beton":
         raise FormatError(f"{path}: is of a format that verify does not know")
-<<<<<<< HEAD
     file = beton_of(path)
     if not file.is_file():
         raise InputError(f"{file}: there is no such file")
-    return verify_beton(file, card, manifest, workers)
-=======
-    path = Path(path)
-    if path.name.endswith(".card.json"):
-        path = beton_of(path)
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    found = verify_beton(path, card, manifest, workers)
-    return replace(found, problems=(*found.problems, *_fingerprints_altered(path, card)))
+    found = verify_beton(file, card, manifest, workers)
+    return replace(found, problems=(*found.problems, *_fingerprints_altered(file, card)))
 
 
 def _fingerprints_altered(path: Path | str, card: Card) -> Iterator[Problem]:
@@ -94,7 +78,6 @@ def _fingerprints_altered(path: Path | str, card: Card) -> Iterator[Problem]:
     content = Place(folder or ".").read(name, MAX_BYTES) if card.fingerprints else None
     if content is not None and hashlib.sha256(content).hexdigest() != card.fingerprints["sha256"]:
         yield Problem("fingerprints", None, f"{name} was altered (its hash differs from the card's)")
->>>>>>> 2071e4e (Keep what each image is known by beside its card: digest, hash and code of the decoded source)
 
 
 def read_source_again(path: Path | str, root: Path, table: Path | None = None) -> Manifest:
