@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
@@ -179,3 +179,54 @@ def _begin(initializer: Callable[[], None] | None) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     if initializer is not None:
         initializer()
+
+
+@contextmanager
+def team(count: int, function: Callable[..., None], *arguments: Any) -> Iterator[list[Connection]]:
+    """`function(number, *arguments)` in `count` processes of their own, numbered from 0, for the length of a block.
+
+    Whoever is still at work when the block ends, by an error or by Ctrl-C, is ended with it.
+
+    Parameters
+    ----------
+    count : int
+    function : callable
+        Of a module; it works, and returns nothing.
+    arguments
+        Small things that can be pickled: the parent waits until a process has read them.
+
+    Yields
+    ------
+    list of Connection
+        One a process. It can be read once: None where the work is done, or the exception that ended it. It is closed
+        from the other side where the process ended without a word (a lack of memory): EOFError.
+    """
+    context = multiprocessing.get_context("spawn")
+    ears, processes = [], []
+    try:
+        for number in range(count):
+            ear, mouth = context.Pipe(duplex=False)
+            process = context.Process(target=_work_and_tell, args=(mouth, function, number, arguments), daemon=True)
+            with uninterrupted():
+                process.start()
+            mouth.close()
+            ears.append(ear)
+            processes.append(process)
+        yield ears
+    finally:
+        for process in processes:
+            process.terminate()
+        for process in processes:
+            process.join()
+        for ear in ears:
+            ear.close()
+
+
+def _work_and_tell(mouth: Connection, function: Callable[..., None], number: int, arguments: tuple) -> None:
+    _begin(None)
+    try:
+        function(number, *arguments)
+    except Exception as error:
+        mouth.send(error)
+    else:
+        mouth.send(None)

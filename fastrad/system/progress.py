@@ -45,7 +45,7 @@ class _PlainProgress:
         parts = [f"{self._done}" + (f"/{self._total}" if self._total is not None else "") + f" {self._unit}"]
         parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s")
         if self._total is not None and 0 < self._done < self._total:
-            parts.append(f"{(self._total - self._done) / rate:.0f} s left")
+            parts.append(f"{time_text((self._total - self._done) / rate)} left")
         else:
             parts.append(f"{elapsed:.1f} s")
         parts += [f"{name} {value}" for name, value in self._notes.items()]
@@ -102,6 +102,17 @@ def track(description: str, total: int | None, unit: str = "images") -> Iterator
             yield plain
         finally:
             plain.line()
+
+
+def time_text(seconds: float) -> str:
+    """A length of time as people say it: 80 s, 12 min, 5.5 h, 3.0 days."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 86400:.1f} days"
 
 
 def say(line: str) -> None:

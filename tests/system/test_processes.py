@@ -144,3 +144,47 @@ def test_the_program_as_a_module_imports_nothing_but_its_own_from_the_current_di
     command = [sys.executable, "-m", "fastrad", "--version"]
     done = subprocess.run(command, cwd=trapped, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+TEAM = """
+import os, sys, time
+from multiprocessing.connection import wait
+from fastrad.errors import InputError
+from fastrad.system.processes import team
+
+
+def work(number, what):
+    if what == "fails":
+        raise InputError(f"job {number} cannot")
+    if what == "is killed":
+        os.kill(os.getpid(), 9)
+    if what == "sleeps":
+        time.sleep(60)
+
+
+if __name__ == "__main__":
+    with team(2, work, sys.argv[1]) as jobs:
+        if sys.argv[1] != "sleeps":
+            for job in jobs:
+                try:
+                    print(repr(job.recv()))
+                except EOFError:
+                    print("gone")
+"""
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("works", ["None", "None"]),
+        ("fails", ["InputError('job 0 cannot')", "InputError('job 1 cannot')"]),
+        ("is killed", ["gone", "gone"]),
+        ("sleeps", []),
+    ],
+)
+def test_a_team_says_how_each_job_ended_and_ends_with_its_block(tmp_path, what, said):
+    (tmp_path / "team.py").write_text(TEAM)
+    begun = time.monotonic()
+    done = subprocess.run([sys.executable, tmp_path / "team.py", what], capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stdout.splitlines()) == (0, said), done.stderr
+    assert time.monotonic() - begun < 45
