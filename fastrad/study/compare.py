@@ -13,21 +13,28 @@ from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
+import torch
 
+from fastrad.errors import InputError
 from fastrad.study.inference.confident_errors import confident_errors
 from fastrad.study.inference.evaluation import evaluate
+from fastrad.study.networks.duration import announcement
 from fastrad.study.networks.external import external_file, score_external
 from fastrad.study.networks.grad_cam import explain
-from fastrad.study.networks.runs import check_finished, gather, tune
+from fastrad.study.networks.jobs import tune_in_jobs
+from fastrad.study.networks.runs import check_finished, gather, settings_digest
+from fastrad.study.networks.unlock import open_test, validation_lines
 from fastrad.study.predictions import refuse_contradictions, refuse_other_labels
 from fastrad.study.protocol.config import CompareConfig
 from fastrad.study.protocol.ledger import enter
 from fastrad.study.protocol.plan import Plan, make_plan
+from fastrad.study.protocol.planned import check_plan, close_test, opened, planned, write_plan
 from fastrad.study.protocol.record import study_record, study_scoring
 from fastrad.study.report.error_pictures import Explained, write_errors
 from fastrad.study.report.page import write_report
 from fastrad.system.devices import choose_device
 from fastrad.system.files import write_atomically
+from fastrad.system.locks import locked, shared
 from fastrad.system.progress import say
 
 
@@ -44,6 +51,16 @@ def compare(config: CompareConfig) -> Path:
     InputError
         If dataset, weights, splits or options cannot be used, or the folder holds a study with other settings.
     """
+    carry_on(config)
+    return config.out
+
+
+def carry_on(config: CompareConfig) -> bool:
+    """Do what the options say of a study; True where its report was written.
+
+    Several processes may do so in one folder at a time: each network is tuned by one of them, and each of them ends
+    with the report but those that do a part only (`--only`), of which the last does.
+    """
     plan = make_plan(config)
     device = choose_device(config.device)
     for notice in plan.notices:
@@ -51,17 +68,98 @@ def compare(config: CompareConfig) -> Path:
 
     out, runs = config.out, config.out / "runs"
     everything = [*plan.networks, *plan.limited]
-    check_finished(everything, plan.protocol, runs)
+    finished = check_finished(everything, plan.protocol, runs)
+    intended = planned(plan, config)
+    if config.plan:
+        out.mkdir(parents=True, exist_ok=True)
+        say(write_plan(out, intended, scored=any(finished) and opened(out) != ""))
+        return False
+    check_plan(out, intended)
+    _refuse_a_closed_test_set(config, finished)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(out / "splits.csv", plan.protocol.splits.to_csv().encode())
-    _remove_what_is_not_asked_for(plan, out)
-    try:
-        tune(everything, plan.protocol, runs, device)
-    finally:  # stopped in between, it has scored test patients too
-        if any((runs / network.name).is_dir() for network in everything):
-            enter(out, study_scoring(plan, plan.protocol.dataset))
+    with shared(out / ".at-work", settings_digest(everything, plan.protocol)) as agreed:
+        if not agreed:
+            raise InputError(
+                f"{out}: another fastrad compare is at work there with other settings; wait for it, or give another "
+                "--out"
+            )
+        write_atomically(out / "splits.csv", plan.protocol.splits.to_csv().encode())
+        if config.development_only:
+            close_test(out, any(finished))
+        if not all(finished):
+            ahead = [network for network, done in zip(everything, finished, strict=True) if not done]
+            say(announcement(ahead, plan.protocol, device))
+        _tune(config, plan, device)
+        left = check_finished(everything, plan.protocol, runs).count(False)
+        if left:
+            number, of = config.only
+            say(
+                f"part {number} of {of} is done; {left} of {len(everything)} networks are not there yet: the part that "
+                "ends last writes the report, as the same command without --only does"
+            )
+            return False
+        if config.development_only:
+            for line in validation_lines(plan.networks, runs):
+                say(line)
+            say(f"{out}: no test patient was scored; the same command with --unlock-test instead does that, once")
+            return False
+        with locked(out / ".report"):
+            if opened(out) is not None:
+                open_test(everything, plan.protocol, out, runs, device)
+                enter(out, study_scoring(plan, plan.protocol.dataset))
+            _report(config, plan, device)
+    return True
 
-    networks = sorted(plan.networks, key=lambda network: plan.arms.index(network.arm))
+
+def _tune(config: CompareConfig, plan: Plan, device: torch.device) -> None:
+    """Tune what is left, and enter into the ledger that test patients were scored, also where it is stopped."""
+    everything, runs = [*plan.networks, *plan.limited], config.out / "runs"
+    alone = config.only == (1, 1)
+    try:
+        tune_in_jobs(
+            everything,
+            plan.protocol,
+            runs,
+            _devices(config, device),
+            jobs=config.jobs,
+            part=config.only,
+            wait_for_others=alone,
+        )
+    finally:  # stopped in between, it has scored test patients too
+        if opened(config.out) is None and any((runs / network.name).is_dir() for network in everything):
+            with locked(config.out / ".report"):
+                enter(config.out, study_scoring(plan, plan.protocol.dataset))
+
+
+def _refuse_a_closed_test_set(config: CompareConfig, finished: list[bool]) -> None:
+    """Only `--unlock-test` opens the test set of a study that was begun without; and it opens it once."""
+    state = opened(config.out)
+    if state == "" and not (config.development_only or config.unlock_test):
+        raise InputError(
+            f"{config.out}: its test set is closed (--development-only); give --unlock-test to score it, once"
+        )
+    if config.unlock_test and state is None:
+        raise InputError(f"{config.out}: has no study that was begun with --development-only: nothing is locked")
+    if config.unlock_test and not all(finished):
+        raise InputError(
+            f"{config.out}: {finished.count(False)} of {len(finished)} networks are not tuned yet; give "
+            "--development-only until they are, then --unlock-test"
+        )
+
+
+def _devices(config: CompareConfig, device: torch.device) -> list[torch.device]:
+    """Where `--jobs` compute: on every GPU, unless one is named."""
+    if device.type == "cuda" and config.device in (None, "cuda"):
+        return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
+    return [device]
+
+
+def _report(config: CompareConfig, plan: Plan, device: torch.device) -> None:
+    """From finished networks to predictions, numbers and the page."""
+    out, runs = config.out, config.out / "runs"
+    _remove_what_is_not_asked_for(plan, out)
+    names = [arm.name for arm in plan.arms]
+    networks = sorted(plan.networks, key=lambda network: names.index(network.arm.name))
     predictions = gather(networks, runs)
     refuse_contradictions(predictions, runs)
     refuse_other_labels(predictions, plan.protocol.dataset, plan.protocol.splits, runs)
@@ -79,7 +177,6 @@ def compare(config: CompareConfig) -> Path:
 
     write_errors(out, _explained_errors(plan, predictions, runs))
     write_report(out)
-    return out
 
 
 def _remove_what_is_not_asked_for(plan: Plan, out: Path) -> None:

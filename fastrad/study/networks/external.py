@@ -37,9 +37,8 @@ def score_external(
     tables = []
     for each in networks:
         scores = score_dataset([load_network(runs / each.name / "weights.safetensors")], dataset.dataset, device)
-        tables.append(
-            prediction_table((each.arm.name, each.seed, each.fold), "external", dataset, slice(None), scores[0])
-        )
+        table = prediction_table((each.arm.name, each.seed, each.fold), "external", dataset, slice(None), scores[0])
+        tables.append(table.assign(start=each.arm.start) if _several_starts(networks) else table)
     path.parent.mkdir(exist_ok=True)
     write_atomically(path, pd.concat(tables).to_csv(index=False).encode())
 
@@ -47,9 +46,17 @@ def score_external(
 def _is_whole(path: Path, networks: Sequence[Network], dataset: StudyDataset) -> bool:
     """Whether a table holds every image's score by every network, once."""
     try:
-        kept = read_predictions(path)[["arm", "seed", "fold", "row"]]
+        kept = read_predictions(path)[["arm", "seed", "fold", "row", *(["start"] if _several_starts(networks) else [])]]
     except (FormatError, KeyError):  # not there, cut short, or without a column
         return False
     found = list(kept.itertuples(index=False, name=None))
-    wanted = [(each.arm.name, each.seed, each.fold, row) for each in networks for row in dataset.rows.tolist()]
+    wanted = [
+        (each.arm.name, each.seed, each.fold, row, *([each.arm.start] if _several_starts(networks) else []))
+        for each in networks
+        for row in dataset.rows.tolist()
+    ]
     return sorted(found) == sorted(wanted)
+
+
+def _several_starts(networks: Sequence[Network]) -> bool:
+    return any(network.arm.start for network in networks)

@@ -50,9 +50,10 @@ def fit_head(task: Task, weights: Weights, tuning: Tuning, *, seed: int, fold: i
     model = start(weights, task.normalisation, seed=seed, fold=fold, device=device)
     assert isinstance(model.fc, nn.Linear)
     width, model.fc = model.fc.in_features, nn.Identity()
-    training, validation, test = (
+    training, validation, *test = (
         whole_frames(task.dataset, positions, tuning.size, device)
         for positions in (task.training, task.validation, task.test)
+        if len(positions)
     )
     features, validated = (
         outputs(model, images, task.normalisation, device, flip_average=tuning.flip_average)
@@ -87,13 +88,13 @@ def fit_head(task: Task, weights: Weights, tuning: Tuning, *, seed: int, fold: i
     state["fc.bias"] = torch.tensor([intercept], device=device, dtype=torch.float16)
     model.load_state_dict({key: value.float() for key, value in state.items()})
     model.to(device)
-    validation_scores, test_scores = (
+    validation_scores, *test_scores = (
         score_images(model, images, task.normalisation, device, flip_average=tuning.flip_average)
-        for images in (validation, test)
+        for images in (validation, *test)
     )
     return Tuned(
         validation_scores,
-        test_scores,
+        test_scores[0] if test_scores else np.zeros(0),
         {key: value.cpu() for key, value in state.items()},
         tuple(history),
         best,

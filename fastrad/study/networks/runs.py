@@ -1,7 +1,7 @@
 """The networks of a study: which are to be tuned, which are there already, and what each leaves.
 
 One folder a network under `runs/`, with weights, predictions, history and the settings that its numbers depend on; a
-folder that exists is complete.
+folder that exists is complete. Several processes may work in one `runs/`: a network is claimed before it is tuned.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +20,8 @@ from numpy.typing import NDArray
 
 from fastrad.errors import FormatError, InputError
 from fastrad.models.weights import save_weights
+from fastrad.study.networks.claims import Piece, Tick, measured, work_through
+from fastrad.study.networks.duration import images_passed
 from fastrad.study.networks.frozen import fit_head
 from fastrad.study.networks.tune import Task, Tuned, fine_tune
 from fastrad.study.predictions import prediction_table, read_predictions
@@ -30,6 +31,8 @@ from fastrad.study.protocol.seals import check_files, sealed
 from fastrad.study.protocol.splits import training_subset
 from fastrad.system.files import write_atomically
 from fastrad.system.hardware import describe_hardware
+from fastrad.system.locks import locked
+from fastrad.system.progress import say
 from fastrad.train.precision import Precision, choose_precision
 
 ALTERED = (
@@ -38,8 +41,31 @@ ALTERED = (
 )
 
 
-def tune(networks: Sequence[Network], protocol: Protocol, folder: Path, device: torch.device) -> None:
-    """Tune every network that has no folder in `folder` yet, with a line of progress each.
+def tune(
+    networks: Sequence[Network],
+    protocol: Protocol,
+    folder: Path,
+    device: torch.device,
+    *,
+    part: tuple[int, int] = (1, 1),
+    wait: bool = True,
+    shown: bool = True,
+) -> None:
+    """Tune every network that has no folder in `folder` yet, with a line each and a bar over all of them.
+
+    Parameters
+    ----------
+    networks : sequence of Network
+    protocol : Protocol
+    folder : Path
+        Other processes may work in it at the same time: each network is tuned by one.
+    device : torch.device
+    part : (int, int)
+        (k, n) tunes the k-th of every n networks, and no other.
+    wait : bool
+        Stay until the networks that other processes tune are there too, and take over those that they leave.
+    shown : bool
+        False says nothing.
 
     Raises
     ------
@@ -47,27 +73,70 @@ def tune(networks: Sequence[Network], protocol: Protocol, folder: Path, device: 
         If a folder is there but was made with other settings, or in a precision that the device does not have.
     """
     finished = check_finished(networks, protocol, folder)
-    if any(finished):
-        print(f"{sum(finished)} of {len(networks)} runs are finished already and kept", file=sys.stderr)
+    if any(finished) and shown:
+        say(f"{sum(finished)} of {len(networks)} runs are finished already and kept")
     if all(finished):
         return
-    precision = _precision(networks, finished, protocol, folder, device)
-    for number, (network, done) in enumerate(zip(networks, finished, strict=True), start=1):
-        if done:
-            continue
+    pieces = pieces_of(networks, protocol, folder, device)
+    number, of = part
+
+    def tuned(piece: Piece) -> None:
+        if shown:
+            assert isinstance(piece, NetworkPiece)
+            say(f"[{pieces.index(piece) + 1}/{len(pieces)}] {piece.line()}")
+
+    with measured(pieces, "tuning", "networks", shown=shown) as meter:
+        work_through(pieces[number - 1 :: of], meter, tuned, wait=wait)
+
+
+def pieces_of(
+    networks: Sequence[Network], protocol: Protocol, folder: Path, device: torch.device
+) -> list[NetworkPiece]:
+    """The networks as pieces of work, in their order."""
+    return [NetworkPiece(network, networks, protocol, folder, device) for network in networks]
+
+
+class NetworkPiece(Piece):
+    """One network to tune: it leaves its folder under `folder`."""
+
+    def __init__(
+        self, network: Network, networks: Sequence[Network], protocol: Protocol, folder: Path, device: torch.device
+    ) -> None:
+        self.place = folder / network.name
+        self.network, self._networks, self._protocol = network, networks, protocol
+        self._folder, self._device = folder, device
+        self.cost = images_passed(network, protocol)
+
+    def do(self, tick: Tick) -> None:
+        """Tune it in the precision of the networks that are there, and keep it if that is still theirs.
+
+        Two machines that begin a study at once may differ in what they compute in; the first network decides.
+        """
+        network, protocol = self.network, self._protocol
         task = _task(network, protocol)
-        run = _run(network, task, protocol, device, precision)
-        settings = {**_settings(network, protocol), "precision": "float32" if network.arm.frozen else precision.name}
-        _keep(folder / network.name, network, settings, run, task, protocol, device)
-        best = run.history[run.best_epoch - 1]
-        limited = "" if network.patients is None else f", {network.patients} training patients"
-        print(
-            f"[{number}/{len(networks)}] {network.arm.label}, seed {network.seed}, fold {network.fold}{limited}: "
-            f"validation AUROC {best.val_auroc:.3f} "
-            f"{'with penalty' if network.arm.frozen else 'in epoch'} {run.best_epoch} of {len(run.history)}, "
-            f"{run.seconds:.1f} s, {run.images / run.seconds:.0f} training images/s",
-            file=sys.stderr,
-            flush=True,
+        while not self.finished:
+            precision = self._precision()
+            run = _run(network, task, protocol, self._device, precision, tick)
+            used = "float32" if network.arm.frozen else precision.name
+            settings = {**_settings(network, protocol), "precision": used}
+            with locked(self._folder / ".lock"):
+                if network.arm.frozen or self._precision().name == precision.name:
+                    _keep(self.place, network, settings, run, task, protocol, self._device)
+
+    def _precision(self) -> Precision:
+        finished = [(self._folder / network.name).is_dir() for network in self._networks]
+        return _precision(self._networks, finished, self._protocol, self._folder, self._device)
+
+    def line(self) -> str:
+        """What became of it, for a reader."""
+        network = self.network
+        record = json.loads((self.place / "run.json").read_text())
+        history = pd.read_csv(self.place / "history.csv")
+        best, seconds = history.iloc[record["best_epoch"] - 1], max(float(record["seconds"]), 0.01)
+        return (
+            f"{network.label}: validation AUROC {best['val_auroc']:.3f} "
+            f"{'with penalty' if network.arm.frozen else 'in epoch'} {record['best_epoch']} of {record['epochs']}, "
+            f"{seconds:.1f} s, {record['training_images'] / seconds:.0f} training images/s"
         )
 
 
@@ -109,16 +178,29 @@ def _precision(
     )
 
 
-def _run(network: Network, task: Task, protocol: Protocol, device: torch.device, precision: Precision) -> Tuned:
-    weights, tuning = network.arm.weights, protocol.tuning
+def _run(
+    network: Network, task: Task, protocol: Protocol, device: torch.device, precision: Precision, tick: Tick
+) -> Tuned:
+    weights, tuning, where = network.arm.weights, protocol.tuning, {"seed": network.seed, "fold": network.fold}
     if network.arm.frozen and weights is not None:
-        return fit_head(task, weights, tuning, seed=network.seed, fold=network.fold, device=device)
-    return fine_tune(task, weights, tuning, seed=network.seed, fold=network.fold, device=device, precision=precision)
+        return fit_head(task, weights, tuning, **where, device=device)
+    return fine_tune(
+        task,
+        weights,
+        tuning,
+        **where,
+        device=device,
+        precision=precision,
+        redrawn=network.arm.redrawn,
+        tick=tick,
+    )
 
 
 def gather(networks: Sequence[Network], folder: Path) -> pd.DataFrame:
-    """The predictions of finished networks, one after another."""
+    """The predictions of finished networks, one after another; with `start` where an arm has several weights files."""
     parts = [read_predictions(folder / network.name / "predictions.csv") for network in networks]
+    if any(network.arm.start for network in networks):
+        parts = [part.assign(start=network.arm.start) for part, network in zip(parts, networks, strict=True)]
     return pd.concat(parts, ignore_index=True)
 
 
@@ -136,7 +218,7 @@ def _task(network: Network, protocol: Protocol) -> Task:
         dataset.patient_of,
         images(training_subset(splits, network.fold, network.patients, network.seed)),
         images(splits.validation(network.fold)),
-        images(splits.test()),
+        images(splits.test() & protocol.test),
     )
 
 
@@ -156,11 +238,20 @@ def _settings(network: Network, protocol: Protocol) -> dict:
     }
 
 
+def settings_digest(networks: Sequence[Network], protocol: Protocol) -> bytes:
+    """One hash of everything that the networks' numbers depend on: processes that share a folder must agree on it."""
+    settings = [_settings(network, protocol) for network in networks]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest().encode()
+
+
 def _is_finished(folder: Path, wanted: dict) -> bool:
     if not folder.is_dir():
         return False
     found = _stored_settings(folder)
-    check_files(read_record(folder / "run.json", ALTERED), folder, ALTERED)
+    # of a closed test set the scores are compared when it is opened, which may have been stopped half way
+    check_files(
+        read_record(folder / "run.json", ALTERED), folder, ALTERED, but=() if is_open(folder) else ("predictions.csv",)
+    )
     for name, value in wanted.items():
         if found.get(name) != value and name == "splits_sha256":
             raise InputError(
@@ -173,6 +264,11 @@ def _is_finished(folder: Path, wanted: dict) -> bool:
                 "give the study another --out, or repeat the former options"
             )
     return True
+
+
+def is_open(folder: Path) -> bool:
+    """Whether a finished network has scored the test patients, as all do but those of `--development-only`."""
+    return read_record(folder / "run.json", ALTERED).get("test_scored") is not False
 
 
 def _stored_settings(folder: Path) -> dict:
@@ -226,11 +322,18 @@ def _keep(
         "epochs": len(run.history),
         "seconds": round(run.seconds, 2),
         "training_images": run.images,
+        "threads": torch.get_num_threads(),  # on a CPU their number decides the last digits
         "synthetic": dataset.card.synthetic,
         "device": device.type,
         "hardware": describe_hardware(device),
         "versions": versions(),
+        **({} if protocol.test else {"test_scored": False}),
     }
     record = sealed(record, partial, ("weights.safetensors", "predictions.csv", "history.csv"))
     write_atomically(partial / "run.json", (json.dumps(record, indent=1) + "\n").encode())
-    partial.rename(folder)
+    try:
+        partial.rename(folder)
+    except OSError:  # where a file system has no locks, another process may have been first, with the same network
+        if not folder.is_dir():
+            raise
+        shutil.rmtree(partial)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,7 +22,7 @@ from fastrad.dataset import Dataset
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Loader
 from fastrad.loading.policy import Augmentation
-from fastrad.models.resnet import resnet
+from fastrad.models.resnet import HEAD, resnet
 from fastrad.models.weights import Weights, initialise
 from fastrad.study.inference.auroc import auroc
 from fastrad.study.networks.score import score_images
@@ -49,6 +50,7 @@ class Task:
         1 is malignant.
     patient_of : int64 array, shape (images in the file,)
     training, validation, test : int64 arrays of positions
+        `test` is empty where no test patient may be scored yet.
     """
 
     dataset: Dataset
@@ -106,6 +108,8 @@ def fine_tune(
     fold: int,
     device: torch.device,
     precision: Precision,
+    redrawn: bool = False,
+    tick: Callable[[float], None] = lambda share: None,
 ) -> Tuned:
     """Tune one network and score validation and test images with its best epoch.
 
@@ -119,7 +123,7 @@ def fine_tune(
         If a score stops being a number.
     """
     started = time.monotonic()
-    model = start(weights, task.normalisation, seed=seed, fold=fold, device=device)
+    model = start(weights, task.normalisation, seed=seed, fold=fold, device=device, redrawn=redrawn)
     learner = Learner(
         model,
         adamw(
@@ -171,6 +175,7 @@ def fine_tune(
                 done += 1
                 loss_sum += loss * len(batch.rows)
                 seen += len(batch.rows)
+                tick(done / (steps + 1))  # at most: an epoch without improvement may be the last
         images += seen
         scores = score(validation, flip_average=False) - math.log(odds)
         epoch_line = validate(task, scores, epoch, float(loss_sum) / max(seen, 1))
@@ -185,8 +190,12 @@ def fine_tune(
     # Logits of a class-weighted loss are shifted for a prevalence of one half: the head's bias takes it back.
     stored["fc.bias"] = stored["fc.bias"] - math.log(odds)
     model.load_state_dict({key: value.float() for key, value in stored.items()})
-    test = whole_frames(task.dataset, task.test, tuning.size, device)
-    validation_scores, test_scores = (score(images, flip_average=tuning.flip_average) for images in (validation, test))
+    validation_scores, test_scores = (
+        score(whole_frames(task.dataset, positions, tuning.size, device), flip_average=tuning.flip_average)
+        if len(positions)
+        else np.zeros(0)
+        for positions in (task.validation, task.test)
+    )
     return Tuned(
         validation_scores,
         test_scores,
@@ -219,17 +228,30 @@ def validate(task: Task, scores: NDArray[np.float64], epoch: int, train_loss: fl
 
 
 def start(
-    weights: Weights | None, normalisation: Normalisation, *, seed: int, fold: int, device: torch.device
+    weights: Weights | None,
+    normalisation: Normalisation,
+    *,
+    seed: int,
+    fold: int,
+    device: torch.device,
+    redrawn: bool = False,
 ) -> nn.Module:
-    """The network before its first step: weights, and a fresh head that depends on `seed` and `fold` alone."""
+    """The network before its first step: weights, and a fresh head that depends on `seed` and `fold` alone.
+
+    Without weights the layers below the head are drawn by `seed` and `fold` too, and drawn again where `redrawn`.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_stream(seed, fold))
         model = resnet(weights.architecture if weights is not None else "resnet18", 1)
+        if redrawn:
+            torch.manual_seed(_stream(seed, fold, 1))
+            head = {name: value for name, value in model.state_dict().items() if name in HEAD}
+            model.load_state_dict({**resnet("resnet18", 1).state_dict(), **head})
     if weights is not None:
         initialise(model, weights, normalisation=normalisation)
     return model.to(device)
 
 
-def _stream(seed: int, fold: int) -> int:
-    """A seed of its own for each (seed, fold)."""
-    return int(np.random.SeedSequence([seed, fold]).generate_state(1)[0])
+def _stream(*key: int) -> int:
+    """A seed of its own for each (seed, fold), and for each further draw."""
+    return int(np.random.SeedSequence(key).generate_state(1)[0])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fastrad.errors import OptionError
@@ -17,10 +18,12 @@ from fastrad.models.weights import Weights, load_weights
 from fastrad.study.protocol.abstract import LABELS
 from fastrad.study.protocol.arm_names import arm_name
 
+NULL = "null"
+
 
 @dataclass(frozen=True)
 class Arm:
-    """One initialisation.
+    """One initialisation, or the first of several of one kind.
 
     Attributes
     ----------
@@ -39,6 +42,12 @@ class Arm:
         True where the network is not tuned: its features as they are, under a logistic regression.
     trained_on : str
         What its weights' metadata say that they were made from, for a reader.
+    start : int
+        Which of the arm's weights files these are, from 0.
+    further : tuple of Arm
+        The arm's other weights files, pretrained alike with other seeds say: a random factor inside the arm.
+    redrawn : bool
+        True for the second arm without transfer: its random starts are others than those of the first.
     """
 
     name: str
@@ -49,6 +58,14 @@ class Arm:
     weights: Weights | None
     frozen: bool = False
     trained_on: str = ""
+    start: int = 0
+    further: tuple[Arm, ...] = ()
+    redrawn: bool = False
+
+    @property
+    def starts(self) -> tuple[Arm, ...]:
+        """Itself, and its further weights files."""
+        return (self, *self.further)
 
     @property
     def architecture(self) -> str:
@@ -57,33 +74,75 @@ class Arm:
 
 
 def make_arms(
-    radimagenet: str,
-    imagenet: str,
-    others: tuple[tuple[str, str], ...] = (),
-    frozen: tuple[tuple[str, str], ...] = (),
+    radimagenet: str | Sequence[str],
+    imagenet: str | Sequence[str],
+    others: Sequence[tuple[str, str]] = (),
+    frozen: Sequence[tuple[str, str]] = (),
+    *,
+    null_arm: bool = False,
 ) -> tuple[Arm, ...]:
     """The three arms of the abstract, and any further ones given as (name, weights), tuned or frozen.
+
+    Parameters
+    ----------
+    radimagenet, imagenet : str or sequence of str
+        Weights; several are several starts of the arm.
+    others, frozen : sequence of (name, weights)
+        A name that is given again is another start of that arm.
+    null_arm : bool
+        A second arm without transfer, from other random starts: between it and the first there is no difference.
 
     Raises
     ------
     InputError
-        If a further arm's name is taken or can't be a folder name, weights are absent or no ResNet's, or one of the
-        abstract's arms is not a ResNet-18.
+        If a further arm's name is taken or can't be a folder name, weights are absent or no ResNet's, an arm gets the
+        same weights twice or two architectures, or one of the abstract's arms is not a ResNet-18.
     """
-    wanted = [("none", None), ("imagenet", imagenet), ("radimagenet", radimagenet), *others, *frozen]
-    names = [name for name, _ in wanted]
-    for name in names:
-        if names.count(name) > 1:
-            raise OptionError(f"arm {name} is given twice; every arm needs a name of its own")
-        if not re.fullmatch(r"[A-Za-z0-9_.]+", name):
-            raise OptionError(f"arm name {name!r}: letters, digits, dots and underscores only")
+    files: dict[str, list[str]] = {}
+    for kind, given in (("others", others), ("frozen", frozen)):
+        for name, source in given:
+            if name in LABELS or (name == NULL and null_arm) or (kind == "frozen" and name in dict(others)):
+                raise OptionError(f"arm {name} is given twice; every arm needs a name of its own")
+            if not re.fullmatch(r"[A-Za-z0-9_.]+", name):
+                raise OptionError(f"arm name {name!r}: letters, digits, dots and underscores only")
+            files.setdefault(name, []).append(source)
+    files = {"imagenet": _listed(imagenet), "radimagenet": _listed(radimagenet), **files}
     # The files first: a mistyped name should not have to wait for a download.
     unfitted = {name for name, _ in frozen}
-    loaded = {
-        name: _arm(name, source, name in unfitted)
-        for name, source in sorted(wanted, key=lambda arm: arm[1] == "torchvision")
-    }
-    return tuple(loaded[name] for name in names)
+    starts: dict[str, list[Arm]] = {name: [] for name in files}
+    every = [(name, source) for name in files for source in files[name]]
+    for name, source in sorted(every, key=_downloaded):
+        starts[name].append(_arm(name, source, name in unfitted))
+    none = _arm("none", None, False)
+    null = (replace(none, name=NULL, label="No transfer, again", redrawn=True),) if null_arm else ()
+    arms = {name: _with_further(starts[name]) for name in files}
+    return (none, arms.pop("imagenet"), arms.pop("radimagenet"), *null, *arms.values())
+
+
+def _listed(sources: str | Sequence[str]) -> list[str]:
+    return [sources] if isinstance(sources, str) else list(sources)
+
+
+def _downloaded(arm: tuple[str, str]) -> bool:
+    return arm[1] == "torchvision"
+
+
+def _with_further(starts: Sequence[Arm]) -> Arm:
+    """The first start, with the others behind it."""
+    first = starts[0]
+    for number, arm in enumerate(starts):
+        for earlier in starts[:number]:
+            if earlier.sha256 == arm.sha256:
+                raise OptionError(
+                    f"the {arm.label} arm is given the same weights twice ({earlier.source}, {arm.source}): another "
+                    "start is a network that was pretrained again, with another seed"
+                )
+        if arm.architecture != first.architecture:
+            raise OptionError(
+                f"the starts of the {arm.name} arm are a {architecture_label(first.architecture)} and a "
+                f"{architecture_label(arm.architecture)}; give another network an arm of its own"
+            )
+    return replace(first, further=tuple(replace(arm, start=number) for number, arm in enumerate(starts) if number))
 
 
 def _arm(name: str, source: str | None, frozen: bool) -> Arm:

@@ -80,6 +80,16 @@ def _numbers_of_patients(text: str) -> tuple[int, ...]:
     return tuple(int(word) for word in numbers)
 
 
+def _part_of_the_networks(text: str) -> tuple[int, int]:
+    """The numbers of `K/N`."""
+    words = text.split("/")
+    if len(words) == 2 and all(word.isascii() and word.isdigit() and len(word) < 6 for word in words):
+        number, of = int(words[0]), int(words[1])
+        if 1 <= number <= of:
+            return number, of
+    raise OptionError(f"--only {text}: give K/N, the K-th of N parts, for example 1/4")
+
+
 def _further_arms(option: str) -> dict[str, object]:
     parse = partial(_named_weights, option)
     return {"option": option, "metavar": "NAME=WEIGHTS", "multiple": True, "parse": parse}
@@ -95,17 +105,22 @@ class CompareConfig:
         A `.beton` file, or the folder of an `all.beton`.
     out : Path
         The study's folder.
-    radimagenet : str
-        Weights of `fastrad pretrain`, or any ResNet-18's.
-    imagenet : str
-        ImageNet weights: downloaded from torchvision, or a file.
+    radimagenet : str or tuple of str
+        Weights of `fastrad pretrain`, or any ResNet-18's; again for each further start of the arm, a network that was
+        pretrained with another seed.
+    imagenet : str or tuple of str
+        ImageNet weights: downloaded from torchvision, or a file; again for each further start.
     arms : tuple of (name, weights file)
-        A further arm, ResNet-18 to 152; may be given several times.
+        A further arm, ResNet-18 to 152; may be given several times, with the same name for a further start.
     frozen : tuple of (name, weights file)
         A further arm that is not tuned: its features under a logistic regression.
+    null_arm : bool
+        A second arm without transfer, from other random starts: a control that must show no difference.
     tuning : Tuning
     seed : int
         Of splits and runs.
+    split_seed : int or None
+        Of the splits alone; by default the seed.
     seeds : int
         Repetitions of everything with other seeds: `seed`, `seed + 1`, ...
     folds : int
@@ -135,18 +150,35 @@ class CompareConfig:
         beside the study's, which the layouts of thyroid archives do by themselves.
     device : str or None
         For example cuda; by default a GPU where there is one.
+    jobs : int
+        Networks that are tuned at once on this machine, in processes of their own; on every GPU in turn.
+    only : (int, int)
+        Tune the K-th of every N networks alone, where N machines share the study's folder.
+    plan : bool
+        Write OUT/plan.json, what the study is going to do, and stop.
+    development_only : bool
+        Tune without a score of any test patient, and stop.
+    unlock_test : bool
+        Score the test patients with the networks of --development-only, once, and write the report.
     command : str
         As typed, for the record.
     """
 
     dataset: Path = field(metadata={"option": ""})
     out: Path = field(metadata={"required": True})
-    radimagenet: str = field(metadata={"required": True, "metavar": "WEIGHTS"})
-    imagenet: str = field(default="torchvision", metadata={"metavar": "torchvision|FILE"})
+    radimagenet: str | tuple[str, ...] = field(
+        metadata={"required": True, "metavar": "WEIGHTS", "multiple": True, "parse": tuple}
+    )
+    imagenet: str | tuple[str, ...] = field(
+        default="torchvision",
+        metadata={"metavar": "torchvision|FILE", "multiple": True, "parse": tuple, "default": "torchvision"},
+    )
     arms: tuple[tuple[str, str], ...] = field(default=(), metadata=_further_arms("--arm"))
     frozen: tuple[tuple[str, str], ...] = field(default=(), metadata=_further_arms("--frozen"))
+    null_arm: bool = False
     tuning: Tuning = field(default_factory=Tuning, metadata={"option": ""})
     seed: int = field(default=0, metadata={"min": 0, "max": 2**62})
+    split_seed: int | None = field(default=None, metadata={"min": 0, "max": 2**62})
     seeds: int = field(default=3, metadata={"min": 1})
     folds: int = 5
     test_fraction: float = field(default=TEST_FRACTION, metadata={"default": "145/721"})
@@ -162,6 +194,11 @@ class CompareConfig:
     positive: str | None = field(default=None, metadata={"metavar": "LABEL"})
     title: str | None = None
     device: str | None = None
+    jobs: int = field(default=1, metadata={"min": 1, "max": 1024})
+    only: tuple[int, int] = field(default=(1, 1), metadata={"metavar": "K/N", "parse": _part_of_the_networks})
+    plan: bool = False
+    development_only: bool = False
+    unlock_test: bool = False
     command: str = field(default="", metadata={"option": ""})
 
     def __post_init__(self) -> None:
@@ -169,3 +206,5 @@ class CompareConfig:
             raise OptionError(f"--seeds {self.seeds}: at least one is needed")
         if self.margin is not None and not 0 < self.margin < 0.5:
             raise OptionError(f"--margin {self.margin:g}: give a difference of two AUROCs above 0, for example 0.03")
+        if self.plan + self.development_only + self.unlock_test > 1:
+            raise OptionError("--plan, --development-only and --unlock-test are three steps: give one at a time")

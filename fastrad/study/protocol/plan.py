@@ -23,7 +23,10 @@ from fastrad.study.protocol.splits import Splits, make_splits, read_splits, trai
 
 @dataclass(frozen=True)
 class Network:
-    """One run of the plan; `patients` limits the training patients (learning curve), None takes all of the fold."""
+    """One run of the plan.
+
+    `arm` is one start of an arm; `patients` limits the training patients (learning curve), None takes all of the fold.
+    """
 
     arm: Arm
     seed: int
@@ -34,17 +37,26 @@ class Network:
     def name(self) -> str:
         """The name of its folder."""
         limited = "" if self.patients is None else f"patients{self.patients}-"  # in front: ARM-* finds whole ones alone
-        return f"{limited}{self.arm.name}-seed{self.seed}-fold{self.fold}"
+        start = f"-start{self.arm.start}" if self.arm.start else ""
+        return f"{limited}{self.arm.name}{start}-seed{self.seed}-fold{self.fold}"
+
+    @property
+    def label(self) -> str:
+        """For a reader."""
+        several = f" ({self.arm.source})" if self.arm.start or self.arm.further else ""
+        limited = "" if self.patients is None else f", {self.patients} training patients"
+        return f"{self.arm.label}{several}, seed {self.seed}, fold {self.fold}{limited}"
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all networks share."""
+    """What all networks share; `test` is False where no test patient may be scored yet."""
 
     dataset: StudyDataset
     splits: Splits
     tuning: Tuning
     normalisation: Normalisation
+    test: bool = True
 
 
 @dataclass(frozen=True)
@@ -88,7 +100,7 @@ def make_plan(config: CompareConfig) -> Plan:
         If dataset, weights, splits or options cannot be used.
     """
     dataset = read_patients(config.dataset, config.positive)
-    arms = make_arms(config.radimagenet, config.imagenet, config.arms, config.frozen)
+    arms = make_arms(config.radimagenet, config.imagenet, config.arms, config.frozen, null_arm=config.null_arm)
     _refuse_seen(arms, dataset, "this very dataset, test patients and labels included: a leak")
     splits = _splits(config, dataset)
     externals = tuple(read_patients(path, dataset.positive) for path in config.external)
@@ -99,16 +111,18 @@ def make_plan(config: CompareConfig) -> Plan:
     counted = () if table is None else tuple(characteristics(table, splits.test()))
     attributes = table[list(config.subgroups)][splits.test()] if table is not None and config.subgroups else None
     seeds = range(config.seed, config.seed + config.seeds)
-    networks = tuple(Network(arm, seed, fold) for seed in seeds for fold in range(splits.folds) for arm in arms)
+    starts = [start for arm in arms for start in arm.starts]
+    networks = tuple(Network(start, seed, fold) for seed in seeds for fold in range(splits.folds) for start in starts)
     limited = tuple(
-        Network(arm, config.seed, fold, patients)
+        Network(start, config.seed, fold, patients)
         for patients in sorted(set(config.learning_curve))
         for fold in range(splits.folds)
-        for arm in arms
+        for start in starts
     )
     for network in limited:
         training_subset(splits, network.fold, network.patients, network.seed)
-    protocol = Protocol(dataset, splits, config.tuning, development_normalisation(dataset, splits))
+    normalisation = development_normalisation(dataset, splits)
+    protocol = Protocol(dataset, splits, config.tuning, normalisation, not config.development_only)
     notices = (*dataset.notices, *_weights_notices(arms))
     return Plan(protocol, arms, networks, limited, externals, attributes, notices, counted)
 
@@ -125,14 +139,15 @@ def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalis
 
 
 def _splits(config: CompareConfig, dataset: StudyDataset) -> Splits:
+    seed = config.seed if config.split_seed is None else config.split_seed
     if config.splits is None:
-        return make_splits(dataset, test_fraction=config.test_fraction, folds=config.folds, seed=config.seed)
-    return read_splits(config.splits, dataset, folds=config.folds, seed=config.seed, key_path=config.pseudonym_key)
+        return make_splits(dataset, test_fraction=config.test_fraction, folds=config.folds, seed=seed)
+    return read_splits(config.splits, dataset, folds=config.folds, seed=seed, key_path=config.pseudonym_key)
 
 
 def _refuse_seen(arms: tuple[Arm, ...], dataset: StudyDataset, what: str) -> None:
     """No arm may begin with weights that these images trained, or chose."""
-    for arm in arms:
+    for arm in [start for each in arms for start in each.starts]:
         if arm.weights is not None and arm.weights.seen.intersection(dataset.card.identities()):
             raise InputError(
                 f"the weights of the {arm.name} arm ({arm.source}) were trained or chosen on {what}; give weights of "
@@ -153,11 +168,12 @@ def _attributes(config: CompareConfig, dataset: StudyDataset) -> pd.DataFrame | 
 
 
 def _weights_notices(arms: tuple[Arm, ...]) -> Iterator[str]:
-    for index, arm in enumerate(arms):
+    starts = [start for arm in arms for start in arm.starts]
+    for index, arm in enumerate(starts):
         if arm.weights is None:
             continue
         yield from arm.weights.notices
-        for other in arms[:index]:
+        for other in starts[:index]:
             if other.sha256 == arm.sha256:
                 yield (
                     f"the arms {other.label} and {arm.label} begin with the same weights: a difference between them is "

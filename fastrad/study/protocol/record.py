@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 import fastrad
 from fastrad.errors import FormatError
+from fastrad.study.protocol.arms import Arm
 from fastrad.study.protocol.config import CompareConfig
 from fastrad.study.protocol.external import external_name
 from fastrad.study.protocol.ledger import LEDGER, Scoring, scoring_now
 from fastrad.study.protocol.patients import StudyDataset
 from fastrad.study.protocol.plan import Network, Plan
+from fastrad.study.protocol.planned import adherence
 from fastrad.study.protocol.seals import AGAIN, SEAL, check_record, seal_of, sealed
 
 _FILE_NAME = re.compile(r"(?!\.+$)[^/\\\0]{1,255}")
@@ -86,6 +88,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
                 "frozen": arm.frozen,
                 "sha256": arm.sha256,
                 "synthetic": arm.synthetic,
+                **({"starts": [_start(each) for each in arm.starts]} if arm.further else {}),
             }
             for arm in plan.arms
         ],
@@ -93,6 +96,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             "folds": splits.folds,
             "seeds": list(range(config.seed, config.seed + config.seeds)),
             "margin": config.margin,
+            "split_seed": config.split_seed if config.split_seed is not None else config.seed,
             "splits": f"imported from {config.splits.name}" if config.splits else "drawn, stratified by label",
             "splits_sha256": hashlib.sha256(splits.to_csv().encode()).hexdigest(),
             "recipe": asdict(plan.protocol.tuning),
@@ -115,7 +119,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             }
             for external, file in zip(plan.externals, external_files, strict=True)
         ],
-        "notices": list(plan.notices),
+        "notices": [*plan.notices, *adherence(config.out)],
         "versions": versions(),
     }
     return seal_study(record, config.out)
@@ -231,7 +235,7 @@ def study_scoring(plan: Plan, dataset: StudyDataset) -> Scoring:
     rows = dataset.rows[protocol.splits.test()[dataset.patient_of]] if own else dataset.rows
     settings = {
         **asdict(protocol.tuning),
-        "arms": {arm.name: f"{arm.source} {arm.sha256[:16]}{' frozen' if arm.frozen else ''}" for arm in plan.arms},
+        "arms": {arm.name: f"{_sources(arm)}{' frozen' if arm.frozen else ''}" for arm in plan.arms},
         "networks": sorted(network.name for network in plan.networks),
         "dataset": card.sha256(),
         "trained_on": protocol.dataset.card.sha256(),
@@ -239,3 +243,11 @@ def study_scoring(plan: Plan, dataset: StudyDataset) -> Scoring:
         "splits": hashlib.sha256(protocol.splits.to_csv().encode()).hexdigest(),
     }
     return scoring_now(card.manifest_sha256 or card.sha256(), rows.tolist(), settings)
+
+
+def _sources(arm: Arm) -> str:
+    return ", ".join(f"{start.source} {start.sha256[:16]}" for start in arm.starts)
+
+
+def _start(arm: Arm) -> dict:
+    return {"source": arm.source, "sha256": arm.sha256, "synthetic": arm.synthetic}
