@@ -55,7 +55,7 @@ def test_a_planned_study_keeps_its_test_set_closed_until_it_is_opened(words, par
     assert run(*words, "--development-only") == 0
     said = capfd.readouterr().err
     assert "6 networks to tune, " in said
-    assert "RadImageNet: cross-validated AUROC " in said
+    assert "1.safetensors (--radimagenet): cross-validated AUROC " in said
     runs = [pd.read_csv(path) for path in (out / "runs").glob("*/predictions.csv")]
     assert len(runs) == 6
     assert {name for table in runs for name in table["set"]} == {"val"}

@@ -51,6 +51,8 @@ def recorded(folder, name, **changes):
         record["settings"].pop(key)
         if value is not None:
             record["settings"][key] = value
+    for later in ("seal", "versions"):  # which 0.1.0 did not write
+        del record[later]
     path.write_text(json.dumps(record))
 
 
