@@ -8,9 +8,12 @@ from pathlib import Path
 
 
 def commit() -> str:
-    """The commit of this checkout; "" outside of one."""
+    """The commit of this checkout; "" outside of one, or where there is no git."""
     words = ["git", "rev-parse", "HEAD"]
-    found = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    try:
+        found = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parent, check=False)
+    except OSError:
+        return ""
     return found.stdout.strip()
 
 

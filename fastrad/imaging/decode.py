@@ -21,7 +21,6 @@ from typing import BinaryIO
 
 import cv2
 import numpy as np
-import simplejpeg
 
 from fastrad.imaging.geometry import make_square
 from fastrad.imaging.gif import GIF_SIGNATURES
@@ -274,6 +273,8 @@ def hdf5_values(frame: np.ndarray) -> Values:
 
 
 def _decode_jpeg(data: bytes, header: Header, name: str, colours: str) -> np.ndarray:
+    import simplejpeg  # not where files that are converted already are read
+
     try:
         image = simplejpeg.decode_jpeg(data, colours)  # libjpeg-turbo's warnings are errors to it
     except ValueError as error:

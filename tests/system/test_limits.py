@@ -14,7 +14,7 @@ from fastrad.doctor import Machine
 from fastrad.system import limits
 from fastrad.system.cores import available_cores
 from fastrad.system.files import free_space, in_units
-from fastrad.system.memory import available_memory, total_memory
+from fastrad.system.memory import _of_the_machine, available_memory, total_memory
 
 GIB = 1 << 30
 
@@ -120,3 +120,10 @@ def test_loading_and_training_import_without_click_pydicom_and_psutil() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
+
+
+def test_linux_says_of_its_memory_what_psutil_says(tmp_path):
+    total, available = _of_the_machine()
+    assert total == psutil.virtual_memory().total
+    assert available == pytest.approx(psutil.virtual_memory().available, rel=0.2)
+    assert _of_the_machine(tmp_path / "none")[0] == total
