@@ -13,6 +13,7 @@ from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading.engines import model_bytes
 from fastrad.models.resnet import resnet18
 from fastrad.study.networks.tune import _binary_loss
+from fastrad.train.bench import _learner, _nchw
 from fastrad.train.ema import AveragedWeights
 from fastrad.train.precision import Precision, choose_precision
 from fastrad.train.ranks import Ranks
@@ -124,6 +125,16 @@ def test_layouts_and_parameters_on_the_cpu_would_be_seen() -> None:
         learner.model.fc = torch.nn.Linear(512, 5)
         with pytest.raises(Exception, match="device"):
             _step(learner, images, labels)
+
+
+def test_the_bench_measures_nchw_where_it_says_so() -> None:
+    """One channel is laid out alike in both: the strides of images and of the stem decide what cuDNN does."""
+    with fake_cuda() as seen:
+        device = torch.device("cuda", 0)
+        learner = _learner(5, 1, NORMALISATION, Precision("float32"), device, torch.contiguous_format)
+        images = _nchw(_images(8, 64, torch.float32))
+        _step(learner, images, torch.zeros(8, dtype=torch.int64, device=device))
+    assert {form for _, *both in seen.convolutions for form in both} == {torch.contiguous_format}
 
 
 def test_the_precision_of_a_card_is_its_own() -> None:
