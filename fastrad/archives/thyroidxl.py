@@ -7,20 +7,47 @@ in the file names. An image with nodules of both kinds has no one label; with `c
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+import msgspec
 
 from fastrad.archives.base import CropOptions, Row, bounding_box, manifest_of_rows
 from fastrad.archives.manifest import Manifest
 from fastrad.errors import InputError
 from fastrad.imaging.walk import walk_images
+from fastrad.system.json_file import Word, read_json
 
 SPLITS = ("train", "test")
 LABELS = {0: "benign", 1: "malignant"}
 _DIGITS = 8
+
+
+_MAX_BYTES = 1 << 30
+_WAY_OUT = (
+    "not the annotations of ThyroidXL (images with id, file_name and patient_id; annotations with image_id, "
+    "category_id and bbox)"
+)
+_Pixels = Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)]
+
+
+class _Image(msgspec.Struct):
+    id: int | Word
+    file_name: Word
+    patient_id: int | Word
+
+
+class _Nodule(msgspec.Struct):
+    image_id: int | Word
+    category_id: int
+    bbox: tuple[_Pixels, _Pixels, _Pixels, _Pixels] | None = None
+
+
+class _Annotations(msgspec.Struct):
+    images: list[_Image]
+    annotations: list[_Nodule]
 
 
 @dataclass(frozen=True)
@@ -53,27 +80,21 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
 def _read_split(root: Path, split: str, on_disk: dict[str, str], options: Options) -> tuple[list[Row], list[Row]]:
     """The rows of the annotated images, and those of the others."""
     path = _annotations_path(root, split)
-    try:
-        content = json.loads(path.read_bytes())
-        nodules: dict[str, list[dict[str, Any]]] = {}
-        for annotation in content["annotations"]:
-            nodules.setdefault(str(annotation["image_id"]), []).append(annotation)
-        rows, seen = [], set()
-        for image in content["images"]:
-            name = _name_on_disk(str(image["file_name"]), on_disk)
-            seen.add(name)
-            row = Row(
-                f"{split}/images/{name}",
-                patient=str(image["patient_id"]).zfill(_DIGITS),
-                split=split,
-                reason=on_disk.get(name, ""),
-            )
-            rows += _label(row, nodules.get(str(image["id"]), []), options)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"{path}: not the annotations of ThyroidXL (images with id, file_name and patient_id, annotations with "
-            f"image_id and category_id; {type(error).__name__}: {error})"
-        ) from None
+    content = read_json(path, _Annotations, _MAX_BYTES, "annotations", _WAY_OUT)
+    nodules: dict[str, list[_Nodule]] = {}
+    for nodule in content.annotations:
+        nodules.setdefault(str(nodule.image_id), []).append(nodule)
+    rows, seen = [], set()
+    for image in content.images:
+        name = _name_on_disk(image.file_name, on_disk)
+        seen.add(name)
+        row = Row(
+            f"{split}/images/{name}",
+            patient=str(image.patient_id).zfill(_DIGITS),
+            split=split,
+            reason=on_disk.get(name, ""),
+        )
+        rows += _label(row, nodules.get(str(image.id), []), options)
     others = [
         Row(f"{split}/images/{name}", patient=name.partition("_")[0].zfill(_DIGITS), split=split, reason=reason)
         for name, reason in on_disk.items()
@@ -101,13 +122,13 @@ def _name_on_disk(name: str, on_disk: dict[str, str]) -> str:
     return name
 
 
-def _label(row: Row, nodules: list[dict[str, Any]], options: Options) -> list[Row]:
+def _label(row: Row, nodules: list[_Nodule], options: Options) -> list[Row]:
     """The row with its label; with a crop a row a nodule."""
-    labels = [LABELS.get(nodule["category_id"], "") for nodule in nodules]
+    labels = [LABELS.get(nodule.category_id, "") for nodule in nodules]
     if row.reason:
         return [row]
     if "" in labels:
-        categories = ", ".join(sorted({str(nodule["category_id"]) for nodule in nodules}))
+        categories = ", ".join(sorted({str(nodule.category_id) for nodule in nodules}))
         return [row._replace(reason=f"categories {categories}: not all are 0 (benign) or 1 (malignant)")]
     if not options.crop:
         if len(set(labels)) > 1:
@@ -115,7 +136,10 @@ def _label(row: Row, nodules: list[dict[str, Any]], options: Options) -> list[Ro
         return [row._replace(label=labels[0] if labels else "")]
     cropped = []
     for nodule, label in zip(nodules, labels, strict=True):
-        left, top, width, height = (float(value) for value in nodule["bbox"])
+        if nodule.bbox is None:
+            cropped.append(row._replace(reason="its annotation has no bounding box"))
+            continue
+        left, top, width, height = nodule.bbox
         corners = [(left, top), (left + max(width - 1, 0), top + max(height - 1, 0))]
         cropped.append(row._replace(label=label, box=bounding_box(corners, options.margin_taken)))
     return cropped or [row]

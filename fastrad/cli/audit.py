@@ -35,10 +35,10 @@ _DEFAULT = AuditOptions()
     "--text-images",
     default=_DEFAULT.text_images,
     show_default=True,
-    type=click.IntRange(0),
+    type=click.IntRange(0, 10**9),
     help="Images read for burned-in text, spread over the classes (0.5 s each); 0 for none.",
 )
-@click.option("--workers", type=click.IntRange(1), help="Processes; all processors at hand by default.")
+@click.option("--workers", type=click.IntRange(1, 4096), help="Processes; all processors at hand by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(
     datasets: tuple[Path, ...],

@@ -22,8 +22,8 @@ from fastrad.loading.engines import engine_choices, engine_name
     multiple=True,
     help="Measure this engine; may be given again. [default: direct]",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Threads. [default: the CPUs this process may use]")
-@click.option("--seconds", type=click.FloatRange(min=0), default=10.0, show_default=True, help="For each at least.")
+@click.option("--workers", type=click.IntRange(1, 4096), help="Threads. [default: the CPUs this process may use]")
+@click.option("--seconds", type=click.FloatRange(0, 86_400), default=10.0, show_default=True, help="For each at least.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON.")
 def command(
     file: Path, workload: str, engines: tuple[str, ...], workers: int | None, seconds: float, as_json: bool

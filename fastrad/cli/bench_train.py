@@ -12,12 +12,16 @@ from fastrad.loading.engines import engine_choices
 
 @click.command("train")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--size", default=64, show_default=True, type=click.IntRange(32), help="Pixels a side.")
-@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(2), help="Images a step.")
+@click.option("--size", default=64, show_default=True, type=click.IntRange(32, 4096), help="Pixels a side.")
+@click.option("--batch-size", default=64, show_default=True, type=click.IntRange(2, 1_000_000), help="Images a step.")
 @click.option("--engine", type=click.Choice(engine_choices()), default="auto", show_default=True, help="The loader's.")
 @click.option("--device", help="cpu, cuda or cuda:N. [a GPU where there is one]")
-@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1), help="Times that each variant runs.")
-@click.option("--steps", default=4, show_default=True, type=click.IntRange(1), help="Steps of a variant in a round.")
+@click.option(
+    "--rounds", default=5, show_default=True, type=click.IntRange(1, 10_000), help="Times that each variant runs."
+)
+@click.option(
+    "--steps", default=4, show_default=True, type=click.IntRange(1, 1_000_000), help="Steps of a variant in a round."
+)
 @click.option("--compile", "compiled", is_flag=True, help="Measure the network under torch.compile too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the measurements as JSON.")
 def command(

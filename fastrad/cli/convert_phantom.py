@@ -25,8 +25,8 @@ command = click.Command(
     params=[
         click.Argument(["out_dir"]),
         click.Option(["--kind"], type=click.Choice(list(LAYOUTS)), required=True, help="Of images."),
-        click.Option(["--images"], type=int, required=True, help="How many images to generate."),
-        click.Option(["--seed"], type=int, default=0, show_default=True, help="Of the images."),
+        click.Option(["--images"], type=click.IntRange(max=10**9), required=True, help="How many images to generate."),
+        click.Option(["--seed"], type=click.IntRange(0, 2**62), default=0, show_default=True, help="Of the images."),
         *conversion_parameters(),
     ],
     callback=_convert_phantom,

@@ -19,9 +19,11 @@ _COLOURS = {"works": "green", "limited": "yellow", "missing": "red"}
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-@click.option("--images", type=click.IntRange(1), default=RADIMAGENET_IMAGES, show_default=True, help="Of the job.")
+@click.option(
+    "--images", type=click.IntRange(1, 10**12), default=RADIMAGENET_IMAGES, show_default=True, help="Of the job."
+)
 @click.option("--size", type=click.IntRange(8, 4096), default=224, show_default=True, help="Stored side length, px.")
-@click.option("--epochs", type=click.IntRange(1), default=16, show_default=True, help="Of pretraining.")
+@click.option("--epochs", type=click.IntRange(1, 10_000), default=16, show_default=True, help="Of pretraining.")
 def command(as_json: bool, images: int, size: int, epochs: int) -> None:
     """Say what works here, what is missing and how to fix it, and what a RadImageNet-sized job would need.
 

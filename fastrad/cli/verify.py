@@ -28,7 +28,7 @@ _SHOWN = 50
 @click.argument("file")
 @click.option("--source", type=_PATH, help="The archive's folder: convert every image again and compare the pixels.")
 @click.option("--table", type=_PATH, help="The archive's CSV, or their folder, where it is not in ROOT.")
-@click.option("--workers", type=click.IntRange(1), help="Threads and processes. [the cores that may be used]")
+@click.option("--workers", type=click.IntRange(1, 4096), help="Threads and processes. [the cores that may be used]")
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(file: str, source: Path | None, table: Path | None, workers: int | None, as_json: bool) -> None:
     """Read all of FILE and compare it with its card: structure, hashes, checksums, labels.

@@ -13,8 +13,14 @@ from fastrad.convert.outputs import FORMATS
 from fastrad.convert.sample import ImageOptions
 from fastrad.errors import OptionError
 from fastrad.imaging import FIT_MODES, PIXEL_ASPECTS
+from fastrad.system.files import in_units
 
 MAX_SIZE = 8192
+MAX_SHARD = 10**15  # bytes
+MAX_WORKERS = 4096
+_ADDRESS = re.compile(
+    r"(?:(?:tcp|tls|ws|wss|ucx)://)?[^\s/:\x00-\x20]{1,255}:\d{1,5}|(?:tcp|tls)://\[[0-9a-fA-F:.]+\]:\d{1,5}"
+)
 _ENCODINGS = tuple(dict.fromkeys(encoding for output in FORMATS.values() for encoding in output.encodings))
 AUTO = "auto"
 # By their usual centre and width in Hounsfield units: 40/400, -600/1500, 480/2500, 40/80.
@@ -45,7 +51,10 @@ def parse_bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", text.strip())
     if found is None or found[2].upper() not in _UNITS:
         raise OptionError(f"--shard-size {text}: a number with B, kB, MB, GB, KiB, MiB or GiB is needed")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
+    size = float(found[1]) * _UNITS[found[2].upper()]
+    if not 1 <= size <= MAX_SHARD:
+        raise OptionError(f"--shard-size {text[:40]}: choose 1 byte to {in_units(MAX_SHARD)}")
+    return int(size)
 
 
 @dataclass(frozen=True)
@@ -123,8 +132,10 @@ class ConvertOptions:
             raise OptionError(f"encode {self.encode!r}: {self.format} stores {' or '.join(encodings)}")
         if self.pass_png and self.encode != "png":
             raise OptionError("PNG are passed through into shards of PNG only: choose format webdataset, encode png")
-        if self.shard_bytes < 1:
-            raise OptionError(f"a shard of {self.shard_bytes} bytes: at least one is needed")
+        if not 1 <= self.shard_bytes <= MAX_SHARD:
+            raise OptionError(f"a shard of {self.shard_bytes} bytes: choose 1 to {MAX_SHARD:,}")
+        if self.scheduler is not None and not _ADDRESS.fullmatch(self.scheduler):
+            raise OptionError(f"scheduler {self.scheduler!r} is no address; give it as tcp://HOST:PORT")
         if not 1 <= self.quality <= 100:
             raise OptionError(f"quality {self.quality}: choose 1 to 100")
         if self.pixel_aspect not in PIXEL_ASPECTS:
@@ -133,8 +144,8 @@ class ConvertOptions:
             raise OptionError(f"window {self.window!r}: choose one of {', '.join([AUTO, *WINDOWS])}")
         if isinstance(self.window, tuple) and not 0 < self.window[1] - self.window[0] < math.inf:
             raise OptionError(f"window {self.window}: its second value must exceed the first, and both be finite")
-        if self.workers is not None and self.workers < 1:
-            raise OptionError(f"workers {self.workers}: at least one is needed")
+        if self.workers is not None and not 1 <= self.workers <= MAX_WORKERS:
+            raise OptionError(f"workers {self.workers}: choose 1 to {MAX_WORKERS:,}")
 
     @property
     def image(self) -> ImageOptions:

@@ -14,8 +14,10 @@ from pathlib import Path
 
 from fastrad.errors import InputError
 from fastrad.system.files import new_file_beside, sync_folder
+from fastrad.system.reading import read_whole
 
 _KEY_BYTES = 32
+_MAX_KEY_BYTES = 1 << 12
 
 
 def default_key_path() -> Path:
@@ -68,8 +70,8 @@ def read_key(path: Path) -> bytes:
         If the file holds no key.
     """
     try:
-        key = bytes.fromhex(path.read_text().strip())
-    except ValueError:
+        key = bytes.fromhex(read_whole(path, _MAX_KEY_BYTES, "a pseudonym key").decode().strip())
+    except (ValueError, UnicodeError):  # an InputError is one too: no regular file, say
         key = b""
     if len(key) < 16:
         raise InputError(f"{path}: holds no pseudonym key (at least 32 hexadecimal digits); name another file")

@@ -29,6 +29,7 @@ from fastrad.imaging.values import Values, of_bits, on_black
 from fastrad.imaging.window import Window
 
 Box = tuple[int, int, int, int]
+MAX_STILL_BYTES = 1 << 30
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 TIFF_SIGNATURES = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
@@ -194,15 +195,22 @@ def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window
     elif head.startswith(GIF_SIGNATURES):
         from fastrad.imaging.gif import read_gif
 
-        values = read_gif(head + file.read(), name, frame)
+        values = read_gif(head + _rest(file, name), name, frame)
     else:
         if frame != 0:
             raise ImageError(name, f"has no frame {frame}: it is a still image")
-        values = still_values(head + file.read(), name)
+        values = still_values(head + _rest(file, name), name)
     if box is None:
         return values
     source = values.pixels if values.source is None else values.source
     return values._replace(pixels=_crop(values.pixels, box, name), source=source)
+
+
+def _rest(file: BinaryIO, name: str) -> bytes:
+    """The rest of a file that is read as a whole."""
+    if not isinstance(file, io.BytesIO) and os.fstat(file.fileno()).st_size > MAX_STILL_BYTES:
+        raise ImageError(name, f"a still image of more than {MAX_STILL_BYTES:,} bytes")
+    return file.read()
 
 
 def still_values(data: bytes, name: str) -> Values:

@@ -15,6 +15,7 @@ import numpy as np
 from fastrad.imaging.decode import still_colour
 from fastrad.imaging.dicom import decode_colour
 from fastrad.imaging.structure import ImageError, is_dicom
+from fastrad.system.reading import open_regular
 
 COLOUR_DOPPLER_SHARE = 0.01
 _SATURATED = 64  # largest minus smallest of R, G, B
@@ -41,7 +42,7 @@ def colour_share(path: Path, *, frame: int = 0) -> float:
         If the file can't be read as an image.
     """
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             if is_dicom(file.read(132)):
                 pixels = decode_colour(file, name=str(path), frame=frame)
             else:

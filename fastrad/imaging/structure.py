@@ -17,6 +17,7 @@ from fastrad.errors import InputError
 # 8-bit RGB plus its gray copy of this many pixels stay under half of a conversion worker's 300 MiB.
 MAX_PIXELS = 1 << 25
 
+MAX_SCANS = 100  # of a JPEG; encoders write about ten
 _ALL_BITS = 255  # of a coefficient that no scan has brought yet
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHUNK = struct.Struct(">I4s")
@@ -167,6 +168,8 @@ def _check_jpeg(data: bytes, name: str) -> Header:
         if marker == 0xDA and missing:
             _note_scan(data, position, missing)
         scans += marker == 0xDA
+        if scans > MAX_SCANS:
+            raise ImageError(name, f"JPEG of more than {MAX_SCANS} scans, each of which costs a decoder's whole pass")
         position += length
     if size is None or not scans:
         raise ImageError(name, "JPEG is damaged: it holds no image")

@@ -259,7 +259,16 @@ class Loader:
         InputError
             If the state is of another file, selection, sampler, seed, policy, global batch size or `drop_last`.
         """
-        state = {"drop_last": False} | state  # which 0.1.0 did not know
+        self.check_state(state)
+        self.epoch, self.skipped = state["epoch"], state.get("skipped", 0)
+        if state["begun"] and state["step"] == len(self):
+            self.epoch = state["epoch"] + 1
+        else:
+            self._step = state["step"]
+
+    def check_state(self, state: Any) -> None:
+        """Compare a state with this loader, without taking it; raises as `load_state_dict`."""
+        state = {"drop_last": False} | (state if isinstance(state, dict) else {})  # 0.1.0 did not know drop_last
         for name, ours in self._identity().items():
             theirs = state.get(name)
             _require(
@@ -267,11 +276,9 @@ class Loader:
                 f"loader state of another {name.replace('_', ' ')} ({theirs}) than this loader's ({ours}); "
                 "make the loader as it was made then, or start the epoch again",
             )
-        self.epoch, self.skipped = state["epoch"], state.get("skipped", 0)
-        if state["begun"] and state["step"] == len(self):
-            self.epoch = state["epoch"] + 1
-        else:
-            self._step = state["step"]
+        counts = (state.get("epoch"), state.get("step"), state.get("skipped", 0))
+        sound = all(type(count) is int and 0 <= count < 2**32 for count in counts) and type(state.get("begun")) is bool
+        _require(sound and counts[1] <= len(self), "loader state that no loader gave; start the epoch again")
 
     def _identity(self) -> dict[str, Any]:
         """What fixes the batches of an epoch, in plain values."""

@@ -23,6 +23,7 @@ from fastrad.errors import FastradError, InputError, OptionError
 from fastrad.phantom import leaves, radiology, thyroid
 from fastrad.phantom.thyroid import Box
 from fastrad.system.cores import available_cores
+from fastrad.system.json_file import read_json
 from fastrad.system.processes import WorkerPool
 from fastrad.system.progress import track
 
@@ -122,12 +123,7 @@ def _finished(root: Path, marker: dict[str, object]) -> bool:
     way_out = "choose another folder or remove this one"
     if not (root / MARKER).is_file():
         raise InputError(f"{root}: exists and is no phantom archive of fastrad; {way_out}")
-    try:
-        found = json.loads((root / MARKER).read_text())
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise InputError(f"{root / MARKER}: is not readable as JSON; {way_out}")
+    found = read_json(root / MARKER, dict[str, object], 1 << 16, "the marker of a phantom archive", way_out)
     differing = [name for name in marker if found.get(name) != marker[name]]
     if differing:
         name = differing[0]

@@ -25,9 +25,13 @@ import pandas as pd
 from fastrad.errors import InputError
 from fastrad.system.csv_quotes import sound_line, swallowed_lines
 from fastrad.system.progress import say
+from fastrad.system.reading import refuse_irregular
 
 _GUESS = "cp1252"  # of a table that is no UTF-8: Windows-1252
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a spreadsheet's own first line
+MAX_TABLE_BYTES = 4 << 30  # of 30 million images
+MAX_LINE = 1 << 20  # bytes; a line of twice as many is refused for sure
+MAX_COLUMNS = 10_000
 _INVISIBLE = "\ufeff\u200b\u2060"  # a mark of byte order within the text, zero-width spaces
 
 
@@ -162,6 +166,7 @@ def _opened(path: Path, columns: Sequence[str], header: bool, said: str) -> Iter
 def _encoding(path: Path, said: str) -> str:
     """What is said; UTF-16 if its mark is there; else UTF-8 if every byte agrees, else Windows-1252."""
     try:
+        refuse_irregular(path, MAX_TABLE_BYTES, "a table")
         with open(path, "rb") as file:
             marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         for encoding in (said,) if said else ("utf-16",) if marked else ("utf-8-sig", _GUESS):
@@ -181,8 +186,10 @@ def _decodes(path: Path, encoding: str) -> bool:
     empty = True
     try:
         with open(path, "rb") as file:
-            while block := file.read(1 << 20):
+            while block := file.read(MAX_LINE):
                 text = decoder.decode(block)
+                if len(block) == MAX_LINE and "\n" not in text and "\r" not in text:
+                    raise InputError(f"{path}: not a CSV file (it has a line of more than {MAX_LINE:,} bytes)")
                 if "\0" in text:
                     raise InputError(f"{path}: not a CSV file (it holds NUL bytes; save it as CSV in UTF-8)")
                 empty = empty and not text.strip()
@@ -210,6 +217,8 @@ def _read_header(file: TextIO, columns: Sequence[str], header: bool) -> _OpenTab
         return _OpenTable(separator, [], lines, before)
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     names = [_normal(name.strip()) for name in next(reader, [])]
+    if len(names) > MAX_COLUMNS:
+        raise csv.Error(f"its header has {len(names):,} columns, more than {MAX_COLUMNS:,}")
     if reader.line_num > 1 and any("\n" in name and separator in name for name in names):
         raise csv.Error(f"a quote in its header swallows {reader.line_num - 1} lines")
     return _OpenTable(separator, names, lines, before + reader.line_num)

@@ -9,21 +9,28 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import math
 import re
+import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from fastrad.errors import FormatError
+from fastrad.errors import FormatError, InputError
 from fastrad.system.files import write_atomically
+from fastrad.system.json_file import MAX_NUMBER, Count, convert
+from fastrad.system.reading import open_regular
 from fastrad.train.step import Learner
 
 MAGIC = b"FASTRAD-CKPT-1\n"
 KEPT = 2
+MAX_BYTES = 8 << 30  # that of a ResNet-152 with momenta and a moving average has under 1 GB
 _NAME = re.compile(r"step-(\d{9})\.ckpt")
 
 
@@ -74,8 +81,30 @@ class State:
         plain = {name: value for name, value in vars(self).items() if name != "learner"}
         return {"progress": plain, **{name: module.state_dict() for name, module in self._modules()}}
 
+    def check(self, content: dict[str, Any]) -> None:
+        """Compare a checkpoint with this run before anything is taken from it.
+
+        Raises
+        ------
+        FormatError
+            If a part is missing, or of another form than the run's own.
+        """
+        progress = convert(content.get("progress"), _Progress, "its progress", "it is of another run")
+        classes = len(self.learner.model.state_dict()["fc.bias"])
+        sizes = {len(progress.class_auroc), len(progress.confusion), *map(len, progress.confusion)}
+        if progress.best_epoch >= len(progress.rows) or (progress.rows and sizes != {classes}):
+            raise FormatError("its progress contradicts itself")
+        if any(row.keys() != progress.rows[0].keys() or "epoch" not in row for row in progress.rows):
+            raise FormatError("its lines of metrics.csv differ in their columns")
+        for name, module in self._modules():
+            mine, theirs = module.state_dict(), content.get(name)
+            if name == "optimiser":
+                mine, theirs = _with_momentum(mine, module, theirs)
+            if not _is_alike(mine, theirs):
+                raise FormatError(f"its {name} is missing, or of another network")
+
     def load(self, content: dict[str, Any]) -> None:
-        """Go back to where `content` was taken."""
+        """Go back to where `content` was taken, which `check` has seen."""
         for name, module in self._modules():
             module.load_state_dict(content[name])
         for name, value in content["progress"].items():
@@ -86,6 +115,55 @@ class State:
         learner = self.learner
         parts = [("model", learner.model), ("optimiser", learner.optimiser), ("scaler", learner.scaler)]
         return parts if learner.averaged is None else [*parts, ("averaged", learner.averaged.model)]
+
+
+class _Progress(msgspec.Struct, forbid_unknown_fields=True):
+    epoch: Count
+    step: Count
+    loss_sum: float
+    seconds: float
+    waited: float
+    best_epoch: Annotated[int, msgspec.Meta(ge=-1, le=MAX_NUMBER)]
+    best_auroc: float
+    rows: list[dict[str, float]]
+    class_auroc: list[float]
+    confusion: list[list[int]]
+
+
+def _is_alike(mine: Any, theirs: Any) -> bool:
+    """Whether two states have the same keys, and tensors of the same shapes and types."""
+    if isinstance(mine, Tensor):
+        alike = isinstance(theirs, Tensor) and theirs.layout == mine.layout
+        return alike and theirs.shape == mine.shape and theirs.dtype == mine.dtype
+    if isinstance(mine, dict):
+        return (
+            isinstance(theirs, dict)
+            and mine.keys() == theirs.keys()
+            and all(_is_alike(value, theirs[key]) for key, value in mine.items())
+        )
+    if isinstance(mine, list | tuple):
+        return (
+            isinstance(theirs, list | tuple)
+            and len(mine) == len(theirs)
+            and all(_is_alike(one, other) for one, other in zip(mine, theirs, strict=True))
+        )
+    if isinstance(mine, bool) or mine is None:
+        return isinstance(theirs, bool) or theirs is None
+    return isinstance(theirs, int | float) if isinstance(mine, int | float) else isinstance(theirs, type(mine))
+
+
+def _with_momentum(mine: Any, optimiser: torch.optim.Optimizer, theirs: Any) -> tuple[Any, Any]:
+    """A fresh optimiser's state with the momenta that it will have, and the other one without those not there yet."""
+    parameters = [each for group in optimiser.param_groups for each in group["params"]]
+    state = theirs.get("state") if isinstance(theirs, dict) else None
+    if not isinstance(state, dict) or not set(state) <= set(range(len(parameters))):
+        return mine, None
+    expected = {number: {"momentum_buffer": parameters[number].detach()} for number in state}
+    absent = [number for number, of_one in state.items() if of_one == {"momentum_buffer": None}]
+    return (
+        {**mine, "state": {number: value for number, value in expected.items() if number not in absent}},
+        {**theirs, "state": {number: value for number, value in state.items() if number not in absent}},
+    )
 
 
 def write_checkpoint(folder: Path, step: int, content: dict[str, Any]) -> Path:
@@ -118,20 +196,30 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     ------
     FormatError
         If it is cut short, altered, or something else.
+    InputError
+        If it is no regular file.
     """
-    with open(path, "rb") as file:
-        magic, digest, payload = file.read(len(MAGIC)), file.read(32), file.read()
-    if magic != MAGIC:
-        raise FormatError(f"{path}: not a fastrad checkpoint, or cut short")
+    with open_regular(path, MAX_BYTES, "a checkpoint") as file:
+        if file.read(len(MAGIC)) != MAGIC:
+            raise FormatError(f"{path}: not a fastrad checkpoint, or cut short")
+        digest, payload = file.read(32), file.read()
     if hashlib.sha256(payload).digest() != digest:
         raise FormatError(f"{path}: cut short or altered (its checksum differs)")
     try:
-        return torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > len(payload):  # torch compresses nothing
+                raise ValueError("compressed")
+        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever its unpickler and zip reader meet
         raise FormatError(f"{path}: holds something other than tensors and plain values") from error
+    if not isinstance(content, dict):
+        raise FormatError(f"{path}: holds something other than a run's state")
+    return content
 
 
-def newest_checkpoint(folder: Path, settings: dict[str, object]) -> tuple[dict[str, Any] | None, list[str]]:
+def newest_checkpoint(
+    folder: Path, settings: dict[str, object], check: Callable[[dict[str, Any]], None] = lambda content: None
+) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest sound checkpoint of the same run, and a line for each newer one that was passed over.
 
     Parameters
@@ -139,19 +227,34 @@ def newest_checkpoint(folder: Path, settings: dict[str, object]) -> tuple[dict[s
     folder : Path
     settings : dict
         What the checkpoint's own `settings` must equal: it holds the hashes of both datasets.
+    check : callable
+        Raises FormatError for the content of a checkpoint that does not fit the run.
     """
     refused = []
     for path in _newest_first(folder):
         try:
             content = read_checkpoint(path)
-        except FormatError as error:
+        except (InputError, FormatError) as error:
             refused.append(f"{error}; the one before it is used")
             continue
-        if content["settings"] != settings:
+        if not _is_same(content.get("settings"), settings):
             refused.append(f"{path}: from another dataset or with other settings; the one before it is used")
+            continue
+        try:
+            check(content)
+        except FormatError as error:
+            refused.append(f"{path}: does not fit this run ({error}); the one before it is used")
             continue
         return content, refused
     return None, refused
+
+
+def _is_same(theirs: Any, mine: dict[str, object]) -> bool:
+    """Whether two settings are the same plain values; what a forged one holds may not be comparable."""
+    try:
+        return json.dumps(theirs, sort_keys=True) == json.dumps(mine, sort_keys=True)
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -199,7 +199,7 @@ class PretrainConfig:
     compile: bool = False
     device: str | None = None
     engine: str = field(default="auto", metadata={"choices": engine_choices()})
-    workers: int | None = field(default=None, metadata={"min": 1})
+    workers: int | None = field(default=None, metadata={"min": 1, "max": 4096})
     resume: bool = False
     checkpoint_minutes: float = 10.0
 

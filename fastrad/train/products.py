@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 
 import fastrad
+from fastrad.errors import FormatError, InputError
 from fastrad.models.card import model_card
 from fastrad.models.weights import load_weights, save_weights
 from fastrad.system.files import write_atomically
@@ -138,9 +140,22 @@ def save(run: Run, state: State) -> None:
     run.ranks.wait()
 
 
+def _check(run: Run, state: State, content: dict[str, Any]) -> None:
+    """Refuse a checkpoint that does not fit the run; raises FormatError."""
+    state.check(content)
+    progress = content["progress"]
+    if progress["epoch"] > run.recipe.epochs or progress["step"] >= max(1, run.steps):
+        raise FormatError("it is further than the run goes")
+    if progress["step"]:
+        try:
+            run.train.check_state(content.get("loader"))
+        except InputError as error:
+            raise FormatError(str(error)) from None
+
+
 def resume(run: Run, state: State) -> None:
     """Go back to the newest sound checkpoint, where there is one, and say so."""
-    content, refused = newest_checkpoint(run.folder.checkpoints, run.settings)
+    content, refused = newest_checkpoint(run.folder.checkpoints, run.settings, partial(_check, run, state))
     for line in refused:
         run.say(line)
     if content is None:

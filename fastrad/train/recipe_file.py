@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fastrad.errors import InputError, OptionError
+from fastrad.system.reading import read_whole
 
 Recipe = TypeVar("Recipe")
+MAX_BYTES = 1 << 20
 
 
 def parse(text: str, origin: str) -> dict[str, Any]:
@@ -37,10 +39,10 @@ def read(path: Path) -> dict[str, Any]:
     Raises
     ------
     InputError
-        If there is no such file, or it is not TOML.
+        If there is no such file, it is larger than a recipe, or not TOML.
     """
     try:
-        return parse(path.read_text("utf-8-sig"), str(path))
+        return parse(read_whole(path, MAX_BYTES, "a recipe").decode("utf-8-sig"), str(path))
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such recipe file") from None
     except UnicodeDecodeError:

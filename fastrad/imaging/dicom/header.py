@@ -40,7 +40,9 @@ _KEYWORDS = [
 ]
 _TAGS: list[Any] = [Tag(keyword) for keyword in _KEYWORDS]
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
-_INFLATED_AT_MOST = 1 << 30  # bytes; a deflated file has to be inflated as a whole
+MAX_FRAMES = 100_000  # a header may claim any number, and each becomes a row
+_INFLATED_AT_MOST = 1 << 29  # bytes; a deflated file has to be inflated as a whole
+_INFLATED_AT_ONCE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,8 @@ def read_header(file: BinaryIO, name: str) -> Header:
         raise ImageError(name, "DICOM file without an image")
     if rows * columns > MAX_PIXELS:
         raise ImageError(name, f"DICOM declares {columns} x {rows} pixels, more than {MAX_PIXELS:,}")
+    if frames > MAX_FRAMES:
+        raise ImageError(name, f"DICOM declares {frames:,} frames, more than {MAX_FRAMES:,}")
     return Header(name, elements, syntax, stream, **found)
 
 
@@ -179,14 +183,18 @@ def _inflated(file: BinaryIO, name: str) -> BinaryIO:
     if _DEFLATED not in head:
         file.seek(0)
         return file
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    content = inflater.decompress(file.read(), _INFLATED_AT_MOST)
-    if not inflater.eof:
-        too_large = len(content) >= _INFLATED_AT_MOST
-        raise ImageError(name, "DICOM deflated, " + ("of more than 1 GiB" if too_large else "and cut short"))
     # What is inflated is Explicit VR Little Endian; NUL fills a UID up.
-    plain = head.replace(_DEFLATED, str(ExplicitVRLittleEndian).encode().ljust(len(_DEFLATED), b"\0"))
-    return io.BytesIO(plain + content)
+    stream = io.BytesIO()
+    stream.write(head.replace(_DEFLATED, str(ExplicitVRLittleEndian).encode().ljust(len(_DEFLATED), b"\0")))
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    while not inflater.eof:
+        content = inflater.unconsumed_tail or file.read(_INFLATED_AT_ONCE)
+        if not content:
+            raise ImageError(name, "DICOM deflated, and cut short")
+        stream.write(inflater.decompress(content, _INFLATED_AT_ONCE))
+        if stream.tell() > _INFLATED_AT_MOST:
+            raise ImageError(name, f"DICOM deflated, of more than {_INFLATED_AT_MOST:,} bytes")
+    return stream
 
 
 _reading = threading.Lock()

@@ -51,13 +51,20 @@ class Tuning:
     flip_average: bool = True
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("size", 32), ("batch_size", 2), ("patience", 1)):
+        for name, low, high in (
+            ("epochs", 1, 10_000),
+            ("size", 32, 4096),
+            ("batch_size", 2, 1_000_000),
+            ("patience", 1, 10_000),
+        ):
             if getattr(self, name) < low:
                 raise OptionError(f"{name} is {getattr(self, name)}, it must be at least {low}")
-        if not self.learning_rate > 0 or not self.weight_decay >= 0 or not 0 <= self.backbone_rate <= 1:
+            if getattr(self, name) > high:
+                raise OptionError(f"{name} is {getattr(self, name)}, it must be at most {high:,}")
+        if not (0 < self.learning_rate <= 1000 and 0 <= self.weight_decay <= 1000 and 0 <= self.backbone_rate <= 1):
             raise OptionError(
                 f"learning rate {self.learning_rate} must be above 0, weight decay {self.weight_decay} not below 0, "
-                f"the backbone's share of the rate {self.backbone_rate} between 0 and 1"
+                f"both at most 1000, the backbone's share of the rate {self.backbone_rate} between 0 and 1"
             )
 
 
@@ -179,7 +186,7 @@ class CompareConfig:
     tuning: Tuning = field(default_factory=Tuning, metadata={"option": ""})
     seed: int = field(default=0, metadata={"min": 0, "max": 2**62})
     split_seed: int | None = field(default=None, metadata={"min": 0, "max": 2**62})
-    seeds: int = field(default=3, metadata={"min": 1})
+    seeds: int = field(default=3, metadata={"min": 1, "max": 1000})
     folds: int = 5
     test_fraction: float = field(default=TEST_FRACTION, metadata={"default": "145/721"})
     splits: Path | None = None
@@ -202,8 +209,8 @@ class CompareConfig:
     command: str = field(default="", metadata={"option": ""})
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise OptionError(f"--seeds {self.seeds}: at least one is needed")
+        if not 1 <= self.seeds <= 1000:
+            raise OptionError(f"--seeds {self.seeds}: choose 1 to 1000")
         if self.margin is not None and not 0 < self.margin < 0.5:
             raise OptionError(f"--margin {self.margin:g}: give a difference of two AUROCs above 0, for example 0.03")
         if self.plan + self.development_only + self.unlock_test > 1:
