@@ -195,18 +195,18 @@ def check_paths(root: Path, paths: Sequence[str], reason: Sequence[str] | str) -
     folders: dict[str, str] = {}
     inside: dict[str, str | None] = {}  # absolute folders of the table, as they are below ROOT
     for row, path in enumerate(normal):
-        folder = path.rpartition("/")[0]
+        folder, _, name = path.rpartition("/")
         if path.startswith("/") and folder:
             if folder not in inside:
                 inside[folder] = _below(folder, os.path.abspath(root), real_root)
             if inside[folder] is not None:
                 folder = str(inside[folder])
-                path = normal[row] = posixpath.join(folder, path.rpartition("/")[2])
+                path = normal[row] = posixpath.join(folder, name)
         if reasons[row]:
             continue
         if folder not in folders:
             folders[folder] = _why_folder_is_refused(folder, real_root)
-        if folders[folder] or path in ("", "..") or path[0] == "/" or "\0" in path:
+        if folders[folder] or name in ("", ".", "..") or path[0] == "/" or "\0" in path:
             reasons[row] = folders[folder] or _why_path_is_refused(path)
     return normal, reasons
 
@@ -256,7 +256,9 @@ def _why_path_is_refused(path: str) -> str:
         return "no path is given"
     if path[0] == "/":
         return "an absolute path; paths must be relative to ROOT"
-    return "its path leads outside ROOT" if path == ".." else "its path holds a NUL character"
+    if path == "..":
+        return "its path leads outside ROOT"
+    return "its path holds a NUL character" if "\0" in path else "names a folder, not a file"
 
 
 def _mark_repeats(table: pd.DataFrame, one_label: bool) -> list[str]:

@@ -16,7 +16,7 @@ import msgspec
 
 from fastrad.archives.base import CropOptions, Row, bounding_box, manifest_of_rows
 from fastrad.archives.manifest import Manifest
-from fastrad.errors import InputError
+from fastrad.errors import FormatError, InputError
 from fastrad.imaging.walk import walk_images
 from fastrad.system.json_file import Word, read_json
 
@@ -80,7 +80,10 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
 def _read_split(root: Path, split: str, on_disk: dict[str, str], options: Options) -> tuple[list[Row], list[Row]]:
     """The rows of the annotated images, and those of the others."""
     path = _annotations_path(root, split)
-    content = read_json(path, _Annotations, _MAX_BYTES, "annotations", _WAY_OUT)
+    try:
+        content = read_json(path, _Annotations, _MAX_BYTES, "annotations", _WAY_OUT)
+    except FormatError as error:  # of the archive's, not of ours
+        raise InputError(str(error)) from None
     nodules: dict[str, list[_Nodule]] = {}
     for nodule in content.annotations:
         nodules.setdefault(str(nodule.image_id), []).append(nodule)

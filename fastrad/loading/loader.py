@@ -260,11 +260,9 @@ class Loader:
             If the state is of another file, selection, sampler, seed, policy, global batch size or `drop_last`.
         """
         self.check_state(state)
-        self.epoch, self.skipped = state["epoch"], state.get("skipped", 0)
-        if state["begun"] and state["step"] == len(self):
-            self.epoch = state["epoch"] + 1
-        else:
-            self._step = state["step"]
+        self.skipped = state.get("skipped", 0)
+        ended = state["begun"] and state["step"] == len(self)
+        self.epoch, self._step = (state["epoch"] + 1, 0) if ended else (state["epoch"], state["step"])
 
     def check_state(self, state: Any) -> None:
         """Compare a state with this loader, without taking it; raises as `load_state_dict`."""

@@ -194,6 +194,7 @@ def _inflated(file: BinaryIO, name: str) -> BinaryIO:
         stream.write(inflater.decompress(content, _INFLATED_AT_ONCE))
         if stream.tell() > _INFLATED_AT_MOST:
             raise ImageError(name, f"DICOM deflated, of more than {_INFLATED_AT_MOST:,} bytes")
+    stream.seek(0)
     return stream
 
 
