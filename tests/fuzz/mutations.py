@@ -5,7 +5,8 @@ In: bytes and a random generator. Out: other bytes, and a name for what was done
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -154,3 +155,74 @@ def _lines(text: str, generator: np.random.Generator) -> tuple[str, bytes]:
 
 
 _TEXT_KINDS = (_encoded, _line_ends, _into_field, _into_field, _other_field, _lines)
+
+
+HOSTILE: tuple[Any, ...] = (
+    *(None, True, False, 0, 1, -1, 7, 2**31, 2**63, 2**64, 10**40, -(10**40), 0.0, -0.5, 1e300, 1e-320),
+    *("", " ", "x", "x" * 70_000, "../../etc/passwd", "/etc/passwd", "a\0b", "a\x1b[2J", "NaN", "1", "true", "é" * 300),
+    *([], {}, [[]], [{}], {"": ""}, {"a": {"a": {"a": {}}}}, [0] * 1000, {"__class__": "x"}, {"learner": 1}),
+)
+
+
+def mutated(content: Any, generator: np.random.Generator, hostile: Sequence[Any] = HOSTILE) -> tuple[str, Any]:
+    """A copy of a structure of dicts, lists and values in which one or two places are other than they should be.
+
+    A place is drawn with its depth; there the value is replaced, removed, doubled, moved to another place, nested into
+    itself, or a key is added or renamed.
+    """
+    names = []
+    for _ in range(int(generator.integers(1, 3))):
+        name, content = _mutated_once(content, generator, hostile)
+        names.append(name)
+    return "; ".join(names), content
+
+
+def _mutated_once(content: Any, generator: np.random.Generator, hostile: Sequence[Any]) -> tuple[str, Any]:
+    places = list(_places(content))
+    if not places:
+        return "the whole", hostile[int(generator.integers(len(hostile)))]
+    path = places[int(generator.integers(len(places)))]
+    kind = int(generator.integers(8))
+    value = hostile[int(generator.integers(len(hostile)))]
+    if kind == 1:
+        return f"without {path}", _changed(content, path, None, remove=True)
+    if kind == 2:
+        other = places[int(generator.integers(len(places)))]
+        return f"{path} as {other}", _changed(content, path, _at(content, other))
+    if kind == 3:
+        nested = _at(content, path)
+        for _ in range(int(generator.choice([1, 20, 300]))):
+            nested = [nested] if generator.integers(2) else {"a": nested}
+        return f"{path} nested", _changed(content, path, nested)
+    if kind == 4:
+        return f"{path} doubled", _changed(content, path, [_at(content, path)] * 2)
+    if kind == 5 and isinstance(_at(content, path), dict):
+        return f"{path} with more", _changed(content, path, {**_at(content, path), "more": value})
+    if kind == 6 and isinstance(_at(content, path), int | float) and not isinstance(_at(content, path), bool):
+        return f"{path} plus one", _changed(content, path, _at(content, path) + 1)
+    return f"{path} = {str(value)[:20]!r}", _changed(content, path, value)
+
+
+def _places(content: Any, above: tuple = ()) -> Iterator[tuple]:
+    items = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, value in items:
+        yield (*above, key)
+        if len(above) < 12:
+            yield from _places(value, (*above, key))
+
+
+def _at(content: Any, path: tuple) -> Any:
+    for key in path:
+        content = content[key]
+    return content
+
+
+def _changed(content: Any, path: tuple, value: Any, *, remove: bool = False) -> Any:
+    copy = dict(content) if isinstance(content, dict) else list(content)
+    if len(path) > 1:
+        copy[path[0]] = _changed(copy[path[0]], path[1:], value, remove=remove)
+    elif remove:
+        del copy[path[0]]
+    else:
+        copy[path[0]] = value
+    return copy
