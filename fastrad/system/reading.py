@@ -14,6 +14,9 @@ from fastrad.errors import InputError
 from fastrad.system.files import in_units
 
 
+_MORE = 1 << 16
+
+
 def refuse_irregular(path: Path | str, limit: int | None = None, what: str = "a file of its kind") -> int:
     """A file's size in bytes, where it is a regular file of at most `limit` bytes; it is not opened.
 
@@ -68,10 +71,12 @@ def read_whole(path: Path | str, limit: int, what: str) -> bytes:
     """
     with open_regular(path, limit, what) as file:
         try:
-            content = file.read(limit + 1)
+            content = file.read(os.fstat(file.fileno()).st_size + 1)
+            while len(content) <= limit and (more := file.read(_MORE)):  # it grew, or has no size, as those of /proc
+                content += more
         except OSError as error:
             raise _unreadable(path, error) from None
-    if len(content) > limit:  # it grew, or has no size, as those of /proc
+    if len(content) > limit:
         raise _too_large(path, len(content), limit, what)
     return content
 

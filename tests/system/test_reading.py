@@ -74,7 +74,7 @@ def test_a_checkpoint_that_is_no_file_is_passed_over(tmp_path):
 def test_a_file_that_grows_beyond_its_limit_is_not_taken_for_whole(tmp_path):
     (tmp_path / "a").write_bytes(b"12345")
     assert read_whole(tmp_path / "a", 5, "a word") == b"12345"
-    with pytest.raises(InputError, match="has 5 B, more than the 4 B that a word may have"):
+    with pytest.raises(InputError, match="more than the 4 B that a word may have"):
         read_whole(tmp_path / "a", 4, "a word")
     with pytest.raises(InputError, match="more than the 4 B"):  # no size is stated
         read_whole("/proc/version", 4, "a word")
