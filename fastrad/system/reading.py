@@ -13,7 +13,6 @@ from pathlib import Path
 from fastrad.errors import InputError
 from fastrad.system.files import in_units
 
-
 _MORE = 1 << 16
 
 
