@@ -36,6 +36,7 @@ COMMANDS = {
     "export": "Write pretrained weights for torchvision, timm or ONNX.",
     "compare": "Compare three initialisations on thyroid nodules.",
     "predict": "Score new patients with the networks of a finished study.",
+    "power": "How many patients and networks a difference needs.",
     "report": "Write the tables, figures and page of a finished study again.",
     "bench": "Measure how fast this machine loads and trains.",
     "bench loaders": "Images/s of each engine beside the limits of this machine.",

@@ -1,0 +1,165 @@
+#!/usr/bin/env python3
+"""Simulate studies whose truth is known, and count what `evaluate` says of them: coverage, and "shown" without a cause.
+
+    python tools/simulate_study.py --draws 1000 --out benchmarks/results/study_simulation.json
+    python tools/simulate_study.py --draws 200 --cells 3,5 --bootstrap 400
+
+Scores are binormal. A test patient's score by a network is the sum of what all networks see in the patient, what those
+of one arm see, and the network's own noise (shares 0.5, 0.2 and 0.3 of the variance, so that scores correlate by 0.7
+within an arm and 0.5 between arms), and a shift by class that gives the network its true AUROC. That is the arm's, plus
+a deviation of the fold that the arm's seeds share (SD `fold_sd`: other training patients suit another arm), plus one of
+the network's own (SD `seed_sd`). Each draw goes through `evaluate` as a table of predictions: two arms, five folds.
+
+What the simulation leaves out: folds whose training patients overlap, weights files that differ between retrainings of
+an arm, scores that are not normal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+import fastrad
+from fastrad.study.inference.evaluation import StudyResult, evaluate
+
+FOLDS = 5
+VALIDATION = 12  # patients of a fold: they give thresholds, which are not counted here
+SHARES = (0.5, 0.2, 0.3)  # of the variance: all networks, an arm's networks, one network
+
+
+class Cell(NamedTuple):
+    """A design with its truth; `bootstrap`: whether the hierarchical bootstrap is part of what decides."""
+
+    malignant: int
+    benign: int
+    seeds: int
+    aurocs: tuple[float, float]
+    seed_sd: float
+    fold_sd: float
+    bootstrap: bool = False
+
+
+CELLS = (
+    Cell(15, 15, 2, (0.80, 0.80), 0.00, 0.00),
+    Cell(15, 35, 3, (0.80, 0.80), 0.02, 0.02, bootstrap=True),
+    Cell(44, 101, 3, (0.80, 0.80), 0.00, 0.00),
+    Cell(44, 101, 2, (0.80, 0.80), 0.04, 0.04),
+    Cell(44, 101, 3, (0.80, 0.80), 0.04, 0.00),
+    Cell(44, 101, 3, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
+    Cell(44, 101, 5, (0.80, 0.80), 0.02, 0.04),
+    Cell(44, 101, 10, (0.80, 0.80), 0.04, 0.04),
+    Cell(250, 250, 3, (0.80, 0.80), 0.04, 0.04),
+    Cell(250, 250, 10, (0.80, 0.80), 0.02, 0.04),
+    Cell(44, 101, 3, (0.80, 0.84), 0.02, 0.02, bootstrap=True),
+    Cell(250, 250, 5, (0.80, 0.84), 0.04, 0.02),
+)
+
+
+def predictions(cell: Cell, rng: np.random.Generator) -> pd.DataFrame:
+    """One study's predictions."""
+    label = np.repeat([1, 0], [cell.malignant, cell.benign])
+    validation = np.arange(VALIDATION) % 2
+    common = rng.normal(0, math.sqrt(SHARES[0]), label.size)
+    names = np.array([f"t{index:03d}" for index in range(label.size)])
+    parts = []
+    for arm, auroc in zip(("none", "imagenet"), cell.aurocs, strict=True):
+        of_arm = common + rng.normal(0, math.sqrt(SHARES[1]), label.size)
+        true = auroc + rng.normal(0, cell.fold_sd, (1, FOLDS)) + rng.normal(0, cell.seed_sd, (cell.seeds, FOLDS))
+        shift = math.sqrt(2) * ndtri(np.clip(true, 0.501, 0.995))
+        for seed in range(cell.seeds):
+            for fold in range(FOLDS):
+                score = of_arm + rng.normal(0, math.sqrt(SHARES[2]), label.size) + shift[seed, fold] * label
+                known = rng.normal(size=VALIDATION) + shift[seed, fold] * validation
+                parts.append((arm, seed, fold, score, known))
+    networks = len(parts)
+    size = label.size + VALIDATION
+    fold_of = np.array([fold for _, _, fold, _, _ in parts])
+    row = np.tile(np.concatenate((np.arange(label.size), 1000 + np.arange(VALIDATION))), networks).reshape(networks, size)
+    row[:, label.size :] += 100 * fold_of[:, None]
+    of_fold = np.array([[f"v{fold}-{index}" for index in range(VALIDATION)] for fold in range(FOLDS)])
+    return pd.DataFrame(
+        {
+            "arm": np.repeat([arm for arm, *_ in parts], size),
+            "seed": np.repeat([seed for _, seed, *_ in parts], size),
+            "fold": np.repeat(fold_of, size),
+            "set": np.tile(np.repeat(["test", "val"], [label.size, VALIDATION]), networks),
+            "patient": np.concatenate([np.concatenate((names, of_fold[fold])) for fold in fold_of]),
+            "row": row.ravel(),
+            "label": np.tile(np.concatenate((label, validation)), networks),
+            "score": np.concatenate([part for _, _, _, score, known in parts for part in (score, known)]),
+        }
+    )
+
+
+def counted(cell: Cell, result: StudyResult) -> dict[str, float]:
+    """What one draw says, against its truth."""
+    (found,) = result.differences
+    network = found.network
+    assert network.networks is not None
+    assert network.folds is not None
+    truth = cell.aurocs[1] - cell.aurocs[0]
+    intervals = {"networks": network.networks.interval, "folds": network.folds.interval, "ensembles": found.interval}
+    if cell.bootstrap:
+        intervals["bootstrap"] = network.bootstrap
+    counts = {f"{name}_covers": float(low <= truth <= high) for name, (low, high) in intervals.items()}
+    counts |= {f"{name}_excludes_zero": float(low > 0 or high < 0) for name, (low, high) in intervals.items()}
+    arms = [arm.networks.interval for arm in result.arms]
+    covers = [low <= auroc <= high for (low, high), auroc in zip(arms, cell.aurocs, strict=True)]
+    counts["arms_cover"] = float(np.mean(covers))
+    both = network.networks.interval, network.folds.interval
+    counts["shown"] = float(found.shown)
+    counts["difference"] = network.difference
+    counts["standard_error"] = network.networks.standard_error
+    counts["widest_covers"] = float(min(each.low for each in both) <= truth <= max(each.high for each in both))
+    return counts
+
+
+def simulate(cell: Cell, draws: int, bootstrap: int, seed: int) -> dict:
+    """Means over draws."""
+    rng = np.random.default_rng([seed, CELLS.index(cell)])
+    started = time.perf_counter()
+    resamples = bootstrap if cell.bootstrap else 0
+    lines = pd.DataFrame([counted(cell, evaluate(predictions(cell, rng), resamples=resamples)) for _ in range(draws)])
+    rates = {name: round(float(value), 4) for name, value in lines.mean().items()}
+    seconds = round(time.perf_counter() - started, 1)
+    spread = round(float(lines["difference"].std(ddof=1)), 4)
+    return {**cell._asdict(), "draws": draws, "resamples": resamples, "sd_of_difference": spread, **rates, "seconds": seconds}
+
+
+@click.command(help=__doc__)
+@click.option("--draws", default=1000, show_default=True, help="Studies a cell.")
+@click.option("--bootstrap", default=500, show_default=True, help="Resamples, in the cells that have a bootstrap.")
+@click.option("--cells", default="", help="Numbers of cells, from 1, for example 3,5; all by default.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file; cells that it holds already are replaced.")
+def main(draws: int, bootstrap: int, cells: str, seed: int, out: Path | None) -> None:
+    numbers = [int(word) for word in cells.split(",")] if cells else list(range(1, len(CELLS) + 1))
+    kept = json.loads(out.read_text())["cells"] if out and out.is_file() else {}
+    for number in numbers:
+        found = simulate(CELLS[number - 1], draws, bootstrap, seed)
+        click.echo(f"cell {number}: {json.dumps(found)}")
+        kept[str(number)] = found
+        if out:
+            content = {
+                "command": "python tools/simulate_study.py",
+                "fastrad": fastrad.__version__,
+                "python": platform.python_version(),
+                "cores": os.cpu_count(),
+                "seed": seed,
+                "cells": {name: kept[name] for name in sorted(kept, key=int)},
+            }
+            out.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
