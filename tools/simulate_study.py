@@ -84,7 +84,9 @@ def predictions(cell: Cell, rng: np.random.Generator) -> pd.DataFrame:
     networks = len(parts)
     size = label.size + VALIDATION
     fold_of = np.array([fold for _, _, fold, _, _ in parts])
-    row = np.tile(np.concatenate((np.arange(label.size), 1000 + np.arange(VALIDATION))), networks).reshape(networks, size)
+    row = np.tile(np.concatenate((np.arange(label.size), 1000 + np.arange(VALIDATION))), networks).reshape(
+        networks, size
+    )
     row[:, label.size :] += 100 * fold_of[:, None]
     of_fold = np.array([[f"v{fold}-{index}" for index in range(VALIDATION)] for fold in range(FOLDS)])
     return pd.DataFrame(
@@ -133,7 +135,14 @@ def simulate(cell: Cell, draws: int, bootstrap: int, seed: int) -> dict:
     rates = {name: round(float(value), 4) for name, value in lines.mean().items()}
     seconds = round(time.perf_counter() - started, 1)
     spread = round(float(lines["difference"].std(ddof=1)), 4)
-    return {**cell._asdict(), "draws": draws, "resamples": resamples, "sd_of_difference": spread, **rates, "seconds": seconds}
+    return {
+        **cell._asdict(),
+        "draws": draws,
+        "resamples": resamples,
+        "sd_of_difference": spread,
+        **rates,
+        "seconds": seconds,
+    }
 
 
 @click.command(help=__doc__)

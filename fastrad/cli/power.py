@@ -34,13 +34,14 @@ def command(as_json: bool, **words: Any) -> None:
         print(json.dumps(found, indent=1))
         return
     print(
-        f"Test patients needed to find a difference of {question.difference:g} in AUROC with {question.power * 100:g} % power "
-        "(two-sided test at 5 %)"
+        f"Test patients needed to find a difference of {question.difference:g} in AUROC with "
+        f"{question.power * 100:g} % power (two-sided test at 5 %)"
     )
     if question.study is None:
+        other = question.auroc + question.difference
         print(
-            f"{question.auroc:.2f} against {question.auroc + question.difference:.2f}, {question.malignant * 100:g} % malignant, "
-            f"binormal scores; networks of an arm differ by SD {question.network_sd:g} in AUROC"
+            f"{question.auroc:.2f} against {other:.2f}, {question.malignant * 100:g} % malignant, binormal scores; "
+            f"networks of an arm differ by SD {question.network_sd:g} in AUROC"
         )
     for row in found["rows"]:
         if question.study is None:

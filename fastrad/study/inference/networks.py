@@ -75,12 +75,20 @@ class NetworkDifference:
     bootstrap: Interval
 
     @property
+    def interval(self) -> Interval:
+        """The wider of networks and folds as readers, each limit for itself; NaN with one seed."""
+        if self.networks is None or self.folds is None:
+            return NOTHING
+        both = self.networks.interval, self.folds.interval
+        return Interval(min(each.low for each in both), max(each.high for each in both))
+
+    @property
     def detectable(self) -> float:
-        """The true difference found with 80 % power at 5 % by networks as readers; NaN where there is no test."""
-        if self.networks is None or self.networks.standard_error == 0:
+        """The true difference that both analyses find with 80 % power at 5 %; NaN where there is no test."""
+        if self.networks is None or self.folds is None or self.networks.standard_error == 0:
             return math.nan
-        df = self.networks.df
-        return (quantile(df, 0.975) + quantile(df, 0.8)) * self.networks.standard_error
+        both = self.networks, self.folds
+        return max((quantile(each.df, 0.975) + quantile(each.df, 0.8)) * each.standard_error for each in both)
 
     @property
     def excludes_zero(self) -> bool:

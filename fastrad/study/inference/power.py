@@ -67,8 +67,8 @@ class PowerQuestion:
         other = self.auroc + self.difference
         if not (0 < self.auroc < 1 and 0 < other < 1 and self.difference > 0):
             raise OptionError(
-                f"--auroc {self.auroc:g} and --difference {self.difference:g}: the difference must be above 0, both AUROCs "
-                "between 0 and 1"
+                f"--auroc {self.auroc:g} and --difference {self.difference:g}: the difference must be above 0, both "
+                "AUROCs between 0 and 1"
             )
         if not all(0 <= r < 1 for r in self.correlation):
             raise OptionError("--correlation: give correlations from 0 to below 1")
@@ -145,7 +145,9 @@ def observed_variances(a: ReaderScores, b: ReaderScores) -> Variances:
     sums = [each.deviations.sum(axis=0) for each in (a, b)]
     error = sum(squares) / (2 * r)
     same_network = float(np.trace(cross)) / r
-    same_arm = sum(float(total @ total) - square for total, square in zip(sums, squares, strict=True)) / (2 * r * (r - 1))
+    same_arm = sum(float(total @ total) - square for total, square in zip(sums, squares, strict=True)) / (
+        2 * r * (r - 1)
+    )
     neither = float(cross.sum() - np.trace(cross)) / (r * (r - 1))
     shared = max(same_arm - neither, 0.0)
     residual = max(float(error - same_network - same_arm + neither), 0.0)

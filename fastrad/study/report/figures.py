@@ -93,7 +93,7 @@ def differences_figure(study: dict, result: StudyResult) -> Figure:
     one_seed = any(each.network.networks is None for each in result.differences)
     for position, each in enumerate(reversed(result.differences)):
         networks = each.network.networks
-        interval = each.interval if networks is None else networks.interval
+        interval = each.interval if networks is None else each.network.interval
         estimate = each.difference if networks is None else networks.estimate
         detectable = each.detectable if networks is None else each.network.detectable
         axes.plot([-detectable, detectable], [position] * 2, color="#e3e3e3", linewidth=11, zorder=0)

@@ -98,7 +98,14 @@ def test_a_study_of_one_seed_says_nothing_of_networks():
 
 @pytest.mark.parametrize(
     "words",
-    [{"auroc": 0.98}, {"difference": 0.0}, {"correlation": (1.0,)}, {"malignant": 1.5}, {"power": 1.0}, {"networks": (1,)}],
+    [
+        {"auroc": 0.98},
+        {"difference": 0.0},
+        {"correlation": (1.0,)},
+        {"malignant": 1.5},
+        {"power": 1.0},
+        {"networks": (1,)},
+    ],
 )
 def test_what_no_study_could_have_is_refused(words):
     with pytest.raises(OptionError):
