@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from fastrad.cli.options import given, options_of
+from fastrad.system.files import in_units
 from fastrad.system.progress import say
 from fastrad.system.terminal import tell
 from fastrad.train.config import PretrainConfig, Recipe, load_recipe
@@ -83,6 +84,9 @@ def command(
     known = sorted((value, name) for name, value in result.class_auroc.items() if value is not None)
     tell("lowest AUROC: " + ", ".join(f"{name} {value:.4f}" for value, name in known[:5]))
     tell(f"weights: {weights}")
+    kept = [path.stat().st_size for path in (config.out / "checkpoints").glob("*.ckpt")]
+    if kept:
+        tell(f"checkpoints: {len(kept)} of {in_units(sum(kept))}, needed only to train on from here")
 
 
 def _figure(value: float | None) -> str:

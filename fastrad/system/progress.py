@@ -42,7 +42,7 @@ class _PlainProgress:
     def line(self) -> None:
         elapsed = max(time.monotonic() - self._started, 1e-9)
         rate = self._done / elapsed
-        parts = [f"{self._done}" + (f"/{self._total}" if self._total is not None else "") + f" {self._unit}"]
+        parts = [f"{self._done}" + (f"/{self._total}" if self._total is not None else "") + f" {self._unit}".rstrip()]
         parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2f}/s")
         if self._total is not None and 0 < self._done < self._total:
             parts.append(f"{time_text((self._total - self._done) / rate)} left")
@@ -77,7 +77,7 @@ def track(description: str, total: int | None, unit: str = "images") -> Iterator
     total : int or None
         How many units there are; None where nobody knows.
     unit : str
-        The plural name of one unit.
+        The plural name of one unit; "" where the description says it.
     """
     if sys.stderr is not None and sys.stderr.isatty():
         from rich.console import Console

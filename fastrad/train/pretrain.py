@@ -19,6 +19,7 @@ from torch.nn import functional
 from fastrad.errors import FastradError
 from fastrad.loading import Batch
 from fastrad.models.resnet import resnet
+from fastrad.system.progress import time_text
 from fastrad.train import metrics
 from fastrad.train.checkpoint import State
 from fastrad.train.config import PretrainConfig
@@ -27,6 +28,8 @@ from fastrad.train.ranks import joined
 from fastrad.train.run import Run, StopSignals, prepare, stopped
 from fastrad.train.schedule import learning_rate, set_lr, sgd
 from fastrad.train.step import Learner, timed_convolutions
+
+WORTH_SAYING = 0.05  # of the time, spent waiting for images: a line of progress has 80 columns
 
 
 class NonFiniteLossError(FastradError):
@@ -114,7 +117,7 @@ def _train_epoch(run: Run, state: State) -> None:
     pending: list[tuple[int, float, Tensor, Tensor]] = []
     before, began = state.seconds, time.monotonic()
     saved, trained = began, 0
-    left = run.train.num_samples - state.step * recipe.batch_size
+    first, left = state.step, run.train.num_samples - state.step * recipe.batch_size
     with run.shown(f"epoch {state.epoch + 1}/{recipe.epochs}", left) as bar:
         batches = iter(run.train)
         while state.step < run.steps:
@@ -136,8 +139,13 @@ def _train_epoch(run: Run, state: State) -> None:
             state.loss_sum += loss_sum
             state.seconds = before + time.monotonic() - began
             if bar is not None:
-                wait = f"{state.waited / state.seconds:.0%}"
-                bar.advance(trained, loss=f"{loss_sum / trained:.3f}", lr=f"{lr:.3g}", wait=wait)
+                notes = {"loss": f"{loss_sum / trained:.3f}"}
+                if (waited := state.waited / state.seconds) >= WORTH_SAYING:
+                    notes["wait"] = f"{waited:.0%}"
+                if recipe.epochs > 1:
+                    passed = (time.monotonic() - began) / (state.step - first)  # of a step of this epoch
+                    notes["run"] = f"{time_text(passed * _steps_left(run, state))} left"
+                bar.advance(trained, **notes)
             trained = 0
             if stop or (due_anywhere and state.step < run.steps):
                 save(run, state)
@@ -146,6 +154,12 @@ def _train_epoch(run: Run, state: State) -> None:
                 raise stopped(run, state.epoch, state.step)
         ended = next(batches, None)  # an engine that is broken off before its end starts anew in the next epoch
         assert ended is None
+
+
+def _steps_left(run: Run, state: State) -> float:
+    """What is left of the run's training, in steps of the present size: a step takes as long as it has pixels."""
+    area = [run.recipe.training_size(epoch) ** 2 for epoch in range(state.epoch, run.recipe.epochs)]
+    return sum(area) / area[0] * run.steps - state.step
 
 
 def _train_step(run: Run, state: State, batch: Batch) -> Tensor:

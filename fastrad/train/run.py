@@ -115,7 +115,7 @@ class Run:
 
     def shown(self, description: str, total: int) -> AbstractContextManager[Progress | None]:
         """A progress bar on the first rank."""
-        return track(description, total) if self.ranks.first else nullcontext()
+        return track(description, total, "") if self.ranks.first else nullcontext()
 
 
 def prepare(config: PretrainConfig, ranks: Ranks, signals: StopSignals) -> Run:

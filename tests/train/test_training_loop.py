@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -216,3 +217,12 @@ def test_numbers_that_are_not_finite_are_null_in_the_summary(finished):
     from fastrad.train.products import _json_numbers
 
     assert _json_numbers({"a": float("nan"), "b": float("inf"), "c": 1}) == {"a": None, "b": None, "c": 1}
+
+
+def test_progress_says_what_is_left_of_the_whole_run_in_80_columns(finished, tmp_path, capsys):
+    pretrain(replace(finished, out=tmp_path / "run"))
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("epoch ") and "/s, " in line]
+    first, last = (next(line for line in reversed(lines) if line.startswith(f"epoch {number}/2")) for number in (1, 2))
+    assert re.search(r"loss \d+\.\d{3}.*, run \d+ s left$", first)
+    assert last.endswith("run 0 s left")
+    assert all(len(line) <= 80 for line in lines)
