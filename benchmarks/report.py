@@ -19,6 +19,9 @@ sys.path.insert(0, str(HERE))  # the scripts beside this one, wherever it is cal
 import convert  # noqa: E402
 import gpu  # noqa: E402
 import loader_report  # noqa: E402
+import versions  # noqa: E402
+
+from fastrad.controls import table as controls_table  # noqa: E402
 
 BEGIN, END = "<!-- figures from benchmarks/report.py -->", "<!-- end of figures -->"
 
@@ -43,6 +46,8 @@ BENCHMARKS = {
     "train": ("Training", "python benchmarks/train.py TRAIN.beton"),
     "recipe": ("Choices of the recipe", "python benchmarks/recipe.py TRAIN.beton VAL.beton"),
     "gpu": ("On a GPU", "python benchmarks/gpu.py TRAIN.beton"),
+    "controls": ("Would a study show it? Positive and negative control", "fastrad controls OUT"),
+    "versions": ("Is this version slower than the one before?", "python benchmarks/versions.py OLD NEW --rounds 5"),
 }
 
 
@@ -137,6 +142,17 @@ def gpu_section(result: dict) -> str:
     return f"{result['device']}.\n\n{gpu.table(result)}\n"
 
 
+def controls_section(result: dict) -> str:
+    return f"{controls_table(result)}\n"
+
+
+def versions_section(result: dict) -> str:
+    return (
+        f"{len(result['rounds'])} rounds of old, new and old again in fresh processes, in turns.\n\n"
+        f"{versions.table(result['rounds'])}\n"
+    )
+
+
 SECTIONS = {
     "loaders": loaders,
     "first_batch": first_batch,
@@ -145,6 +161,8 @@ SECTIONS = {
     "train": train,
     "recipe": recipe,
     "gpu": gpu_section,
+    "controls": controls_section,
+    "versions": versions_section,
 }
 
 
@@ -192,6 +210,16 @@ def headline(found: dict[str, Any]) -> str:
         lines.append(
             f"- Training on two cores over training on a constant batch: {ratios}; over the recipe that people write "
             f"(DataLoader, PNG, three channels): {plain} times."
+        )
+    if "controls" in found:
+        contrasts = {f"{one['upper']} - {one['lower']}": one for one in found["controls"]["contrasts"]}
+        limits = {name: f"{one['low']:+.3f} to {one['high']:+.3f}" for name, one in contrasts.items()}
+        shown = {name: f"{one['difference']:+.3f} ({limits[name]})" for name, one in contrasts.items()}
+        lines.append(
+            "- Controls of the study on generated images, differences of AUROC: pretrained on the task itself minus "
+            f"random weights {shown['same task - random']}, two random starts {shown['random again - random']}; "
+            f"radiology minus natural pictures {shown['radiology - natural']}. They say that the method can show a "
+            "difference, nothing about patients."
         )
     return "\n".join(lines)
 

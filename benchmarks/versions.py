@@ -44,6 +44,27 @@ def median_ratio(rounds: list[dict[str, dict[str, float]]], upper: str, lower: s
     return statistics.median(found[upper][name] / found[lower][name] for found in rounds)
 
 
+def compared(rounds: list[dict[str, dict[str, float]]]) -> dict[str, tuple[float, float, float]]:
+    """Of each figure: OLD's median rate, the median of NEW over OLD, the largest difference of OLD from itself."""
+    return {
+        name: (
+            statistics.median(found["old"][name] for found in rounds),
+            median_ratio(rounds, "new", "old", name),
+            max(abs(found["old again"][name] / found["old"][name] - 1) for found in rounds),
+        )
+        for name in rounds[0]["old"]
+    }
+
+
+def table(rounds: list[dict[str, dict[str, float]]]) -> str:
+    """What was found, as Markdown."""
+    lines = ["| figure | old, per s | new / old, median | largest difference of old from itself |"]
+    lines.append("|---|---|---|---|")
+    for name, (rate, ratio, noise) in compared(rounds).items():
+        lines.append(f"| {name} | {rate:,.0f} | {ratio:.3f} | {noise:.3f} |")
+    return "\n".join(lines)
+
+
 @click.command()
 @click.argument("old", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("new", type=click.Path(exists=True, file_okay=False, path_type=Path))
@@ -60,22 +81,11 @@ def main(old: Path, new: Path, rounds: int, out: Path | None) -> None:
             order = [*labels][number % 3 :] + [*labels][: number % 3]
             measured.append({label: measure(labels[label], Path(folder)) for label in order})
             click.echo(f"round {number + 1} of {rounds} done", err=True)
-    rows, slower = [], []
-    for name in measured[0]["old"]:
-        ratio = median_ratio(measured, "new", "old", name)
-        noise = max(abs(found["old again"][name] / found["old"][name] - 1) for found in measured)
-        rate = statistics.median(found["old"][name] for found in measured)
-        rows.append(f"| {name} | {rate:,.0f} | {ratio:.3f} | {noise:.3f} |")
-        if ratio < 1 - noise:
-            slower.append(name)
-    print(
-        "| figure | old, per s | new / old, median | largest difference of old from itself |\n| --- | --- | --- | --- |"
-    )
-    print("\n".join(rows))
+    print(table(measured))
     if out is not None:
         record = {"cpu": processor(), "cores": os.cpu_count(), "python": platform.python_version(), "rounds": measured}
         out.write_text(json.dumps(record, indent=1) + "\n")
-    if slower:
+    if slower := [name for name, (_, ratio, noise) in compared(measured).items() if ratio < 1 - noise]:
         raise click.ClickException(f"slower than the noise: {', '.join(slower)}")
 
 
