@@ -31,7 +31,7 @@ from fastrad.train.config import PretrainConfig, Recipe, load_recipe
 @options_of(Recipe, "architecture", "epochs", "size", "batch_size", "lr")
 @click.option("--amp", is_flag=True, help="Compute in bfloat16 or float16 where the device gains from it.")
 @click.option("--amp-dtype", type=click.Choice(["bfloat16", "float16"]), help="Which of the two; implies --amp.")
-@options_of(PretrainConfig, "seed", "compile", "device", "engine", "workers", "resume")
+@options_of(PretrainConfig, "seed", "compile", "deterministic", "device", "engine", "workers", "resume")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def command(
     train: Path | None,
@@ -52,7 +52,8 @@ def command(
         recipe = recipe.changed(_parsed(setting), "--set")
     recipe = replace(recipe, **given(Recipe, words))
     if show_config:
-        print(recipe.to_toml() + f"\n# peak learning rate: {recipe.peak_lr:g}")
+        peak = f"{recipe.peak_lr:g}" if recipe.batch_size else f"{recipe.lr:g} * batch size / 256"
+        print(recipe.to_toml() + f"\n# peak learning rate: {peak}")
         return
     for value, missing in ((train, "TRAIN"), (words["val"], "--val"), (words["out"], "--out")):
         if value is None:

@@ -7,6 +7,7 @@ In: a dataset file, a recipe. Out: a run folder with weights; and the parts that
     pretrain.py      the loop, from top to bottom
     step.py          one step of the optimiser, for pretraining and for tuning; ema.py averages the weights over steps
     schedule.py      the optimisers and the learning rate of each step
+    repeatable.py    the same bits each time on a GPU
     precision.py     bfloat16, float16 or float32: one rule
     ranks.py         one process a device
     outputs.py       what a network says of images; metrics.py what that is worth, intervals.py how sure that is

@@ -31,7 +31,7 @@ class Recipe:
     epochs : int
         Passes over the training file.
     batch_size : int
-        Images a step, over all ranks.
+        Images a step, over all ranks; 0 takes what suits the device (`schedule.suiting_batch_size`).
     size : int
         Pixels a side in validation; 0 takes the stored size.
     first_size, last_size : int
@@ -60,7 +60,7 @@ class Recipe:
 
     architecture: str = field(default="resnet18", metadata={"choices": ARCHITECTURES})
     epochs: int = 16
-    batch_size: int = 64
+    batch_size: int = field(default=0, metadata={"default": "64, on a GPU up to 1024"})
     size: int = 0
     first_size: int = 0
     last_size: int = 0
@@ -78,7 +78,7 @@ class Recipe:
     def __post_init__(self) -> None:
         for name, low, high in (
             ("epochs", 1, 10_000),
-            ("batch_size", 2, 1_000_000),
+            ("batch_size", 0, 1_000_000),
             ("size", 0, 4096),
             ("first_size", 0, 4096),
             ("last_size", 0, 4096),
@@ -93,6 +93,8 @@ class Recipe:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise OptionError(f"recipe: {name} is {value}, it must lie in [{low}, {high}]")
+        if self.batch_size == 1:
+            raise OptionError("recipe: batch_size is 1, it must be at least 2, or 0 for what suits the device")
         for name, known in (("architecture", ARCHITECTURES), ("sampling", SAMPLINGS)):
             if getattr(self, name) not in known:
                 raise OptionError(f"recipe: {name} is {getattr(self, name)!r}, it must be one of {', '.join(known)}")
@@ -178,6 +180,8 @@ class PretrainConfig:
         "float32"; or autocast with "amp" (the best that the device has), "bfloat16" or "float16".
     compile : bool
         Compile the training step (torch.compile).
+    deterministic : bool
+        On a GPU, take only algorithms that give the same bits each time on the same card and software; slower.
     device : str or None
         cpu, cuda or cuda:N; by default a GPU where there is one.
     engine : str
@@ -197,6 +201,7 @@ class PretrainConfig:
     seed: int = field(default=0, metadata={"min": 0, "max": 2**64 - 1})
     precision: str = "float32"
     compile: bool = False
+    deterministic: bool = False
     device: str | None = None
     engine: str = field(default="auto", metadata={"choices": engine_choices()})
     workers: int | None = field(default=None, metadata={"min": 1, "max": 4096})

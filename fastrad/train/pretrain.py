@@ -1,6 +1,7 @@
 """The pretraining loop: from a `PretrainConfig` to a run folder with the best weights by validation macro AUROC.
 
-There are a line of metrics an epoch, and checkpoints from which an interrupted run goes on as if nothing had happened.
+There are a line of metrics an epoch, and checkpoints from which an interrupted run goes on as if nothing had happened:
+with the same batches, and on a CPU the same bits; on a GPU to the last digits, unless the run is `deterministic`.
 Inside an epoch the host waits for the device only where the losses are read: every `HEARTBEAT` steps, or at each step
 on a CPU, where it costs nothing.
 """
@@ -25,6 +26,7 @@ from fastrad.train.checkpoint import State
 from fastrad.train.config import PretrainConfig
 from fastrad.train.products import finish, publish, record, resume, save
 from fastrad.train.ranks import joined
+from fastrad.train.repeatable import repeatable
 from fastrad.train.run import Run, StopSignals, prepare, stopped
 from fastrad.train.schedule import learning_rate, set_lr, sgd
 from fastrad.train.step import Learner, timed_convolutions
@@ -57,7 +59,8 @@ def pretrain(config: PretrainConfig) -> Path:
     Stopped
         After a stopping signal, with a checkpoint written.
     """
-    with joined(config.device) as ranks, StopSignals() as signals, timed_convolutions():
+    algorithms = repeatable() if config.deterministic else timed_convolutions()
+    with joined(config.device) as ranks, StopSignals() as signals, algorithms:
         run = prepare(config, ranks, signals)
         if run.folder.begin(run.settings, config.resume):
             run.say(f"{config.out}: this run is finished already; nothing was done")
@@ -65,6 +68,11 @@ def pretrain(config: PretrainConfig) -> Path:
         ranks.wait()  # the first rank may only write when all have looked
         if run.precision.notice:
             run.say(run.precision.notice)
+        if not config.recipe.batch_size and ranks.device.type == "cuda":
+            run.say(
+                f"batches of {run.recipe.batch_size} images suit this GPU: the peak learning rate is "
+                f"{run.recipe.peak_lr:g} ({run.recipe.lr:g} for 256 images); --batch-size sets another"
+            )
         if ranks.first:
             run.folder.write_config(record(run))
         state = _first_state(run)

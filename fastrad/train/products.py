@@ -37,6 +37,7 @@ def record(run: Run) -> dict[str, Any]:
         "engine": run.train.engine,
         "workers": run.train.workers,
         "threads": torch.get_num_threads(),
+        "deterministic": run.config.deterministic,
         "versions": {"fastrad": fastrad.__version__, "torch": torch.__version__},
     }
 

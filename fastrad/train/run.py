@@ -26,6 +26,7 @@ from fastrad.train.config import PretrainConfig, Recipe, settings_of
 from fastrad.train.precision import Precision, choose_precision
 from fastrad.train.ranks import Ranks
 from fastrad.train.run_folder import RunFolder
+from fastrad.train.schedule import suiting_batch_size
 
 HEARTBEAT = 50  # steps between two looks at a GPU
 STATISTICS_BATCHES = 100  # for the batch statistics of averaged weights
@@ -122,13 +123,17 @@ def prepare(config: PretrainConfig, ranks: Ranks, signals: StopSignals) -> Run:
     """Check what can be checked before anything is written."""
     card, val_card = _matching_cards(config.train, config.val)
     recipe = replace(config.recipe, size=config.recipe.size or int(card.parameters["size"]))
+    sizes = [recipe.training_size(epoch) for epoch in range(recipe.epochs)]
+    precision = choose_precision(config.precision, ranks.device, min(sizes))
+    if not recipe.batch_size:
+        itemsize = getattr(torch, precision.name).itemsize
+        suiting = suiting_batch_size(card.samples, max(sizes), itemsize, ranks.device, ranks.world_size)
+        recipe = replace(recipe, batch_size=suiting)
     if recipe.batch_size % ranks.world_size or recipe.batch_size < 2 * ranks.world_size:
         raise InputError(
             f"batch size {recipe.batch_size} is that of all {ranks.world_size} ranks together and leaves them unequal "
             f"or with one image each; give a multiple of {ranks.world_size} from {2 * ranks.world_size} on"
         )
-    smallest = min(recipe.training_size(epoch) for epoch in range(recipe.epochs))
-    precision = choose_precision(config.precision, ranks.device, smallest)
     train = _loader(
         config,
         recipe,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,9 +15,11 @@ from fastrad.loading.engines import model_bytes
 from fastrad.models.resnet import resnet18
 from fastrad.study.networks.tune import _binary_loss
 from fastrad.train.bench import _learner, _nchw
+from fastrad.train.config import PretrainConfig, Recipe
 from fastrad.train.ema import AveragedWeights
 from fastrad.train.precision import Precision, choose_precision
 from fastrad.train.ranks import Ranks
+from fastrad.train.run import StopSignals, prepare
 from fastrad.train.schedule import adamw, set_lr, sgd
 from fastrad.train.step import Learner
 
@@ -143,3 +146,15 @@ def test_the_precision_of_a_card_is_its_own() -> None:
     assert chosen.name == "bfloat16"
     assert chosen.delivered(torch.device("cuda", 0)) == torch.bfloat16
     assert chosen.delivered(torch.device("cpu")) == torch.uint8
+
+
+def test_a_run_on_a_card_trains_on_its_own_number_format_and_validates_on_gray_levels(tiny: Path) -> None:
+    """Validation images are normalised by the training file's mean and std, not by those of their own file's loader."""
+    config = PretrainConfig(tiny / "train.beton", tiny / "val.beton", tiny / "none", Recipe(ema=0.9), precision="amp")
+    with fake_cuda():
+        run = prepare(config, Ranks(0, 1, torch.device("cuda", 0)), StopSignals())
+    assert run.train.dtype == torch.bfloat16
+    assert run.statistics is not None
+    assert run.val.dtype == run.statistics.dtype == torch.uint8
+    assert run.recipe.batch_size == 64
+    assert run.settings["batch_size"] == 64

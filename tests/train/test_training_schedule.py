@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from fake_cuda import fake_cuda
 from torch import nn
 
 from fastrad.models.resnet import resnet18
-from fastrad.train.schedule import learning_rate, set_lr, sgd
+from fastrad.train.schedule import learning_rate, set_lr, sgd, suiting_batch_size
 
 
 def test_the_rate_rises_linearly_and_falls_along_a_cosine():
@@ -70,3 +71,23 @@ def test_infinite_gradients_in_the_first_step_leave_the_momentum_at_zero():
         scaler.step(optimiser)
         # Nesterov's first step: the gradient is 1, momentum and look-ahead make it 1.9
         torch.testing.assert_close(layer.weight.detach(), before - 0.1 * 1.9)
+
+
+@pytest.mark.parametrize(
+    ("samples", "size", "itemsize", "gib", "ranks", "expected"),
+    [
+        (1_350_000, 192, 2, 80, 1, 1024),
+        (20_000, 192, 2, 80, 1, 128),  # 156 steps an epoch; 256 would leave 78
+        (3_000, 192, 2, 80, 1, 64),
+        (1_350_000, 224, 4, 15, 1, 256),  # a T4: 512 images take 18.6 GB of 12.9, 256 take 10.9
+        (1_350_000, 224, 4, 15, 4, 1024),
+        (1_350_000, 192, 2, 80, 3, 1023),
+    ],
+)
+def test_a_gpus_batch_leaves_steps_and_fits_its_memory(samples, size, itemsize, gib, ranks, expected):
+    with fake_cuda(total=gib << 30):
+        assert suiting_batch_size(samples, size, itemsize, torch.device("cuda", 0), ranks) == expected
+
+
+def test_a_cpus_batch_is_what_it_was():
+    assert suiting_batch_size(1_350_000, 224, 4, torch.device("cpu")) == 64
