@@ -241,12 +241,19 @@ class _CardForm(msgspec.Struct, forbid_unknown_fields=True):
     fingerprints: _FingerprintsFile | None = None
 
 
-class _Conversion(msgspec.Struct):
-    size: _Side
-    fit: Word
+class _Stored(msgspec.Struct):
     encode: Literal["raw", "jpeg", "png"]
     quality: Annotated[int, msgspec.Meta(ge=1, le=100)] | None
+
+
+class _Conversion(_Stored, kw_only=True):
+    size: _Side
+    fit: Literal["pad", "squash", "crop"]
     window: tuple[float, float] | None
+    pass_png: bool = False
+    pixel_aspect: Literal["header", "ignore"] = "header"
+    window_from: Word = ""
+    from_shards: _Stored | None = None
 
 
 class _Pages(msgspec.Struct):

@@ -11,7 +11,7 @@ import filecmp
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -120,7 +120,7 @@ def walk_images(
     Raises
     ------
     InputError
-        If a folder cannot be listed.
+        If the folder cannot be listed, or a disk fails; a folder in it that may not be read is counted.
     """
     options = options or WalkOptions()
     real_root = os.path.realpath(root)
@@ -130,7 +130,7 @@ def walk_images(
     notes: list[str] = []
 
     def visit(folder: str, above: str) -> None:
-        found = _listed(folder, left_out)
+        found = _listed(folder, left_out, not above)
         images.extend((above + entry.name, _reason(entry, above, real_root)) for entry in found.images)
         for entry in found.folders:
             path = above + entry.name
@@ -184,7 +184,7 @@ def is_dicom_file(path: str) -> bool:
         return False
 
 
-def _listed(folder: str, left_out: Counter[str]) -> _Folder:
+def _listed(folder: str, left_out: Counter[str], top: bool) -> _Folder:
     """The images and folders directly in a folder; the rest is counted."""
     found = _Folder()
     try:
@@ -197,17 +197,28 @@ def _listed(folder: str, left_out: Counter[str]) -> _Folder:
                     left_out[f"{{count}} {what} that are hidden or the operating system's were left out"] += 1
                 elif is_folder:
                     found.folders.append(entry)
-                elif entry.is_symlink() and entry.is_dir():
+                elif entry.is_symlink() and _is(entry.is_dir):
                     left_out["{count} linked folders were not followed"] += 1
                 elif small == _INDEX:
                     left_out["{count} DICOMDIR, indices without an image, were left out"] += 1
-                elif _has_image_suffix(entry.name) or (entry.is_file() and is_dicom_file(entry.path)):
+                elif _has_image_suffix(entry.name) or (_is(entry.is_file) and is_dicom_file(entry.path)):
                     found.images.append(entry)
                 elif small != SYNTHETIC_MARKER:
                     left_out["{count} files are no images by their names and were left out"] += 1
     except OSError as error:
-        raise InputError(f"{folder}: the folder cannot be listed ({error.strerror})") from None
+        if not isinstance(error, PermissionError) or top:
+            raise InputError(f"{folder}: the folder cannot be listed ({error.strerror})") from None
+        left_out["{count} folders may not be read, and what is in them was left out"] += 1
+        return _Folder()
     return found
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """Whether an entry is a folder or a file; links that point at each other are neither."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _has_image_suffix(name: str) -> bool:

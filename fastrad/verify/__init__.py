@@ -16,6 +16,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 from fastrad.archives import layout_module, read_source
 from fastrad.archives.manifest import Manifest
@@ -25,6 +26,7 @@ from fastrad.dataset.fingerprints import MAX_BYTES, fingerprints_path
 from fastrad.dataset.opening import read_card
 from fastrad.errors import FormatError, InputError, OptionError
 from fastrad.system.cores import available_cores
+from fastrad.system.json_file import convert
 from fastrad.system.place import Place
 from fastrad.verify.beton import verify_beton
 from fastrad.verify.findings import Problem, Verification
@@ -105,7 +107,7 @@ def read_source_again(path: Path | str, root: Path, table: Path | None = None) -
         If the card is missing or was altered.
     """
     card = read_card(path)
-    options = dict(card.source_options)
+    options = _source_options(card, str(path))
     if table is not None:
         settings = layout_module(card.layout).Options
         names = [each.name for each in fields(settings) if each.name in ("table", "tables")]
@@ -118,3 +120,19 @@ def read_source_again(path: Path | str, root: Path, table: Path | None = None) -
         raise
     except InputError as error:
         raise InputError(f"{error} (the dataset was made from layout {card.layout})") from error
+
+
+def _source_options(card: Card, name: str) -> dict[str, Any]:
+    """What the card says that the archive was read with: options of its layout, of their types, and no paths."""
+    hints = {**get_type_hints(layout_module(card.layout).Options), "ignore_splits": bool}
+    options = {}
+    for option, value in card.source_options.items():
+        kind = hints.get(option)
+        if option in ("layout", "root", "exclude") or (value is not None and Path in (kind, *get_args(kind))):
+            raise InputError(f"{name}: its source options name {option}, which no card keeps")
+        try:
+            # `read_source` says which it does not know
+            options[option] = value if value is None or kind is None else convert(value, kind, name, "")
+        except FormatError:
+            raise InputError(f"{name}: its source option {option} is none of layout {card.layout}") from None
+    return options

@@ -71,6 +71,8 @@ def compare_with_source(card: Card, stored: Stored, manifest: Manifest, workers:
         )
         return Comparison(0, [], [Problem("source", None, reason)])
     plan = _plan_again(card, manifest)
+    if plan is None:
+        return Comparison(0, [], [Problem("source", None, "the source has no split of the card's name")])
     split = plan.source
     assert isinstance(split, ArchiveSplit)
     rows, quarantined = stored.rows, [entry["row"] for entry in card.quarantined]
@@ -125,8 +127,8 @@ def compare_with_source(card: Card, stored: Stored, manifest: Manifest, workers:
     return Comparison(count, problems, failed)
 
 
-def _plan_again(card: Card, manifest: Manifest) -> SplitPlan:
-    """The plan of the card's split; pixels that were JPEG on their way are made JPEG again."""
+def _plan_again(card: Card, manifest: Manifest) -> SplitPlan | None:
+    """The plan of the card's split, where the source has it; pixels that were JPEG on their way are made JPEG again."""
     parameters: dict[str, Any] = card.parameters
     last = parameters
     if "from_shards" in parameters and parameters["encode"] == "raw" and parameters["from_shards"]["encode"] == "jpeg":
@@ -142,4 +144,5 @@ def _plan_again(card: Card, manifest: Manifest) -> SplitPlan:
         # files of 0.1.0 do not know their gray levels, and were made without a look at the pixels' shape
         pixel_aspect=parameters.get("pixel_aspect", "header" if card.gray_levels else "ignore"),
     )
-    return next(plan for plan in plan_splits(manifest, options, None) if plan.source.split == card.split)
+    plans = plan_splits(manifest, options, None)
+    return next((plan for plan in plans if plan.source.split == card.split), None)

@@ -199,3 +199,27 @@ def test_an_index_with_a_true_hash_that_is_none_is_refused(shards):
             open_dataset(shards)
         problems = verify(shards, workers=1).problems
         assert any("is no index of its tar" in str(problem) for problem in problems), name
+
+
+OPTIONS: list[tuple[str, Any]] = [
+    *(("exclude", ["/"]), ("root", "/"), ("layout", "ddti"), ("frames", 5), ("frames", ["all"]), ("classes", "a")),
+    *(("classes", {"a": 1}), ("one_class", "yes"), ("ignore_splits", "x"), ("include_patterns", 3), ("nothing", 1)),
+]
+
+
+@pytest.mark.parametrize(("option", "value"), OPTIONS)
+def test_what_a_card_says_that_its_source_was_read_with_is_checked(shards, tmp_path, option, value, capsys):
+    card = json.loads(shards.read_text())
+    shards.write_bytes(forged({**card, "source_options": {option: value}}))
+    with pytest.raises(SystemExit) as ended:
+        main(["verify", str(shards), "--source", str(tmp_path)])
+    assert ended.value.code == 1
+    assert f"could not compare: {'' if option == 'nothing' else shards}" in capsys.readouterr().out
+
+
+def test_a_source_option_that_is_a_path_is_refused(shards, tmp_path, capsys):
+    card = json.loads(shards.read_text())
+    shards.write_bytes(forged({**card, "layout": "table", "source_options": {"table": "/etc/passwd"}}))
+    with pytest.raises(SystemExit):
+        main(["verify", str(shards), "--source", str(tmp_path)])
+    assert "its source options name table, which no card keeps" in capsys.readouterr().out
