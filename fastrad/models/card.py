@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fastrad.system.markdown import markdown_code, markdown_text
+
 _METRICS = {
     "val_macro_auroc": "macro AUROC, one against rest",
     "val_micro_auroc": "micro AUROC, one against rest",
@@ -34,24 +36,25 @@ def model_card(metadata: Mapping[str, Any], input_note: str) -> str:
     synthetic = (
         "**The images are synthetic: these weights know nothing of patients.**\n\n" if metadata["synthetic"] else ""
     )
+    split = markdown_code(data["split"] or "none")
     table = "\n".join(f"| {label} | {metrics[name]:.4f} |" for name, label in _METRICS.items())
     absent = metrics["val_classes_absent"]
     left_out = f" {absent} classes have no validation image and are left out of the means." if absent else ""
     # "resnet50, one channel" -> "ResNet-50"
     network = str(metadata.get("architecture", "resnet18")).split(",")[0].replace("resnet", "ResNet-")
-    return f"""# {network}, {len(classes)} classes, {metadata["size"]} px
+    return f"""# {markdown_text(network)}, {len(classes)} classes, {metadata["size"]} px
 
 {synthetic}## Data
-{data["samples"]} images of the `{data["layout"]}` layout, split `{data["split"] or "none"}`; the dataset card's
-SHA-256 is `{metadata["card_sha256"]}`.
+{data["samples"]} images of the {markdown_code(data["layout"])} layout, split {split}; the dataset card's
+SHA-256 is {markdown_code(metadata["card_sha256"])}.
 
 ## Input
 {input_note} Pixels are normalised as (pixel / 255 - {mean:.6f}) / {std:.6f}; the validation size is
 {metadata["size"]} x {metadata["size"]}.
 
 ## Validation
-Epoch {metrics["epoch"]} of {recipe["epochs"]}, chosen by macro AUROC on the same validation images, so a little too
-good.{left_out}
+Epoch {metrics["epoch"]} of {recipe["epochs"]}, chosen by macro AUROC on the same validation images, which makes it
+too high.{left_out}
 
 | metric | value |
 | --- | --- |
@@ -59,7 +62,8 @@ good.{left_out}
 
 ## Training
 SGD, batch {recipe["batch_size"]}, peak learning rate {recipe["lr"] * recipe["batch_size"] / 256:g}, label smoothing
-{recipe["label_smoothing"]:g}, seed {metadata["seed"]}, {metadata["precision"]}, fastrad {metadata["fastrad"]}.
+{recipe["label_smoothing"]:g}, seed {metadata["seed"]}, {markdown_text(metadata["precision"])}, fastrad
+{markdown_text(metadata["fastrad"])}.
 
 ## Use and terms
 For research; no medical device. Weights made from images under a data agreement (RadImageNet asks for one) are bound
@@ -67,5 +71,5 @@ by that agreement: read it before you hand them on. Labels and images carry thei
 habits.
 
 ## Classes
-{", ".join(f"`{name}`" for name in classes)}
+{", ".join(map(markdown_code, classes))}
 """

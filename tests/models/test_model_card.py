@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_each_metric_is_a_row_with_its_value(metadata):
 
 def test_the_peak_rate_is_that_of_the_batch_and_the_epoch_is_said_to_be_chosen(metadata):
     card = words(model_card(metadata, ""))
-    assert "Epoch 3 of 16, chosen by macro AUROC on the same validation images, so a little too good." in card
+    assert "Epoch 3 of 16, chosen by macro AUROC on the same validation images, which makes it too high." in card
     assert "SGD, batch 512, peak learning rate 0.4, label smoothing 0.1, seed 4, bfloat16, fastrad 9.9." in card
 
 
@@ -80,3 +81,13 @@ def test_absent_classes_and_synthetic_images_are_said_only_where_they_are(metada
     card = words(model_card(metadata, ""))
     assert "2 classes have no validation image and are left out of the means." in card
     assert "**The images are synthetic: these weights know nothing of patients.**" in card
+
+
+def test_a_class_that_is_markup_stays_text(metadata):
+    metadata["classes"] = ["<script>alert(1)</script>", "a`b", "line\nbreak", "a & b", "plain name", "[x](http://y)"]
+    metadata["dataset"]["layout"] = "`</code><img src=x onerror=alert(1)>"
+    metadata["precision"] = "<b>x</b>"
+    card = model_card(metadata, "")
+    assert not re.search(r"<\s*/?\s*[a-z]", card)
+    listed = card.split("## Classes\n")[1].strip()
+    assert listed == (r"&lt;script>alert(1)&lt;/script>, a\`b, line break, a & b, `plain name`, `[x](http://y)`")
