@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from fastrad.errors import FormatError
 from fastrad.study.inference.confident_errors import ConfidentError
 from fastrad.study.report.error_pictures import read_errors, write_errors
 from fastrad.study.report.page import write_report
@@ -59,7 +60,7 @@ def test_every_sentence_of_the_conclusion_is_there(page, reported):
 
 
 def test_each_arm_is_drawn_as_it_is(page, record):
-    scheme = page[page.index("Scheme of the transfers") : page.index("The arms: what differs")]
+    scheme = page[page.index("Scheme of the transfers") : page.index("Where the weights of each arm")]
     assert [scheme.count(f">{name}<") for name in ("ResNet-18", "fine-tuning", "frozen")] == [4, 3, 1]
     assert "my_frozen (frozen features): not fine-tuned" in page
 
@@ -121,3 +122,21 @@ def test_confident_errors_are_shown_with_their_pictures(kept, tmp_path):
         assert entry["src"] in page
         assert entry["src_cam"] in page
         assert f"{said}; row {entry['row']}" in page
+
+
+def test_pictures_of_other_scores_are_left_out_and_altered_ones_refused(kept, tmp_path, capsys):
+    study = shutil.copytree(kept, tmp_path / "study")
+    images = np.zeros((1, 32, 32), np.uint8)
+    write_errors(study, [([ConfidentError("imagenet", 7, 1, 0.02)], images, np.zeros((1, 32, 32)))])
+    assert len(read_errors(study)) == 1
+    text = (study / "errors" / "errors.json").read_text()
+    (study / "errors" / "errors.json").write_text(text.replace("imagenet-1", "../../secret-1"))
+    with pytest.raises(FormatError, match=r"errors\.json: cut short or altered"):
+        read_errors(study)
+    (study / "errors" / "errors.json").write_text(text)
+    (study / "errors" / "imagenet-1.png").write_bytes(b"another picture")
+    with pytest.raises(FormatError, match=r"imagenet-1\.png: was altered"):
+        read_errors(study)
+    (study / "predictions.csv").write_bytes((study / "predictions.csv").read_bytes() + b"\n")
+    assert read_errors(study) == []
+    assert "shows errors of other predictions and is left out" in capsys.readouterr().err
