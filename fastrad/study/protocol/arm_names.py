@@ -60,4 +60,5 @@ def arm_name(key: str, source: str | None, weights: Weights | None) -> ArmName:
 
 def _short(source: str) -> str:
     name = source.replace("\\", "/").rsplit("/", 1)[-1]
+    name = "".join(character if character.isprintable() else "�" for character in name)
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2]}…{name[-_LONGEST // 2 :]}"

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from fastrad.study.report.conclusion import INTERVAL_NOTE, PUBLISHED_NOTE, SYNTHETIC_NOTE
 from fastrad.study.report.notation import estimate, format_p, number, range_text, subgroup_text
+from fastrad.system.markdown import markdown_text
 
 
 def to_markdown(values: dict) -> str:
     """The table, from `values.table_values`."""
     development, test = values["development"], values["test"]
-    lines = [f"**{SYNTHETIC_NOTE}**", ""] if values["synthetic"] else []
+    caveats = values.get("caveats", [SYNTHETIC_NOTE] if values["synthetic"] else [])
+    published = any(arm["abstract_test_auroc"] for arm in values["arms"])
+    lines = [line for caveat in caveats for line in (f"**{markdown_text(caveat)}**", "")]
     lines += [
-        f"Held-out test set: {test['patients']} patients, {test['images']} images, {test['malignant']} patients "
-        f"malignant. Cross-validation: {values['folds']} folds over {development['patients']} patients, "
-        f"{development['images']} images, {development['malignant']} patients malignant; "
-        f"{len(values['seeds'])} seed{'s' if len(values['seeds']) > 1 else ''}.",
+        f"Held-out test set: {_counts(test, values)}. Cross-validation: {values['folds']} folds over "
+        f"{_counts(development, values)}; {len(values['seeds'])} seed{'s' if len(values['seeds']) > 1 else ''}.",
         "",
     ]
     lines += _grid(
@@ -25,8 +26,7 @@ def to_markdown(values: dict) -> str:
             "Ensemble AUROC (95 % interval)",
             "Gain",
             "CV AUROC, mean (SD)",
-            "Abstract",
-            "Journal",
+            *(("Abstract", "Journal") if published else ()),
         ],
         [
             [
@@ -36,8 +36,7 @@ def to_markdown(values: dict) -> str:
                 estimate(arm["test_auroc"], arm["test_auroc_low"], arm["test_auroc_high"]),
                 f"{arm['ensemble_gain']:+.3f}",
                 f"{arm['cv_auroc']:.3f} ({arm['cv_auroc_sd']:.3f})",
-                number(arm["abstract_test_auroc"], ".2f"),
-                number(arm["journal_test_auroc"], ".2f"),
+                *(number(arm[f"{name}_test_auroc"], ".2f") for name in ("abstract", "journal") if published),
             ]
             for arm in values["arms"]
         ],
@@ -126,8 +125,9 @@ def to_markdown(values: dict) -> str:
     for external in values["external"]:
         lines += [
             "",
-            f"External: {external['name']}, {external['patients']} patients, {external['images']} images, "
-            f"{external['malignant']} patients malignant{', synthetic' if external['synthetic'] else ''}.",
+            f"External: {markdown_text(external['name'])}, {external['patients']} patients, "
+            f"{external['images']} images, {external['malignant']} patients malignant"
+            f"{', synthetic' if external['synthetic'] else ''}.",
             "",
         ]
         lines += _grid(
@@ -171,12 +171,18 @@ def to_markdown(values: dict) -> str:
         f"AUPRC: average precision; a random score gives the prevalence, {test['prevalence']:.3f}. Thresholds were "
         "fixed on the validation folds (largest Youden index), on copies of the scores that are calibrated on each "
         "network's own fold; Brier score and calibration are of these copies. "
-        + (PUBLISHED_NOTE if any(arm["abstract_test_auroc"] for arm in values["arms"]) else "")
+        + (PUBLISHED_NOTE if published else "")
         + INTERVAL_NOTE,
         "",
-        *(f"- {sentence}" for sentence in values["conclusion"]),
+        *(f"- {markdown_text(sentence)}" for sentence in values["conclusion"] if sentence not in caveats),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _counts(part: dict, values: dict) -> str:
+    if values.get("unit", "patients") == "images":
+        return f"{part['images']} images, each counted as a patient, {part['malignant']} malignant"
+    return f"{part['patients']} patients, {part['images']} images, {part['malignant']} patients malignant"
 
 
 def _rate(rate: dict) -> str:
@@ -195,7 +201,7 @@ def _of_group(group: dict, difference: dict) -> str:
 
 def _grid(head: list[str], rows: list[list[str]]) -> list[str]:
     """A Markdown table with columns padded, so that it reads in a terminal too."""
-    rows = [[cell.replace("|", r"\|") for cell in row] for row in rows]
+    head, *rows = [[markdown_text(cell) for cell in row] for row in [head, *rows]]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [
         "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |"

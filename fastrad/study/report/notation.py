@@ -37,13 +37,6 @@ def subgroup_text(arm: dict | None) -> str:
     return "too few" if arm is None else estimate(arm["auroc"], arm["low"], arm["high"], digits=2)
 
 
-def markdown_text(text: object) -> str:
-    """A text of other origin (a name, a label, a note) as plain text in Markdown: no markup, no HTML, one line."""
-    line = " ".join(str(text).split())
-    escaped = "".join(f"\\{character}" if character in "\\`*[]~|" else character for character in line)
-    return escaped.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
 def latex_text(text: object) -> str:
     """A text of other origin as plain text in LaTeX."""
     return "".join(_LATEX.get(character, character) for character in " ".join(str(text).split()))

@@ -5,6 +5,7 @@ The page has everything in it and opens from a disk without a network.
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -15,13 +16,16 @@ from fastrad.study.inference.learning_curve import learning_curve
 from fastrad.study.inference.subgroups import subgroups
 from fastrad.study.report import figures
 from fastrad.study.report.beside import development_beside_test
-from fastrad.study.report.conclusion import INTERVAL_NOTE, SYNTHETIC_NOTE
+from fastrad.study.report.conclusion import SYNTHETIC_NOTE
 from fastrad.study.report.error_pictures import read_errors
+from fastrad.study.report.facts import Facts
 from fastrad.study.report.folder import read_folder
 from fastrad.study.report.latex import to_latex
 from fastrad.study.report.markdown import to_markdown
 from fastrad.study.report.notation import format_p, range_text, subgroup_text
+from fastrad.study.report.provenance import LedgerLine, computing_lines, ledger_lines
 from fastrad.study.report.reporting_items import claim_items, tripod_items
+from fastrad.study.report.sentences import said, title
 from fastrad.study.report.values import table_values, to_csv, to_json
 from fastrad.system.files import write_atomically
 
@@ -48,6 +52,9 @@ def write_report(folder: Path) -> Path:
     external = [evaluate(pd.concat([validated, table]), "external") for table in found.external]
     groups = [] if found.attributes is None else subgroups(result, found.attributes)
     values = table_values(study, result, external, groups)
+    errors = read_errors(folder)
+    facts = Facts(study, values, found.earlier, found.unused, bool(errors), found.curve is not None)
+    values = {**values, "title": title(facts), "unit": facts.unit, "caveats": said("caveats", facts)}
     for name, text in (
         ("table.json", to_json(values)),
         ("table.csv", to_csv(values)),
@@ -61,11 +68,27 @@ def write_report(folder: Path) -> Path:
         for name, figure in figures.draw_all(study, result, curve).items()
     }
     write_atomically(folder / "roc.png", (folder / "figures" / "roc.png").read_bytes())
-    write_atomically(folder / "report.html", _page(folder, study, values, drawings).encode())
+    page = render_page(facts, values, drawings, errors, ledger_lines(found.current, found.earlier))
+    write_atomically(folder / "report.html", page.encode())
     return folder / "report.html"
 
 
-def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> str:
+def render_page(
+    facts: Facts, values: dict, drawings: dict[str, str], errors: list[dict], ledger: list[LedgerLine]
+) -> str:
+    """The page's HTML.
+
+    Parameters
+    ----------
+    facts : Facts
+    values : dict
+        From `values.table_values`, with `title` and `caveats`.
+    drawings : dict of str to str
+        SVG elements by the figures' names.
+    errors : list of dict
+        From `error_pictures.read_errors`.
+    ledger : list of LedgerLine
+    """
     from jinja2 import Environment, PackageLoader, select_autoescape
     from markupsafe import Markup
 
@@ -79,7 +102,8 @@ def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> 
     environment.filters["network"] = architecture_label
     environment.filters["subgroup"] = subgroup_text
     environment.globals["range_text"] = range_text
-    errors = read_errors(folder)
+    environment.globals["said"] = partial(said, facts=facts)
+    study = facts.study
     shown = {"subgroups": bool(values["subgroups"]), "errors": bool(errors)}
     colours = {arm["name"]: figures.COLOURS[index % len(figures.COLOURS)] for index, arm in enumerate(study["arms"])}
     return environment.get_template("report.html").render(
@@ -88,8 +112,10 @@ def _page(folder: Path, study: dict, values: dict, drawings: dict[str, str]) -> 
         figures={name: Markup(text) for name, text in drawings.items()},
         errors=errors,
         colours=colours,
+        thyroid=facts.thyroid,
         beside=development_beside_test(study),
+        computing=computing_lines(study),
+        ledger=ledger,
         guidelines={"TRIPOD+AI": tripod_items(study, **shown), "CLAIM 2024": claim_items(study, **shown)},
-        interval_note=INTERVAL_NOTE,
         synthetic_note=SYNTHETIC_NOTE,
     )

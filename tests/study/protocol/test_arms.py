@@ -83,7 +83,6 @@ def pretrained(path, **metadata) -> str:
             "2,000,000 images of 165 classes, folder layout",
         ),
         ({"dataset": "a study's", "arm": "none"}, "w.safetensors (--radimagenet)", "a network of another study"),
-        ({"dataset": {"layout": "x"}}, "w.safetensors (--radimagenet)", "images that the file does not name"),
     ],
 )
 def test_an_arm_is_called_what_its_weights_say_whatever_option_gave_them(files, tmp_path, metadata, label, trained_on):

@@ -1,0 +1,105 @@
+"""The first sentences of a report: what was compared, and the caveats that change what the numbers mean."""
+
+from __future__ import annotations
+
+from fastrad.study.report.conclusion import SYNTHETIC_NOTE
+from fastrad.study.report.sentence import Sentence, always, where
+
+CV_EXCESS = 0.05  # of AUROC: from here on a cross-validated figure is a caveat of its own
+
+LEAD = (
+    Sentence(
+        "lead",
+        "One ResNet-18, {count} starts ({arms}): {positive} against {negatives}.",
+        "every arm is a tuned ResNet-18",
+        where(lambda facts: not facts.others and not facts.frozen),
+    ),
+    Sentence(
+        "lead",
+        "{count} networks ({arms}): {positive} against {negatives}.",
+        "an arm is another network, or frozen",
+        where(lambda facts: facts.others or facts.frozen),
+    ),
+    Sentence(
+        "lead",
+        "{tested} {unit} were held out: no network of this study was tuned or chosen on them.",
+        "always: `compare` refuses a split where it would be false",
+        always,
+    ),
+)
+
+CAVEATS = (
+    Sentence("caveats", SYNTHETIC_NOTE, "the dataset's card says synthetic", where(lambda facts: not facts.real)),
+    Sentence(
+        "caveats",
+        "Synthetic weights: {synthetic_arms} started from weights of generated images; the numbers say nothing about "
+        "pretraining on real ones.",
+        "the images are real and an arm's weights say synthetic",
+        where(lambda facts: facts.real and facts.synthetic_weights),
+    ),
+    Sentence(
+        "caveats",
+        "DDTI's labels are readers' TI-RADS categories, not pathology: malignant here means suspicious.",
+        "the dataset has the layout ddti",
+        where(lambda facts: facts.dataset["layout"] == "ddti"),
+    ),
+    Sentence(
+        "caveats",
+        "The archive names no patients: images were split, and each counts as a patient below. Images of one patient "
+        "may lie on both sides of a split, which makes every figure too good and every interval too narrow.",
+        "no image belongs to a known patient",
+        where(lambda facts: facts.nameless == "all"),
+    ),
+    Sentence(
+        "caveats",
+        "Not every image belongs to a known patient: the others count as a patient each, may lie on both sides of a "
+        "split, and may make figures too good and intervals too narrow.",
+        "some images belong to no known patient",
+        where(lambda facts: facts.nameless == "some"),
+    ),
+    Sentence(
+        "caveats",
+        "Test images of this study were scored {scorings} times with different settings, this study among them: the "
+        "best of several looks is too good. The ledger is on the page.",
+        "the ledger has other scorings of the same test images",
+        where(lambda facts: facts.earlier),
+    ),
+    Sentence(
+        "caveats",
+        "runs/ holds {unused} networks that this report does not use: {unused_names}.",
+        "`runs/` has networks that are not the study's",
+        where(lambda facts: facts.unused),
+    ),
+    Sentence(
+        "caveats",
+        "fastrad 0.1.0 made this study and sealed none of its files: nothing here shows whether they were altered.",
+        "`study.json` carries no seal",
+        where(lambda facts: not facts.sealed),
+    ),
+    Sentence(
+        "caveats",
+        "{unsealed} of the networks were tuned by fastrad 0.1.0, which sealed none of its files: nothing shows whether "
+        "they were altered before this study was made.",
+        "the study is sealed, and `run.json` of some of its networks is not",
+        where(lambda facts: facts.sealed and facts.unsealed_networks),
+    ),
+    Sentence(
+        "caveats",
+        "These tables had been altered and were written again from the networks' weights: {rescored}.",
+        "`report --rescore` found tables that did not hold what the networks say",
+        where(lambda facts: facts.study.get("rescored", {}).get("altered")),
+    ),
+    Sentence(
+        "caveats",
+        "{by_option}: so called by the option that gave the weights; what they were trained on is not recorded.",
+        "the study is of 0.1.0, which named arms by the option",
+        where(lambda facts: facts.named_by_option),
+    ),
+    Sentence(
+        "caveats",
+        "Cross-validated AUROC is too good here: each network's epoch was chosen on the patients that it is computed "
+        "from, and in {excess_arm} it is {excess:.2f} above the same networks' mean on the test set.",
+        f"in some arm it is at least {CV_EXCESS} above the mean test AUROC of the arm's networks",
+        where(lambda facts: facts.excess[1] >= CV_EXCESS),
+    ),
+)

@@ -1,0 +1,173 @@
+"""What the sentences of a report depend on, looked up once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from fastrad.study.protocol.abstract import LABELS, is_thyroid
+from fastrad.study.protocol.ledger import Scoring
+from fastrad.study.report.notation import listed
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a study when its report is written.
+
+    Attributes
+    ----------
+    study : dict
+        `study.json`.
+    values : dict
+        From `values.table_values`.
+    earlier : tuple of Scoring
+        Other scorings of this study's test images.
+    unused : tuple of str
+        Networks in `runs/` that the report does not use.
+    errors, curve : bool
+        Whether pictures of confident errors are shown, and a learning curve.
+    """
+
+    study: dict[str, Any]
+    values: dict[str, Any]
+    earlier: tuple[Scoring, ...] = ()
+    unused: tuple[str, ...] = ()
+    errors: bool = False
+    curve: bool = False
+
+    @property
+    def dataset(self) -> Mapping[str, Any]:
+        """What `study.json` says of the study's dataset."""
+        return self.study["dataset"]
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """How the networks were tuned."""
+        return self.study["protocol"]["recipe"]
+
+    @property
+    def thyroid(self) -> bool:
+        """Whether the task is the abstract's."""
+        return is_thyroid(self.study)
+
+    @property
+    def real(self) -> bool:
+        """Whether the images are of patients."""
+        return not self.study["synthetic"]
+
+    @property
+    def sealed(self) -> bool:
+        """Whether the study's files carry seals."""
+        return "seal" in self.study
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the splits were drawn, not imported."""
+        return self.study["protocol"]["splits"].startswith("drawn")
+
+    @property
+    def tuned(self) -> list[Mapping[str, Any]]:
+        """The arms that are tuned."""
+        return [arm for arm in self.study["arms"] if not arm["frozen"]]
+
+    @property
+    def frozen(self) -> list[Mapping[str, Any]]:
+        """The arms under a logistic regression."""
+        return [arm for arm in self.study["arms"] if arm["frozen"]]
+
+    @property
+    def others(self) -> list[Mapping[str, Any]]:
+        """The arms that are no ResNet-18."""
+        return [arm for arm in self.study["arms"] if arm["architecture"] != "resnet18"]
+
+    @property
+    def nameless(self) -> str:
+        """How many images belong to no known patient: "all", "some" or ""."""
+        if self.dataset["patient_ids"] == "none":
+            return "all"
+        count = self.dataset.get("images_without_patient", 0)
+        if count == self.study["development"]["images"] + self.study["test"]["images"]:
+            return "all"
+        told = any("belong to no known patient" in notice for notice in self.study["notices"])  # 0.1.0 kept no count
+        return "some" if count or told else ""
+
+    @property
+    def unit(self) -> str:
+        """What is split and counted."""
+        return "images" if self.nameless == "all" else "patients"
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether there is nothing to tell one network's chance by."""
+        return len(self.values["seeds"]) == 1
+
+    @property
+    def unsealed_networks(self) -> int:
+        """Networks that 0.1.0 tuned, in a study whose other files are sealed."""
+        return sum(not each["seal"] for each in self.study.get("networks", []))
+
+    @property
+    def synthetic_weights(self) -> list[str]:
+        """Labels of the arms whose weights come from generated images."""
+        return [arm["label"] for arm in self.study["arms"] if arm["synthetic"]]
+
+    @property
+    def named_by_option(self) -> list[str]:
+        """Arms of a study of 0.1.0 that bear the name of the option that gave their weights."""
+        return [
+            arm["label"]
+            for arm in self.study["arms"]
+            if "trained_on" not in arm and arm["name"] != "none" and arm["name"] in LABELS
+        ]
+
+    @cached_property
+    def excess(self) -> tuple[str, float]:
+        """The arm whose cross-validated AUROC is most above its networks' mean on the test set, and by how much."""
+        found = [
+            (arm["cv_auroc"] - _mean(arm["test_auroc_by_seed_and_fold"]), arm["label"]) for arm in self.values["arms"]
+        ]
+        most, label = max(found)
+        return label, most
+
+    @cached_property
+    def words(self) -> dict[str, Any]:
+        """What a sentence may fill in."""
+        study, dataset, protocol, recipe = self.study, self.dataset, self.study["protocol"], self.recipe
+        label, most = self.excess
+        negatives = [name for name in dataset["classes"] if name != dataset["positive"]]
+        return {
+            "unit": self.unit,
+            "tested": study["test"]["patients"],
+            "developed": study["development"]["patients"],
+            "arms": ", ".join(arm["label"] for arm in study["arms"]),
+            "count": len(study["arms"]),
+            "positive": dataset["positive"],
+            "negatives": " and ".join(negatives),
+            "dataset": dataset["name"],
+            "folds": protocol["folds"],
+            "seeds": len(protocol["seeds"]),
+            "networks": protocol["folds"] * len(protocol["seeds"]) * len(study["arms"]),
+            "splits": protocol["splits"],
+            "augmentation": protocol.get("augmentation", ""),
+            "prevalence": self.values["test"]["prevalence"],
+            "compared": "the ensembles" if self.one_seed else "one network",
+            "scorings": len(self.earlier) + 1,
+            "unused": len(self.unused),
+            "unused_names": listed(list(self.unused)),
+            "unsealed": self.unsealed_networks,
+            "nameless": dataset.get("images_without_patient", 0),
+            "excess_arm": label,
+            "excess": most,
+            "synthetic_arms": ", ".join(self.synthetic_weights),
+            "by_option": ", ".join(self.named_by_option),
+            "frozen_arms": ", ".join(arm["label"] for arm in self.frozen),
+            "rescored": listed(study.get("rescored", {}).get("altered", [])),
+            **{f"recipe_{name}": value for name, value in recipe.items()},
+        }
+
+
+def _mean(table: list[list[float]]) -> float:
+    return fmean(value for row in table for value in row)

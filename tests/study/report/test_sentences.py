@@ -1,0 +1,264 @@
+"""Every sentence that a report can print, rendered: it stands on the page where it is true, and nowhere else."""
+
+from __future__ import annotations
+
+import copy
+import html
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fastrad.study.protocol.ledger import Scoring
+from fastrad.study.report.facts import Facts
+from fastrad.study.report.folder import read_folder
+from fastrad.study.report.page import render_page
+from fastrad.study.report.provenance import ledger_lines
+from fastrad.study.report.sentences import SENTENCES, said, title
+
+TEMPLATES = Path(__file__).parents[3] / "fastrad" / "study" / "report" / "templates"
+
+
+def changed(record: dict, **changes) -> dict:
+    """A copy of a study's record; `a__b=3` sets what lies at a, b."""
+    record = copy.deepcopy(record)
+    for path, value in changes.items():
+        *outer, last = path.split("__")
+        place = record
+        for key in outer:
+            place = place[key]
+        place[last] = value
+    return record
+
+
+# What a study can be, one thing at a time; the last of them is what most real ones are.
+VARIANTS: dict[str, dict] = {
+    "as it is": {},
+    "real images": {"synthetic": False},
+    "DDTI": {"synthetic": False, "dataset__layout": "ddti"},
+    "a title": {"synthetic": False, "title": "Thyroid nodules of our own"},
+    "a title of something else": {"synthetic": False, "title": "Breast lesions"},
+    "no patients": {"dataset__patient_ids": "none"},
+    "no patients, by count": {"dataset__images_without_patient": 90},
+    "some patients": {"dataset__images_without_patient": 7},
+    "splits of one's own": {"protocol__splits": "imported from site.csv"},
+    "attributes": {"characteristics": [{"column": "sex", "value": "f", "development": 3, "test": 4}]},
+    "frozen backbone": {"protocol__recipe__backbone_rate": 0.0},
+    "slower backbone": {"protocol__recipe__backbone_rate": 0.1},
+    "class weighting": {"protocol__recipe__class_weighting": True},
+    "no flips": {"protocol__recipe__flip_average": False},
+    "rescored": {"rescored": {"altered": ["predictions.csv"], "networks": 16, "external": []}},
+}
+
+
+@pytest.fixture(scope="module")
+def base(kept, sealed_study, reported):
+    """Facts of the kept study of 0.1.0, and of the same one sealed."""
+    found = {}
+    for name, folder in (("0.1.0", kept), ("sealed", sealed_study)):
+        study = read_folder(folder)
+        values = json.loads((reported / "table.json").read_text())
+        found[name] = (study, values)
+    return found
+
+
+def facts_of(base, version: str, **changes) -> tuple[Facts, object]:
+    study, values = base[version]
+    record = changed(study.study, **changes)
+    values = {**values, "synthetic": record["synthetic"]}
+    return Facts(record, values), study.current
+
+
+def every_study(base):
+    """The variants, and further states that no record shows."""
+    for version in ("0.1.0", "sealed"):
+        for name, changes in VARIANTS.items():
+            yield f"{version}, {name}", *facts_of(base, version, **changes)
+    plain, current = facts_of(base, "sealed", synthetic=False)
+    arms = [{**arm, "frozen": False, "label": "my_tuned", "trained_on": "x"} for arm in plain.study["arms"]]
+    yield "no frozen arm", Facts({**plain.study, "arms": arms}, plain.values), current
+    deep = [{**arm, "architecture": "resnet50"} if arm["name"] == "my_frozen" else arm for arm in arms]
+    yield "another network", Facts({**plain.study, "arms": deep}, plain.values), current
+    generated = [{**arm, "synthetic": arm["name"] == "radimagenet"} for arm in arms]
+    yield "synthetic weights", Facts({**plain.study, "arms": generated}, plain.values), current
+    other = Scoring("2026-01-02T03:04:05Z", "0.2.0", current.dataset, current.rows, {"rate": 1e-3})
+    yield "hunted", Facts(plain.study, plain.values, (other,)), current
+    yield "unused", Facts(plain.study, plain.values, unused=("none-seed9-fold0",)), current
+    yield "errors", Facts(plain.study, plain.values, errors=True), current
+    yield "a learning curve", Facts(plain.study, plain.values, curve=True), current
+    bare = copy.deepcopy(plain.values)
+    bare.update(external=[], subgroups=[], seeds=[0])
+    for arm in bare["arms"]:
+        arm.update(seed_sd=None, parted=[])
+    one = changed(plain.study, protocol__seeds=[0])
+    yield "one seed, nothing else asked for", Facts(one, bare), current
+    bare = copy.deepcopy(plain.values)
+    bare["arms"][0]["parted"] = ["sensitivity"]
+    yield "a threshold that does not carry over", Facts(plain.study, bare), current
+    old = [{**each, "seal": ""} if index < 2 else each for index, each in enumerate(plain.study["networks"])]
+    yield "networks of 0.1.0", Facts({**plain.study, "networks": old}, plain.values), current
+    values = copy.deepcopy(plain.values)
+    values["arms"][2]["cv_auroc"] = 0.05 + sum(map(sum, values["arms"][2]["test_auroc_by_seed_and_fold"])) / 4 + 1e-9
+    yield "a chosen epoch that flatters", Facts(plain.study, values), current
+    flat = copy.deepcopy(plain.values)
+    for arm in flat["arms"]:
+        arm["cv_auroc"] = arm["test_auroc_by_seed_and_fold"][0][0] - 0.2
+    yield "a chosen epoch that does not", Facts(plain.study, flat), current
+
+
+def nameless(study: dict) -> str:
+    images = study["development"]["images"] + study["test"]["images"]
+    count = study["dataset"].get("images_without_patient", 0)
+    if study["dataset"]["patient_ids"] == "none" or count == images:
+        return "all"
+    return "some" if count else "none"
+
+
+def excess(values: dict) -> float:
+    return max(arm["cv_auroc"] - sum(map(sum, arm["test_auroc_by_seed_and_fold"])) / 4 for arm in values["arms"])
+
+
+def thyroid(study: dict) -> bool:
+    return not study["synthetic"] and (
+        study["dataset"]["layout"] in ("ddti", "tn3k", "tn5000", "thyroidxl", "aimi")
+        or "thyroid" in (study.get("title") or "").lower()
+    )
+
+
+def alike(study: dict) -> bool:
+    return all(arm["architecture"] == "resnet18" and not arm["frozen"] for arm in study["arms"])
+
+
+def rate(study: dict) -> float:
+    return study["protocol"]["recipe"]["backbone_rate"]
+
+
+# How each sentence begins, and when it is true, said a second time: of study.json, the values and the ledger alone.
+TRUE: dict[str, Callable[[Facts], bool]] = {
+    "One ResNet-18,": lambda f: alike(f.study),
+    "{count} networks (": lambda f: not alike(f.study),
+    "{tested} {unit} were held out": lambda f: True,
+    "Synthetic images:": lambda f: f.study["synthetic"],
+    "Synthetic weights:": lambda f: not f.study["synthetic"] and any(arm["synthetic"] for arm in f.study["arms"]),
+    "DDTI's labels": lambda f: f.study["dataset"]["layout"] == "ddti",
+    "The archive names no patients:": lambda f: nameless(f.study) == "all",
+    "Not every image belongs": lambda f: nameless(f.study) == "some",
+    "Test images of this study were scored": lambda f: len(f.earlier) > 0,
+    "runs/ holds": lambda f: len(f.unused) > 0,
+    "fastrad 0.1.0 made this study": lambda f: f.study["versions"]["fastrad"] == "0.1.0",
+    "{unsealed} of the networks": lambda f: any(each["seal"] == "" for each in f.study.get("networks", [])),
+    "These tables had been altered": lambda f: "rescored" in f.study,
+    "{by_option}: so called": lambda f: any("trained_on" not in arm for arm in f.study["arms"]),
+    "Cross-validated AUROC is too good": lambda f: excess(f.values) >= 0.05,
+    "The abstract: Vahdati": lambda f: thyroid(f.study),
+    "No network of this study was tuned or chosen on them": lambda f: f.values["external"] != [],
+    "Test AUROC of the first seed's folds": lambda f: f.curve,
+    "ROC curves": lambda f: True,
+    "The ensembles, given": lambda f: f.study["protocol"]["seeds"] == [0],
+    "One network.": lambda f: f.study["protocol"]["seeds"] == [0, 1],
+    "An interval that crosses": lambda f: True,
+    "PPV, NPV": lambda f: True,
+    "(!): the rate": lambda f: any(arm["parted"] for arm in f.values["arms"]),
+    "AUROC of the ensembles, and": lambda f: f.values["subgroups"] != [],
+    "One mark a network": lambda f: True,
+    "{arm}: standard deviation": lambda f: f.study["protocol"]["seeds"] == [0, 1],
+    "The ensembles' intervals hold": lambda f: f.study["protocol"]["seeds"] == [0, 1],
+    "The intervals hold": lambda f: f.study["protocol"]["seeds"] == [0],
+    "Five groups of": lambda f: True,
+    "One network: mean": lambda f: True,
+    "Detectable:": lambda f: True,
+    "Test {unit} to whose true class": lambda f: f.errors,
+    "What --attributes says": lambda f: "characteristics" in f.study,
+    "Nothing but the classes": lambda f: "characteristics" not in f.study,
+    "Patients, not images, were split": lambda f: nameless(f.study) == "none",
+    "Patients were split where": lambda f: nameless(f.study) == "some",
+    "Images, not patients, were split": lambda f: nameless(f.study) == "all",
+    "For each tuned arm": lambda f: True,
+    "The learning rate was {recipe_learning_rate} for": lambda f: rate(f.study) == 1,
+    "The learning rate was {recipe_learning_rate}, and": lambda f: rate(f.study) == 0.1,
+    "The learning rate was {recipe_learning_rate}, the": lambda f: rate(f.study) == 0,
+    "The loss weighted": lambda f: f.study["protocol"]["recipe"]["class_weighting"],
+    "The loss was not": lambda f: not f.study["protocol"]["recipe"]["class_weighting"],
+    "An image's score is the mean": lambda f: f.study["protocol"]["recipe"]["flip_average"],
+    "An image's score is its": lambda f: not f.study["protocol"]["recipe"]["flip_average"],
+    "The epoch with the highest": lambda f: True,
+    "Folds, seeds, order": lambda f: alike(f.study),
+    "Folds, seeds and normalisation": lambda f: not alike(f.study),
+    "{arm} is another network": lambda f: any(arm["architecture"] != "resnet18" for arm in f.study["arms"]),
+    "{arm}: not fine-tuned": lambda f: any(arm["frozen"] for arm in f.study["arms"]),
+    "Test labels were used to stratify": lambda f: not f.study["protocol"]["splits"].startswith("imported"),
+    "The split was imported": lambda f: f.study["protocol"]["splits"].startswith("imported"),
+    "By the ledgers in the study's folder and in the user's configuration folder, its test images were": lambda f: (
+        "scoring" in f.study and not f.earlier
+    ),
+    "By the ledgers in the study's folder and in the user's configuration folder, its test images, or": lambda f: (
+        len(f.earlier) > 0
+    ),
+    "fastrad 0.1.0 kept no ledger": lambda f: f.study["versions"]["fastrad"] == "0.1.0",
+    "Hashes of predictions": lambda f: f.study["versions"]["fastrad"] != "0.1.0",
+    "The files of this study carry no seals": lambda f: f.study["versions"]["fastrad"] == "0.1.0",
+}
+
+
+def true_of(sentence, facts: Facts) -> bool:
+    (condition,) = [holds for beginning, holds in TRUE.items() if sentence.text.startswith(beginning)]
+    return condition(facts)
+
+
+def text_of(page: str) -> str:
+    page = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def test_each_sentence_is_on_the_page_where_it_is_true_and_on_no_other(base):
+    printed, left_out = set(), set()
+    for name, facts, current in every_study(base):
+        values = {**facts.values, "title": title(facts), "unit": facts.unit, "caveats": said("caveats", facts)}
+        drawings = {"learning-curve": "<svg></svg>"} if facts.curve else {}
+        shown = [{"arm": "none", "row": 3, "label": 1, "probability": 0.1, "src": "", "src_cam": ""}] * facts.errors
+        page = text_of(render_page(facts, values, drawings, shown, ledger_lines(current, facts.earlier)))
+        for sentence in SENTENCES:
+            texts = [sentence.text.format_map({**facts.words, **case}) for case in sentence.cases(facts)]
+            assert bool(texts) == true_of(sentence, facts), (name, sentence.text)
+            assert all(" ".join(text.split()) in page for text in texts), (name, sentence.text)
+            (printed if texts else left_out).add(sentence.text)
+        assert not re.findall(r"\{[a-z_]+\}|None|Undefined", page), name
+    assert printed == {sentence.text for sentence in SENTENCES}
+    assert left_out == {sentence.text for sentence in SENTENCES if not sentence.condition.startswith("always")}
+
+
+def test_a_page_says_nothing_that_is_not_in_the_list():
+    """Between tags the templates hold headings, labels and names, and no sentence: four words and a full stop."""
+    for path in TEMPLATES.glob("*.html"):
+        source = re.sub(r"<style>.*?</style>|<defs>.*?</defs>", "", path.read_text(), flags=re.DOTALL)
+        source = re.sub(r"\{%.*?%\}|\{#.*?#\}", " ", source, flags=re.DOTALL)
+        source = re.sub(r"\{\{.*?\}\}", "X", source, flags=re.DOTALL)
+        prose = [" ".join(text.split()) for text in re.findall(r">([^<>]+)<", source)]
+        found = [text for text in prose if re.search(r"(?:\w+\W+){4,}\w+[.](?:\s|$)", text)]
+        assert not found, path.name
+
+
+def test_what_depends_on_the_archive_is_not_said_of_others(base):
+    """Breasts without patients, under phantom weights."""
+    facts, current = facts_of(base, "sealed", synthetic=False, dataset__patient_ids="none", title="Breast lesions")
+    arms = [
+        {**arm, "synthetic": arm["name"] != "none", "trained_on": "x", "label": arm["name"]}
+        for arm in facts.study["arms"]
+    ]
+    named = json.dumps(facts.values).replace("RadImageNet", "radimagenet").replace("ImageNet", "imagenet")
+    facts = Facts({**facts.study, "arms": arms, "notices": []}, json.loads(named))
+    values = {**facts.values, "title": title(facts), "unit": facts.unit, "caveats": said("caveats", facts)}
+    page = text_of(render_page(facts, values, {}, [], ledger_lines(current, ())))
+    assert page.count("Breast lesions") == 2
+    for wrong in ("hyroid", "RadImageNet", "ImageNet-1k", "Patients, not images", "CT, MR", "Vahdati", "slightly"):
+        assert wrong not in page, wrong
+
+
+def test_the_list_in_the_guide_is_this_one():
+    listed = (Path(__file__).parents[3] / "docs" / "report-sentences.md").read_text()
+    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", listed, re.MULTILINE)[2:]
+    assert rows == [
+        (sentence.place, re.sub(r"\{(\w+)\}", r"`\1`", sentence.text), sentence.condition) for sentence in SENTENCES
+    ]
