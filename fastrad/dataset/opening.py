@@ -70,6 +70,7 @@ def open_dataset(path: Path | str) -> Dataset:
 
 
 def _class_for(path: Path | str) -> type[Dataset]:
+    """The class that opens a path: `Dataset` itself stands for whichever it is."""
     is_file = not is_tar(path) and not str(path).endswith(".card.json")
     return BetonFile if is_file or read_card(path).format != "webdataset" else ShardSet
 

@@ -106,6 +106,8 @@ class Loader:
         Leave out the last step of an epoch where it has fewer samples than the others.
     channels : int
         1; or 3, the gray image three times, for networks with an RGB stem.
+    unknown : object
+        Anything else is refused, with the name that was meant where other loaders have it.
 
     Attributes
     ----------
