@@ -181,13 +181,11 @@ class Loader:
         self._plan = self._make_plan(indices, sampler, drop_last)
         self.skipped = 0
         self._epoch, self._step, self._begun = 0, 0, False
-        self.engine, self.engine_reason = (
-            choose_engine(
-                self._samples, self._plan.selection, self.device, min(batch_size, self.num_samples), self.size, dtype
-            )
-            if engine == "auto"
-            else (engine, "asked for")
-        )
+        self.engine, self.engine_reason = engine, "asked for"
+        if engine == "auto":
+            batch = min(batch_size, self.num_samples)
+            chosen = choose_engine(self._samples, self._plan.selection, self.device, batch, self.size, dtype)
+            self.engine, self.engine_reason = chosen
         self._start_engine()
         _log.info("%s: engine %s (%s)", self._samples.path, self.engine, self.engine_reason)
 
