@@ -14,7 +14,7 @@ table. The parts, in this order:
 - `variants`: stems, small batches, batch normalisation, compiled, CUDA graphs, on a constant batch;
 - `loading`: images/s of each engine alone, in the training dtype; for dali with a JPEG file that is decoding;
 - `epoch`: a whole epoch of `--epoch-images` (1,350,000) samples, the file's indices repeated;
-- `study`: `--networks` (45) networks of a study, one after another.
+- `study`: `--networks` (45) networks of a study, as many as there is time for, and what all of them would take.
 
 Every part has a process and a time limit of its own; one that fails, is cut off or lacks a library is listed with its
 reason and what it gave until then. It runs from a source tree with torch, torchvision, numba, OpenCV, scikit-learn,
@@ -46,7 +46,7 @@ PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "correct": (60, ENGINES),
     "overflow": (40, ()),
     "pretraining": (80, ()),
-    "training": (70, ENGINES),
+    "training": (90, ENGINES),
     "variants": (120, ()),
     "loading": (45, ENGINES),
     "epoch": (110, ("resident",)),
@@ -167,8 +167,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, default=160)
     parser.add_argument("--batch-size", type=int, default=1024)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of loading alone")
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of loading alone")
     parser.add_argument("--frames", type=int, default=43_000, help="of the file that is made")
     parser.add_argument("--small-images", type=int, default=1200, help="of the pretraining that is compared")
     parser.add_argument("--epoch-images", type=int, default=1_350_000)

@@ -54,6 +54,11 @@ class _Card(TorchDispatchMode):
         self.seen = seen
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
+    def live(self) -> int:
+        """Bytes of the storages that are alive."""
+        self._alive = {key: (ref, size) for key, (ref, size) in self._alive.items() if not ref.expired()}
+        return sum(size for _, size in self._alive.values())
+
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         leaves = tree_leaves((args, kwargs))
@@ -92,8 +97,7 @@ class _Card(TorchDispatchMode):
             if isinstance(tensor, torch.Tensor) and tensor.device.type == "cuda":
                 storage = tensor.untyped_storage()
                 self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
-        self._alive = {key: (ref, size) for key, (ref, size) in self._alive.items() if not ref.expired()}
-        self.seen.peak = max(self.seen.peak, sum(size for _, size in self._alive.values()))
+        self.seen.peak = max(self.seen.peak, self.live())
 
 
 class _Fake(FakeTensorMode):
@@ -138,6 +142,7 @@ def fake_cuda(*, total: int = 80 << 30, free: int = 79 << 30) -> Iterator[Seen]:
     if torch.version.cuda is None:
         pytest.skip("torch's CPU build cannot slice fake CUDA tensors; the CUDA build can, without a driver")
     seen, real_empty = Seen(), torch.empty
+    card = _Card(seen)
 
     def empty(*sizes: Any, pin_memory: bool = False, **options: Any) -> torch.Tensor:
         return real_empty(*sizes, **options)
@@ -149,7 +154,7 @@ def fake_cuda(*, total: int = 80 << 30, free: int = 79 << 30) -> Iterator[Seen]:
         "get_device_name": lambda *_: "fake",
         "get_device_properties": lambda *_: SimpleNamespace(name="fake", total_memory=total),
         "is_bf16_supported": lambda *_, **__: True,
-        "mem_get_info": lambda *_: (free, total),
+        "mem_get_info": lambda *_: (free - card.live(), total),
         "memory_reserved": lambda *_: 0,
         "memory_allocated": lambda *_: 0,
         "synchronize": lambda *_: seen.waits.append("synchronize"),
@@ -166,5 +171,5 @@ def fake_cuda(*, total: int = 80 << 30, free: int = 79 << 30) -> Iterator[Seen]:
         patch.setattr(torch.utils, "swap_tensors", _set_data)
         patch.setattr(torch.Tensor, "record_stream", lambda *_: None)
         patch.setattr(torch.Tensor, "backward", _fill_gradients)
-        with _Fake(allow_non_fake_inputs=True), _Card(seen):
+        with _Fake(allow_non_fake_inputs=True), card:
             yield seen

@@ -13,7 +13,7 @@ from fake_cuda import fake_cuda
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Augmentation, Loader
 from fastrad.loading.augment import augment_batch
-from fastrad.loading.engines import resident
+from fastrad.loading.engines import model_bytes, resident
 from fastrad.loading.kernels import fused
 from fastrad.loading.policy import draw
 
@@ -128,6 +128,17 @@ def test_images_stay_on_a_card_that_has_room_for_them_and_a_model(raw_beton: Pat
         loader = Loader(raw_beton, 16, size=48, device="cuda")
     assert loader.engine == chosen
     assert f"{free:,} bytes free" in loader.engine_reason
+
+
+def test_a_card_is_shared_out_once_over_all_loaders_of_a_process(raw_beton: Path) -> None:
+    """Room for the frames of one loader and a half beside the model: the second one's stay in the file."""
+    frames = resident.needed_bytes(61, 96, 96)
+    with fake_cuda(free=model_bytes(16, 48) + frames + frames // 2):
+        first = Loader(raw_beton, 16, size=48, device="cuda")
+        second = Loader(raw_beton, 16, size=48, device="cuda")
+        assert (first.engine, second.engine) == ("resident", "direct")
+        del first
+        assert Loader(raw_beton, 16, size=48, device="cuda").engine == "resident"
 
 
 def test_what_torch_holds_without_using_it_counts_as_free(monkeypatch: pytest.MonkeyPatch) -> None:

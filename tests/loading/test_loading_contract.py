@@ -346,6 +346,27 @@ while True:
     assert b"KeyboardInterrupt" in errors
 
 
+def test_an_error_of_the_plan_reaches_the_caller(engine: str, raw_beton: Path) -> None:
+    """Whoever runs through the steps, on whatever thread: an epoch that ends early is no epoch."""
+    loader = Loader(raw_beton, 4, engine=engine, size=32)
+
+    def steps():
+        yield from list(loader._plan.steps(0, 0))[:3]
+        raise ZeroDivisionError("in the plan")
+
+    with pytest.raises(ZeroDivisionError, match="in the plan"):
+        list(loader._engine.run(steps(), 32))
+
+
+def test_only_the_callers_wait_for_images_counts_as_waiting(engine: str, raw_beton: Path) -> None:
+    loader = Loader(raw_beton, 4, engine=engine, size=96, workers=2)
+    began = time.monotonic()
+    for _ in loader:
+        time.sleep(0.01)
+    elapsed = time.monotonic() - began
+    assert 0 < loader.waited < elapsed - 0.16  # sixteen batches
+
+
 # ends and beginnings
 
 

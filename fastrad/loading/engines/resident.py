@@ -181,8 +181,8 @@ def _maker(device: torch.device) -> Maker:
         from fastrad.loading.kernels import fused
 
         reason = fused.why_not(device)
-    except ImportError as error:
-        reason = str(error)
+    except Exception as error:  # Triton is absent, or fails at its import in a way of its own
+        reason = f"{type(error).__name__}: {error}"
     if not reason:
         return _by_kernel
     _log.warning("engine resident on %s: no Triton kernel (%s); torch's own operations take its place", device, reason)
