@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from fastrad.system.cores import available_cores
 Result = TypeVar("Result")
 
 _STILLS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff")
+_AT_ONCE = 64  # files: to hand over each by itself costs more than to look at it
 _HDF5 = (".h5", ".hdf5", ".hdf")
 DOPPLER = ("", "count", "exclude", "ignore")
 FRAMES = "first|middle|all|every:N"
@@ -214,5 +216,9 @@ def _each(root: Path, paths: list[str], look: Callable[[str], Result], otherwise
         except (InputError, OSError, ValueError):  # ValueError: a NUL character
             return otherwise
 
+    def all_of(some: list[str]) -> list[Result]:
+        return [safely(path) for path in some]
+
+    parts = [paths[start : start + _AT_ONCE] for start in range(0, len(paths), _AT_ONCE)]
     with ThreadPoolExecutor(available_cores()) as pool:
-        return list(pool.map(safely, paths))
+        return list(chain.from_iterable(pool.map(all_of, parts)))
