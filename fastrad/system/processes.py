@@ -19,7 +19,6 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Any
 
-import fastrad
 from fastrad.errors import FastradError
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -132,7 +131,7 @@ def uninterrupted() -> Iterator[None]:
 
 def import_settings() -> dict[str, str]:
     """The environment of an interpreter that imports this fastrad, and nothing from the current directory."""
-    place = os.path.dirname(fastrad.__path__[0])
+    place = os.path.abspath(__file__).rpartition(f"{os.sep}fastrad{os.sep}")[0]
     settings = {"PYTHONSAFEPATH": "1"}
     if os.path.basename(place) not in ("site-packages", "dist-packages"):  # those are looked through after the library
         settings["PYTHONPATH"] = os.pathsep.join(filter(None, [place, os.environ.get("PYTHONPATH")]))
