@@ -8,14 +8,15 @@ Scores are binormal. A test patient's score by a network is the sum of what all 
 of one arm see, and the network's own noise (shares 0.5, 0.2 and 0.3 of the variance, so that scores correlate by 0.7
 within an arm and 0.5 between arms), and a shift by class that gives the network its true AUROC. That is the arm's, plus
 a deviation of the fold that the arm's seeds share (SD `fold_sd`: other training patients suit another arm), plus one of
-the network's own (SD `seed_sd`). Each draw goes through `evaluate` as a table of predictions: two arms, five folds.
+the network's own (SD `seed_sd`); weights files of an arm may differ too. Each draw goes through `evaluate` as a table
+of predictions: two arms, five folds.
 
-What the simulation leaves out: folds whose training patients overlap, weights files that differ between retrainings of
-an arm, scores that are not normal.
+What the simulation leaves out: folds whose training patients overlap, and scores that are not normal.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -38,7 +39,11 @@ SHARES = (0.5, 0.2, 0.3)  # of the variance: all networks, an arm's networks, on
 
 
 class Cell(NamedTuple):
-    """A design with its truth; `bootstrap`: whether the hierarchical bootstrap is part of what decides."""
+    """A design with its truth.
+
+    `bootstrap`: whether the hierarchical bootstrap is part of what decides. `starts`: weights files of the second arm,
+    whose true AUROCs differ by SD `start_sd`.
+    """
 
     malignant: int
     benign: int
@@ -47,6 +52,8 @@ class Cell(NamedTuple):
     seed_sd: float
     fold_sd: float
     bootstrap: bool = False
+    starts: int = 1
+    start_sd: float = 0.0
 
 
 CELLS = (
@@ -62,6 +69,9 @@ CELLS = (
     Cell(250, 250, 10, (0.80, 0.80), 0.02, 0.04),
     Cell(44, 101, 3, (0.80, 0.84), 0.02, 0.02, bootstrap=True),
     Cell(250, 250, 5, (0.80, 0.84), 0.04, 0.02),
+    Cell(44, 101, 3, (0.80, 0.80), 0.02, 0.02, starts=4, start_sd=0.03),
+    Cell(44, 101, 3, (0.80, 0.80), 0.02, 0.02, starts=1, start_sd=0.03),
+    Cell(44, 101, 3, (0.97, 0.97), 0.01, 0.01),
 )
 
 
@@ -72,18 +82,20 @@ def predictions(cell: Cell, rng: np.random.Generator) -> pd.DataFrame:
     common = rng.normal(0, math.sqrt(SHARES[0]), label.size)
     names = np.array([f"t{index:03d}" for index in range(label.size)])
     parts = []
-    for arm, auroc in zip(("none", "imagenet"), cell.aurocs, strict=True):
+    for arm, auroc, starts in zip(("none", "imagenet"), cell.aurocs, (1, cell.starts), strict=True):
         of_arm = common + rng.normal(0, math.sqrt(SHARES[1]), label.size)
-        true = auroc + rng.normal(0, cell.fold_sd, (1, FOLDS)) + rng.normal(0, cell.seed_sd, (cell.seeds, FOLDS))
-        shift = math.sqrt(2) * ndtri(np.clip(true, 0.501, 0.995))
-        for seed in range(cell.seeds):
-            for fold in range(FOLDS):
+        of_folds = rng.normal(0, cell.fold_sd, FOLDS)
+        for start in range(starts):
+            own = rng.normal(0, cell.start_sd) if arm == "imagenet" else 0.0
+            true = auroc + own + of_folds + rng.normal(0, cell.seed_sd, (cell.seeds, FOLDS))
+            shift = math.sqrt(2) * ndtri(np.clip(true, 0.501, 0.995))
+            for seed, fold in itertools.product(range(cell.seeds), range(FOLDS)):
                 score = of_arm + rng.normal(0, math.sqrt(SHARES[2]), label.size) + shift[seed, fold] * label
                 known = rng.normal(size=VALIDATION) + shift[seed, fold] * validation
-                parts.append((arm, seed, fold, score, known))
+                parts.append((arm, start, seed, fold, score, known))
     networks = len(parts)
     size = label.size + VALIDATION
-    fold_of = np.array([fold for _, _, fold, _, _ in parts])
+    fold_of = np.array([fold for _, _, _, fold, _, _ in parts])
     row = np.tile(np.concatenate((np.arange(label.size), 1000 + np.arange(VALIDATION))), networks).reshape(
         networks, size
     )
@@ -92,13 +104,14 @@ def predictions(cell: Cell, rng: np.random.Generator) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "arm": np.repeat([arm for arm, *_ in parts], size),
-            "seed": np.repeat([seed for _, seed, *_ in parts], size),
+            "seed": np.repeat([seed for _, _, seed, *_ in parts], size),
             "fold": np.repeat(fold_of, size),
             "set": np.tile(np.repeat(["test", "val"], [label.size, VALIDATION]), networks),
             "patient": np.concatenate([np.concatenate((names, of_fold[fold])) for fold in fold_of]),
             "row": row.ravel(),
             "label": np.tile(np.concatenate((label, validation)), networks),
-            "score": np.concatenate([part for _, _, _, score, known in parts for part in (score, known)]),
+            "score": np.concatenate([part for *_, score, known in parts for part in (score, known)]),
+            "start": np.repeat([start for _, start, *_ in parts], size),
         }
     )
 

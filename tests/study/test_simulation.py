@@ -1,0 +1,58 @@
+"""The simulated studies of `tools/simulate_study.py` have the truth that they are said to have."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from fastrad.study.inference.evaluation import evaluate
+
+TOOL = Path(__file__).parents[2] / "tools" / "simulate_study.py"
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("simulate_study", TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_aurocs_and_their_spread_are_the_cells(tool):
+    cell = tool.Cell(3000, 3000, 8, (0.80, 0.90), 0.02, 0.03)
+    result = evaluate(tool.predictions(cell, np.random.default_rng(0)), resamples=0)
+    for arm, auroc in zip(result.arms, cell.aurocs, strict=True):
+        assert arm.networks.auroc == pytest.approx(auroc, abs=0.04)
+        within_folds = arm.run_test_auroc.var(axis=0, ddof=1).mean()
+        assert np.sqrt(within_folds) == pytest.approx(0.02, rel=0.4)
+    a, b = (result.networks[arm][0, 0] for arm in ("none", "imagenet"))
+    y = result.labels
+    inside = [each[y == 0] for each in (a[0], a[1], b[1])]
+    correlation = np.corrcoef(inside)
+    assert correlation[0, 1] == pytest.approx(0.7, abs=0.03)
+    assert correlation[0, 2] == pytest.approx(0.5, abs=0.04)
+
+
+def test_weights_files_are_those_of_the_second_arm(tool):
+    cell = tool.Cell(2000, 2000, 2, (0.80, 0.80), 0.0, 0.0, starts=3, start_sd=0.05)
+    result = evaluate(tool.predictions(cell, np.random.default_rng(1)), resamples=0)
+    assert [arm.networks.starts for arm in result.arms] == [1, 3]
+    by_file = result.arm("imagenet").run_test_auroc.reshape(3, -1)
+    assert by_file.std(axis=1).max() < 0.01 < by_file.mean(axis=1).std()
+
+
+def test_cells_are_written_one_by_one_and_kept(tool, tmp_path):
+    out = tmp_path / "simulation.json"
+    for cells in ("1", "3"):
+        words = ["--draws", "2", "--cells", cells, "--out", str(out)]
+        done = CliRunner().invoke(tool.main, words)
+        assert done.exit_code == 0, done.output
+    found = json.loads(out.read_text())["cells"]
+    assert list(found) == ["1", "3"]
+    assert found["3"]["malignant"] == 44
+    assert 0 <= found["3"]["networks_covers"] <= 1
