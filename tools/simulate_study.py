@@ -158,13 +158,38 @@ def simulate(cell: Cell, draws: int, bootstrap: int, seed: int) -> dict:
     }
 
 
+def table(cells: dict[str, dict]) -> str:
+    """The cells as a Markdown table, in percent: what each interval covers, and how often a difference is shown."""
+    head = "cell | malignant + benign | seeds | AUROCs | SD by seed, by fold | draws | networks | folds | bootstrap | "
+    head += "ensembles | one arm | shown"
+    lines = [f"| {head} |", "|" + " --- |" * (head.count("|") + 1)]
+    for number, cell in cells.items():
+        files = f"; {cell['starts']} files, SD {cell['start_sd']:g}" if cell.get("start_sd") else ""
+        covers = [cell.get(f"{name}_covers") for name in ("networks", "folds", "bootstrap", "ensembles")]
+        cells_of_line = [
+            number,
+            f"{cell['malignant']} + {cell['benign']}",
+            str(cell["seeds"]),
+            " / ".join(f"{auroc:g}" for auroc in cell["aurocs"]),
+            f"{cell['seed_sd']:g}, {cell['fold_sd']:g}{files}",
+            f"{cell['draws']:,}",
+            *("" if rate is None else f"{100 * rate:.1f}" for rate in (*covers, cell["arms_cover"], cell["shown"])),
+        ]
+        lines.append("| " + " | ".join(cells_of_line) + " |")
+    return "\n".join(lines)
+
+
 @click.command(help=__doc__)
 @click.option("--draws", default=1000, show_default=True, help="Studies a cell.")
 @click.option("--bootstrap", default=500, show_default=True, help="Resamples, in the cells that have a bootstrap.")
 @click.option("--cells", default="", help="Numbers of cells, from 1, for example 3,5; all by default.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file; cells that it holds already are replaced.")
-def main(draws: int, bootstrap: int, cells: str, seed: int, out: Path | None) -> None:
+@click.option("--table", "only_table", is_flag=True, help="Simulate nothing: print the table of --out, for the guide.")
+def main(draws: int, bootstrap: int, cells: str, seed: int, out: Path | None, only_table: bool) -> None:
+    if only_table and out is not None:
+        click.echo(table(json.loads(out.read_text())["cells"]))
+        return
     numbers = [int(word) for word in cells.split(",")] if cells else list(range(1, len(CELLS) + 1))
     kept = json.loads(out.read_text())["cells"] if out and out.is_file() else {}
     for number in numbers:

@@ -53,8 +53,11 @@ def test_one_modality_gives_the_published_figures(auroc, cov2, error, df, interv
     found = one_modality(with_covariances(auroc, 1, cov2, 0.0))
     assert found.standard_error == pytest.approx(error, abs=1e-7)
     assert found.df == pytest.approx(df, abs=1e-4)
-    assert found.interval == pytest.approx(interval, abs=1e-6)
+    assert found.at_level(0.95) == pytest.approx(interval, abs=1e-6)
     assert math.isnan(found.p_value)
+    on_the_logit_scale = stats.t.ppf(0.975, df) * error / (np.mean(auroc) * (1 - np.mean(auroc)))
+    limits = np.log(np.mean(auroc) / (1 - np.mean(auroc))) + np.array([-1, 1]) * on_the_logit_scale
+    assert found.interval == pytest.approx(1 / (1 + np.exp(-limits)), abs=1e-6)
 
 
 def by_the_printed_formulas(y, scores):
@@ -126,7 +129,7 @@ def test_readers_that_do_not_vary_leave_the_normal_distribution():
     found = paired_readers(a, b)
     assert math.isinf(found.df)
     assert found.p_value == pytest.approx(2 * stats.norm.sf(abs(found.estimate) / found.standard_error))
-    assert one_modality(a).interval == pytest.approx(
+    assert one_modality(a).at_level(0.95) == pytest.approx(
         stats.norm.interval(0.95, a.auroc[0], math.sqrt((a.deviations[0] ** 2).sum()))
     )
 
