@@ -350,8 +350,13 @@ def _mark_labels_outside_train(table: pd.DataFrame) -> list[str]:
         f"label {label!r} does not occur in the train split" + (f", {hints[label]!r} does" if hints[label] else "")
         for label in labels
     ]
-    counts = ", ".join(f"{label!r} ({count} rows)" for label, count in sorted(labels.value_counts().items()))
-    return [f"labels that the train split lacks: {counts}"]
+    first = labels.drop_duplicates().index.tolist()  # a label that is no class may be a name: rows say which it is
+    return [f"{len(first)} labels that the train split lacks, on {len(labels)} rows ({first_of(first)})"]
+
+
+def first_of(rows: Sequence[int]) -> str:
+    """Some of the rows that a note is about."""
+    return f"rows {', '.join(map(str, sorted(rows)[:_EXAMPLES]))}" + (", ..." if len(rows) > _EXAMPLES else "")
 
 
 def _refuse_patients_in_two_splits(root: Path, table: pd.DataFrame) -> None:

@@ -86,7 +86,7 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         name = _IMAGE.fullmatch(path)
         case = cases.get(int(name[1])) if name else None
         if name is None or case is None:
-            rows.append(((math.inf, path), Row(path, reason=reason or "belongs to no case (N_k.jpg beside N.xml)")))
+            rows.append(((math.inf, path), Row(path, reason=reason or "belongs to no case")))
             continue
         reason = reason or case.reason
         box = None

@@ -91,7 +91,7 @@ class _Files:
         if all(_composed(stem) == _composed(base) for stem, _ in ends):
             suffixes = sorted({f"the suffix {end}" if end else "none" for _, end in ends})
             return path, f"no such file; with {' or '.join(suffixes)} it is there"
-        return path, f"no such file; {' and '.join(found)} {'are' if len(found) > 1 else 'is'} there"
+        return path, f"no such file; {' and '.join(map(repr, found))} {'are' if len(found) > 1 else 'is'} there"
 
     def _like(self, path: str, spelled: Callable[[str], str]) -> list[str]:
         """The paths on disk whose name is the same as `path`'s under a spelling; their folders by case at most."""

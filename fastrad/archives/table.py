@@ -16,7 +16,7 @@ from unicodedata import normalize
 import numpy as np
 import pandas as pd
 
-from fastrad.archives.base import SPLIT_NAMES, check_paths, manifest_of_columns
+from fastrad.archives.base import SPLIT_NAMES, check_paths, first_of, manifest_of_columns
 from fastrad.archives.clips import (
     DOPPLER,
     FRAMES,
@@ -215,9 +215,9 @@ def _map_labels(
         reasons[row] = f"label {values[row]!r} is excluded"
     notes = []
     if excluded:
-        counts = pd.Series([values[row] for row in excluded]).value_counts()
-        listed = ", ".join(f"{value!r} ({count})" for value, count in sorted(counts.items()))
-        notes.append(f"{len(excluded)} rows are excluded by their labels: {listed}")
+        first = {values[row]: row for row in reversed(excluded)}  # a value may be a name: rows say which it is
+        rows = first_of(list(first.values()))
+        notes.append(f"{len(excluded)} rows are excluded by their labels, of {len(first)} values ({rows})")
     unused = sorted(set(classes) - set(values))
     if unused:
         notes.append(f"label values that no row has: {', '.join(map(repr, unused))}")
@@ -230,7 +230,7 @@ def _splits(path: Path, values: pd.Series, reasons: list[str]) -> list[str] | st
     unknown = (named != "") & ~named.isin(list(SPLIT_NAMES)) & (np.array(reasons) == "")
     if unknown.any():
         row = int(unknown.to_numpy().argmax())
-        wrong = f"{path}: split {values.iloc[row]!r} in row {row} is none of train, val, test"
+        wrong = f"{path}: the split in row {row} is none of train, val, test"
         if not re.fullmatch(r"(?:cv|fold|f|k)?[ _-]?\d+(?:\.0)?", values.iloc[row], re.IGNORECASE):
             raise InputError(f"{wrong}; correct it, or leave the column out with --columns split=")
         raise InputError(
@@ -248,5 +248,5 @@ def _frames(path: Path, values: pd.Series) -> list[int]:
     wrong = ~(values.str.fullmatch(r"\d{1,9}") | (values == ""))
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
-        raise InputError(f"{path}: frame {values.iloc[row]!r} in row {row} is no frame number (0, 1, ...)")
+        raise InputError(f"{path}: the frame in row {row} is no frame number (0, 1, ...)")
     return [int(value or 0) for value in values]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,10 @@ import numpy as np
 from fastrad.archives.manifest import Manifest
 from fastrad.convert.images import SourceImages
 from fastrad.convert.sample import ImageOptions
-from fastrad.dataset.pseudonym import hide_patient
+from fastrad.dataset.pseudonym import without_values
 from fastrad.errors import InputError
 
-_TELLING_ID = 4  # characters from which an id is looked for in other rows' paths too
+_MIXED_UP = 3  # so few patients or classes may be as many by chance
 
 
 @dataclass(frozen=True)
@@ -102,38 +101,16 @@ class ArchiveSplit:
         )
 
     def quarantine(self, found: list[tuple[int, str]]) -> list[dict[str, Any]]:
-        """What the source or the conversion (`found`: row, reason) could not use, in row order, without patient ids."""
+        """What the source or the conversion (`found`: row, reason) could not use, in row order: no path, no value."""
+        return [{"row": row, "reason": without_values(reason)} for row, _, reason in self.quarantined_paths(found)]
+
+    def quarantined_paths(self, found: list[tuple[int, str]]) -> list[tuple[int, str, str]]:
+        """As `quarantine`, for the user alone: row, path and the whole reason."""
         table = self.manifest.table
         refused = np.flatnonzero((table["reason"] != "").to_numpy() & (table["split"] == self.split).to_numpy())
         reasons = dict(zip(refused.tolist(), table["reason"].iloc[refused].tolist(), strict=True))
         reasons.update(found)
-        entries = []
-        hide_others = self._hide_others() if reasons and self.name_patient is not None else str
-        for row in sorted(reasons):
-            path, patient = table["path"].iloc[row], table["patient"].iloc[row]
-            reason = reasons[row]
-            if self.name_patient is not None and patient:
-                name = self.name_patient(patient)
-                path, reason = (hide_patient(text, patient, name) for text in (path, reason))
-            path, reason = hide_others(path), hide_others(reason)
-            entries.append({"row": row, "path": path, "reason": reason})
-        return entries
-
-    def _hide_others(self) -> Callable[[str], str]:
-        """Puts pseudonyms for words that are another row's patient; ids of under four characters are in any name."""
-        assert self.name_patient is not None
-        ids = (patient for patient in self.manifest.table["patient"].unique() if len(patient) >= _TELLING_ID)
-        names = {patient.casefold(): self.name_patient(patient) for patient in ids}
-        broken = [patient for patient in names if not patient.isalnum()]  # MRN-0017 is two words
-
-        def hide(text: str) -> str:
-            small = text.casefold()
-            for patient in broken:
-                if patient in small:
-                    text = hide_patient(text, patient, names[patient])
-            return re.sub(r"[^\W_]+", lambda word: names.get(word[0].casefold(), word[0]), text)
-
-        return hide
+        return [(row, table["path"].iloc[row], reasons[row]) for row in sorted(reasons)]
 
     def unlabelled(self) -> dict[str, Any]:
         """The card's `unlabelled`."""
@@ -166,6 +143,8 @@ def split_archive(
     _refuse_outside_paths(manifest, usable)
     _refuse_rows_without_split(manifest, usable)
     classes = manifest.classes
+    if not options.get("labels"):  # else the user has named the classes
+        _refuse_names_as_classes(manifest, usable, classes)
     codes = {label: index for index, label in enumerate(classes)}
     labels = table["label"].map(codes).fillna(-1).to_numpy(dtype=np.int64)
     if (labels[usable] < 0).any():
@@ -202,7 +181,7 @@ def _why_nothing(manifest: Manifest) -> str:
         return "the archive has no images"
     reasons = manifest.table["reason"][manifest.table["reason"] != ""]
     if len(reasons):
-        return f"none of {len(manifest)} rows is usable; the first reason is: {reasons.iloc[0]}"
+        return f"none of {len(manifest)} rows is usable; the first reason is: {without_values(reasons.iloc[0])}"
     return f"none of {len(manifest)} images has a label"
 
 
@@ -212,6 +191,25 @@ def _refuse_outside_paths(manifest: Manifest, usable: np.ndarray) -> None:
     if outside.any():
         row = int(np.flatnonzero(outside)[0])
         raise InputError(f"{manifest.root}: row {row} leaves this folder; only files inside it are read")
+
+
+def _refuse_names_as_classes(manifest: Manifest, usable: np.ndarray, classes: tuple[str, ...]) -> None:
+    """Class names stand in card, report and weights: a column of ids or names that was taken for one must not."""
+    table = manifest.table[usable]
+    known = table["patient"][table["patient"] != ""]
+    way_out = "name the column that holds it (--columns label=COLUMN), or say which values mean which class (--labels)"
+    same = table["label"].str.casefold() == table["patient"].str.casefold()
+    if len(classes) >= _MIXED_UP and 2 * same.sum() >= len(table):
+        raise InputError(
+            f"{manifest.root}: the label is the patient's id in {same.sum()} of {len(table)} rows; {way_out}"
+        )
+    of_whom = "patients" if len(known) else "images"
+    count = known.nunique() if len(known) else len(table)
+    if len(classes) >= count > _MIXED_UP:
+        raise InputError(
+            f"{manifest.root}: there are {len(classes)} classes for {count} {of_whom}, so the label may be an id or a "
+            f"name; {way_out}"
+        )
 
 
 def _refuse_rows_without_split(manifest: Manifest, usable: np.ndarray) -> None:

@@ -19,6 +19,7 @@ from fastrad.convert.sample import Encoded, ImageOptions, Sample
 from fastrad.dataset.card import Card
 from fastrad.dataset.fingerprints import MAX_BYTES, fingerprints_path
 from fastrad.dataset.opening import datasets_in
+from fastrad.dataset.pseudonym import without_values
 from fastrad.dataset.tar.shards import Facts, ShardSet, TarSamples
 from fastrad.errors import FormatError
 from fastrad.system.place import Place
@@ -211,8 +212,12 @@ class TarSplit:
 
     def quarantine(self, found: list[tuple[int, str]]) -> list[dict[str, Any]]:
         """What the archive's conversion could not use, and what this one could not (`found`: row, reason)."""
-        entries = [{"row": row, "path": "", "reason": reason} for row, reason in found]
-        return sorted([*self.shards.card.quarantined, *entries], key=lambda entry: entry["row"])
+        known = [(entry["row"], entry["reason"]) for entry in self.shards.card.quarantined]
+        return [{"row": row, "reason": without_values(reason)} for row, reason in sorted([*known, *found])]
+
+    def quarantined_paths(self, found: list[tuple[int, str]]) -> list[tuple[int, str, str]]:
+        """None: where the archive's files were, shards do not say."""
+        return []
 
     def unlabelled(self) -> dict[str, Any]:
         """The card's `unlabelled`."""

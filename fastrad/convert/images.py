@@ -13,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 
 from fastrad.convert.sample import Encoded, ImageOptions, Sample
+from fastrad.dataset.pseudonym import without_values
 from fastrad.errors import FastradError, InputError
 from fastrad.imaging import ImageError, decode_values, fit, make_square, read_values
 
@@ -162,7 +163,8 @@ class SourceImages:
                 ) from None
             raise UnusableImageError(error.reason) from None
         except Exception as error:  # one odd file must not end a run of hours
-            raise UnusableImageError(f"cannot be converted ({type(error).__name__}: {error})") from error
+            what = without_values(str(error))
+            raise UnusableImageError(f"cannot be converted ({type(error).__name__}: {what})") from error
         source = values.pixels if values.source is None else values.source
         return image, Encoded(data, options.encode, options.size, place, gray is not pixels, source)
 

@@ -34,6 +34,7 @@ from fastrad.convert.record import (
 from fastrad.convert.totals import Totals
 from fastrad.dataset.card import MAX_CARD_BYTES, Card
 from fastrad.dataset.fingerprints import to_bytes
+from fastrad.dataset.pseudonym import without_values
 from fastrad.errors import FormatError, InputError
 from fastrad.system.files import sync_folder, write_atomically
 from fastrad.system.json_file import decode
@@ -190,7 +191,7 @@ class Journal(WorkFolder):
             row, reason = totals.quarantined[0]
             raise InputError(
                 f"{plan.source.place}: none of the {len(plan.rows)} images of {plan.name} could be stored, so no file "
-                f"is written; the first reason (row {row}): {reason}"
+                f"is written; the first reason (row {row}): {without_values(reason)}"
             )
         about = self._write_fingerprints()
         return DoneSplit(plan.name, self, totals, lambda hashes, size: plan.card(totals, hashes, size, about))

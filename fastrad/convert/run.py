@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -112,7 +113,8 @@ def convert(
     with _full_disk_in_one_line(work_dir), _open_journals(to_convert, work_dir) as journals:
         todo, done, notices = _chunks(journals)
         _convert_chunks(todo, done, options)
-        cards = {**finished_before, **_finish(journals, destination)}
+        made, listings = _finish(journals, destination)
+        cards = {**finished_before, **made}
 
     for plan in plans:
         if plan.name in cards:
@@ -130,7 +132,8 @@ def convert(
         empty_splits=tuple(plan.name for plan in plans if not len(plan.rows)),
         key_path=patients.key_path,
         key_made=patients.key_made,
-        notices=tuple(notices),
+        notices=tuple(notices) + _key_notice(patients.key_path),
+        listings=tuple(listings),
         rows=len(source) if isinstance(source, Manifest) else 0,
     )
 
@@ -262,9 +265,13 @@ def _convert_chunks(todo: list[Chunk], done: list[Chunk], options: ConvertOption
             workers.close()
 
 
-def _finish(journals: list[Journal], destination: Destination) -> dict[str, Card]:
-    """Make the files of splits whose chunks are all done; a failure of one is raised after the others are finished."""
+def _finish(journals: list[Journal], destination: Destination) -> tuple[dict[str, Card], list[str]]:
+    """Make the files of splits whose chunks are all done; a failure of one is raised after the others are finished.
+
+    Returns the cards, and where the paths of quarantined rows are listed or why they are not.
+    """
     cards: dict[str, Card] = {}
+    listings: list[str] = []
     failures: list[InputError] = []
     for journal in journals:
         try:
@@ -272,13 +279,35 @@ def _finish(journals: list[Journal], destination: Destination) -> dict[str, Card
             if journal.fingerprints.exists():  # before the files: where these are, all is complete
                 destination.put(journal.fingerprints, fingerprints_path(f"{journal.plan.name}.beton"))
             cards[journal.plan.name] = journal.plan.output.finish(done, destination)
+            listings += _listed(journal.plan, done.totals.quarantined, destination)
         except InputError as error:
             failures.append(error)
         else:
             journal.remove()
     if failures:
         raise failures[0]
-    return cards
+    return cards, listings
+
+
+def _listed(plan: SplitPlan, found: list[tuple[int, str]], destination: Destination) -> list[str]:
+    """Write the list of a split's quarantined files, where there are any; where it is, or why it is not."""
+    rows = plan.source.quarantined_paths(found)
+    if not rows:
+        return []
+    from fastrad.convert.listing import write_listing
+
+    try:
+        return [str(write_listing(destination, plan.name, rows))]
+    except (OSError, RuntimeError) as error:  # no home, or none that may be written to: the data are whole without
+        return [f"not listed ({getattr(error, 'strerror', None) or error})"]
+
+
+def _key_notice(path: Path | None) -> tuple[str, ...]:
+    """That others may read the key of the pseudonyms, which would give them the ids."""
+    mode = 0 if path is None else path.stat().st_mode
+    if not mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return ()
+    return (f"others may read the key {path}, and could find the patients behind the pseudonyms: chmod 600 {path}",)
 
 
 def _left_out(plan: SplitPlan) -> list[str]:

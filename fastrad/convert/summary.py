@@ -49,7 +49,7 @@ class ConvertedFile:
             known = card.unlabelled.get("patients")
             lines.append(f"  unlabelled, left out: {count:,} images" + (f" of {known:,} patients" if known else ""))
         if card.quarantined:
-            lines.append(f"  quarantined: {len(card.quarantined):,} rows (listed in the card)")
+            lines.append(f"  quarantined: {len(card.quarantined):,} rows (the card says why)")
         if card.gray_levels:
             lines.append(f"  {card.gray_levels} of 256 gray levels are used")
         if window := card.parameters.get("window"):
@@ -81,6 +81,8 @@ class ConvertSummary:
         What the user should know about this run.
     rows : int
         Of the archive's table, all splits together; 0 where the source is shards.
+    listings : tuple of str
+        The files that name the paths of quarantined rows, for the user alone; or why there is none.
     """
 
     files: tuple[ConvertedFile, ...]
@@ -91,6 +93,7 @@ class ConvertSummary:
     key_made: bool
     notices: tuple[str, ...]
     rows: int = 0
+    listings: tuple[str, ...] = ()
 
     @property
     def tally(self) -> dict[str, int]:
@@ -136,6 +139,7 @@ class ConvertSummary:
             "empty_splits": list(self.empty_splits),
             "pseudonym_key": None if self.key_path is None else str(self.key_path),
             "notices": list(self.notices),
+            "quarantined_paths": list(self.listings),
         }
 
     def to_text(self) -> str:
@@ -148,6 +152,7 @@ class ConvertSummary:
         lines += [f"quarantined {count:,}: {reason}" for reason, count in reasons[:_SHOWN]]
         if len(reasons) > _SHOWN:
             lines.append(f"quarantined for {len(reasons) - _SHOWN} more reasons: see the cards")
+        lines += [f"paths of the quarantined rows, for you alone: {listing}" for listing in self.listings]
         lines += [f"{split}: no row is usable, so no file is written" for split in self.empty_splits]
         notes = dict.fromkeys(note for file in self.files for note in file.card.notes)
         lines += [f"note: {note}" for note in (*notes, *self.notices)]

@@ -60,7 +60,7 @@ class Card:
     bytes : int
         Size of the dataset file.
     quarantined : list of dict
-        `row`, `path` and `reason` of each row that could not be stored.
+        `row` and `reason` of each row that could not be stored; neither names a file or quotes a value.
     unlabelled : dict
         `count` and `rows` of the rows without a label.
     notes : list of str
@@ -201,8 +201,8 @@ _PageSize = Annotated[int, msgspec.Meta(ge=1, le=(1 << 32) - 1)]
 
 class _Entry(msgspec.Struct):
     row: Count
-    path: Word
     reason: Word
+    path: Word = ""  # in cards of 0.1.0; it may name a patient, and is not shown
 
 
 class _Unlabelled(msgspec.Struct):

@@ -18,6 +18,9 @@ from fastrad.system.reading import read_whole
 
 _KEY_BYTES = 32
 _MAX_KEY_BYTES = 1 << 12
+_QUOTED = re.compile(r"""(?<!\w)(['"]).*?\1(?!\w)""", re.DOTALL)
+_SUFFIX = "png|jpe?g|jfif|bmp|dib|tiff?|btf|gif|dcm|dicom|h5|hdf5|xml|json|csv"
+_PATH = re.compile(rf"[^\s()]*(?:[/\\][^\s()]*|\.(?:{_SUFFIX})\b)", re.IGNORECASE)
 
 
 def default_key_path() -> Path:
@@ -83,28 +86,16 @@ def pseudonym(patient: str, key: bytes) -> str:
     return hashlib.blake2b(patient.encode(), key=key[:64], digest_size=8).hexdigest()
 
 
-def hide_patient(text: str, patient: str, replacement: str) -> str:
-    """`text` (a path, a reason) with `replacement` wherever `patient` stands, whatever its case and leading zeros.
+def without_values(reason: str) -> str:
+    """A reason for refusing a row, without what it quotes of table or file, and without paths: those may name patients.
 
-    A part of a longer number or word is left: those are other ids.
+    Whoever writes a reason quotes each value, as `repr` does; what is not quoted is fastrad's own words.
 
     Examples
     --------
-    >>> hide_patient("scans/MRN17/MRN17_2.png", "MRN17", "5b1c")
-    'scans/5b1c/5b1c_2.png'
-    >>> hide_patient("scans/MRN170.png", "MRN17", "5b1c")
-    'scans/MRN170.png'
-    >>> hide_patient("scans/0017b_JANE.png", "17", "5b1c")
-    'scans/5b1cb_JANE.png'
+    >>> without_values("label 'Mustermann, Erika' is excluded")
+    'label ... is excluded'
+    >>> without_values("no such file; scans/0042137.dcm is there")
+    'no such file; ... is there'
     """
-    if not patient:
-        return text
-    core = re.escape(patient)
-    if patient.isdecimal() and patient.strip("0"):
-        core = "0*" + patient.lstrip("0")
-    return re.sub(f"(?<!{_kind(patient[0])}){core}(?!{_kind(patient[-1])})", replacement, text, flags=re.IGNORECASE)
-
-
-def _kind(character: str) -> str:
-    """A pattern for what a number or a word would go on with."""
-    return r"\d" if character.isdecimal() else r"[^\W\d_]" if character.isalpha() else "(?!)"
+    return _PATH.sub("...", _QUOTED.sub("...", reason))

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 
@@ -32,6 +32,7 @@ _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?', re.IGNORECASE)  # a spreadsheet's o
 MAX_TABLE_BYTES = 4 << 30  # of 30 million images
 MAX_LINE = 1 << 20  # bytes; a line of twice as many is refused for sure
 MAX_COLUMNS = 10_000
+_FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _INVISIBLE = "\ufeff\u200b\u2060"  # a mark of byte order within the text, zero-width spaces
 
 
@@ -108,6 +109,31 @@ def read_csv(
         else:
             notes.append(f"the table {guess}; where they are wrong, give its --encoding")
     return result
+
+
+def csv_text(table: pd.DataFrame, *, index: bool | str = True) -> str:
+    """A table as CSV, in which no text is a formula that a spreadsheet would execute (`=`, `+`, `-`, `@` in front).
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+    index : bool or str
+        Whether the index comes first, or what it is called.
+    """
+    if index:
+        table = table.reset_index(names=index if isinstance(index, str) else None)
+    texts = {name: table[name].map(harmless) for name in table if pd.api.types.is_string_dtype(table[name])}
+    return table.assign(**texts).rename(columns=harmless).to_csv(index=False)
+
+
+def harmless(text: Any) -> Any:
+    """A cell with an apostrophe before what a spreadsheet would execute; what is no string stays as it is."""
+    return f"'{text}" if isinstance(text, str) and _FORMULA.match(text) else text
+
+
+def as_meant(text: Any) -> Any:
+    """What a cell was before `harmless`."""
+    return text[1:] if isinstance(text, str) and text.startswith("'") and _FORMULA.match(text[1:]) else text
 
 
 def column_names(path: Path, columns: Sequence[str], encoding: str = "") -> list[str]:
