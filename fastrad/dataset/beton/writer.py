@@ -21,10 +21,20 @@ from fastrad.system.files import write_atomically
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
-    """A baseline JPEG of one component, uint8, shape (bytes,), of a gray image (H, W) uint8."""
+    """A baseline JPEG of one component, uint8, shape (bytes,), of a gray image (H, W) uint8.
+
+    A restart marker stands behind each row of blocks, so that some of the rows can be decoded alone and exactly
+    (`fastrad.loading.kernels.jpeg`).
+    """
     import cv2
 
-    done, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_PROGRESSIVE, 0])
+    blocks = -(-image.shape[1] // 8)
+    options = {
+        cv2.IMWRITE_JPEG_QUALITY: quality,
+        cv2.IMWRITE_JPEG_PROGRESSIVE: 0,
+        cv2.IMWRITE_JPEG_RST_INTERVAL: blocks if blocks < 1 << 16 else 0,
+    }
+    done, encoded = cv2.imencode(".jpg", image, [number for option in options.items() for number in option])
     if not done:
         raise InputError(f"an image of shape {image.shape} cannot be encoded as JPEG")
     return encoded.reshape(-1)

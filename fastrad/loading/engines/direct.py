@@ -62,11 +62,15 @@ class RawFiller:
 
 
 class EncodedFiller:
-    """Decodes a piece's JPEG or PNG, then crops, resizes and flips them."""
+    """Decodes a piece's JPEG or PNG, then crops, resizes and flips them.
+
+    Of a JPEG that can be taken apart by rows only a crop's rows are decoded, once the whole of it was.
+    """
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
         self._of_thread = threading.local()
+        self._whole_is_sound = np.zeros(samples.count, dtype=bool)
 
     def announce(self, positions: np.ndarray) -> None:
         """Read ahead where the file is larger than the page cache."""
@@ -79,29 +83,63 @@ class EncodedFiller:
         if step.parameters is None:
             return self.decode(positions, pixels)
         decoded = np.empty(len(positions) * area + resample.PADDING, dtype=np.uint8)
-        damaged = self.decode(positions, decoded)
         boxes, flips = resample.boxes_and_flips(step.parameters)
+        damaged = self.decode(positions, decoded, boxes)
         sources = decoded.ctypes.data + np.arange(len(positions), dtype=np.int64) * area
         missing = np.empty(len(positions), dtype=np.int64)
         resample.resample(-1, sources, height, width, boxes, flips, size, pixels.ctypes.data, missing)
         return damaged
 
-    def decode(self, positions: np.ndarray, frames: np.ndarray) -> dict[int, DamagedSampleError]:
-        """Decode samples one after another into `frames`; returns which are damaged, by index."""
+    def decode(
+        self, positions: np.ndarray, frames: np.ndarray, boxes: np.ndarray | None = None
+    ) -> dict[int, DamagedSampleError]:
+        """Decode samples one after another into `frames`; returns which are damaged, by index.
+
+        With `boxes` (top, left, height, width of each sample's crop) the rows of a frame that its crop does not need
+        may be left as they are.
+        """
         samples, (height, width) = self._samples, self._samples.frame
         if not hasattr(self._of_thread, "decode"):
             self._of_thread.decode = jpeg.decoder(samples.encoding)
+            self._of_thread.part = np.empty(0, dtype=np.uint8)
+        decode = self._of_thread.decode
         damaged: dict[int, DamagedSampleError] = {}
-        area = height * width
-        for index, position in enumerate(positions):
+        area, wanted = height * width, self._wanted_rows(positions, boxes)
+        for index, position in enumerate(positions.tolist()):
             frame = frames[index * area : (index + 1) * area].reshape(height, width)
             try:
-                reason = self._of_thread.decode(samples.read(int(position)), frame)
+                stored = samples.read(position)
+                if wanted is not None and (rows := wanted[index]) is not None:
+                    stored, frame = self._rows(stored, frame, *rows)
+                reason = decode(stored, frame)
                 if reason is not None:
-                    raise samples.damaged(int(position), reason)
+                    raise samples.damaged(position, reason)
             except DamagedSampleError as error:
                 damaged[index] = error
+        sound = np.ones(len(positions), dtype=bool)
+        sound[list(damaged)] = False
+        self._whole_is_sound[positions[sound]] = True
         return damaged
+
+    def _wanted_rows(self, positions: np.ndarray, boxes: np.ndarray | None) -> list[tuple[int, int] | None] | None:
+        """The first and the last row of blocks that each crop needs; None where the frame is to be decoded whole."""
+        if boxes is None or self._samples.encoding != "jpeg":
+            return None
+        first, last = boxes[:, 0] // jpeg.BLOCK, (boxes[:, 0] + boxes[:, 2] - 1) // jpeg.BLOCK
+        some = self._whole_is_sound[positions] & ((last - first + 1) * jpeg.BLOCK < self._samples.frame[0])
+        rows = zip(first.tolist(), last.tolist(), some.tolist(), strict=True)
+        return [(begin, end) if part else None for begin, end, part in rows]
+
+    def _rows(self, stored: np.ndarray, frame: np.ndarray, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        """A JPEG of these rows of blocks and where they go; the whole one where it has no such parts."""
+        if self._of_thread.part.size < stored.size:
+            self._of_thread.part = np.empty(stored.size, dtype=np.uint8)
+        part = self._of_thread.part
+        height, width = frame.shape
+        length = jpeg.rows_alone(stored, first, last, height, width, part)
+        if length == 0:
+            return stored, frame
+        return part[:length], frame[first * jpeg.BLOCK : (last + 1) * jpeg.BLOCK]
 
 
 def filler(samples: Samples) -> RawFiller | EncodedFiller:

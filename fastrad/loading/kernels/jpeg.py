@@ -2,7 +2,14 @@
 
 In: the bytes of an image and where the pixels go. Out: the pixels, or the reason why not. The library is the
 system's, or the one that FFCV was built with; OpenCV stands in where there is neither.
+
+Where a restart marker stands behind each row of blocks (ITU-T T.81, B.2.1), as fastrad writes them, `rows_alone` makes
+a JPEG of some of the rows: nothing carries over from one restart interval to the next, so its pixels are those of the
+whole picture, to the bit.
 """
+
+# mypy: disable-error-code="call-overload,assignment"
+# (numba's numbers are 64 bits wide whatever Python makes of them)
 
 from __future__ import annotations
 
@@ -15,8 +22,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from numba import njit, types
 
 _TJPF_GRAY = 6
+_MEMCHR = types.ExternalFunction("memchr", types.uintp(types.uintp, types.int32, types.uintp))
+BLOCK = 8  # pixels a side
 
 
 def _library_paths() -> list[str]:
@@ -53,15 +63,16 @@ class _TurboDecoder:
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
         self._handle = library.tjInitDecompress()
+        self._found = [ctypes.c_int() for _ in range(4)]
+        self._where = [ctypes.byref(number) for number in self._found]
 
     def __del__(self) -> None:
         self._library.tjDestroy(self._handle)
 
     def __call__(self, stored: np.ndarray, pixels: np.ndarray) -> str | None:
         height, width = pixels.shape
-        found = [ctypes.c_int() for _ in range(4)]
-        source = stored.ctypes.data
-        failed = self._library.tjDecompressHeader3(self._handle, source, stored.size, *map(ctypes.byref, found))
+        found, source = self._found, stored.ctypes.data
+        failed = self._library.tjDecompressHeader3(self._handle, source, stored.size, *self._where)
         if not failed and (found[0].value, found[1].value) != (width, height):
             return f"its JPEG has {found[0].value} x {found[1].value} pixels"
         if not failed:
@@ -91,3 +102,74 @@ def decoder(encoding: str = "jpeg") -> Callable[[np.ndarray, np.ndarray], str | 
     """
     library = _library() if encoding == "jpeg" else None
     return _TurboDecoder(library) if library is not None else _decode_with_opencv
+
+
+@njit(nogil=True, cache=True)
+def rows_alone(stored, first, last, height, width, part):
+    """Make a JPEG of rows of blocks `first` to `last` of one whose restart intervals are rows of blocks.
+
+    Parameters
+    ----------
+    stored : np.ndarray
+        uint8, the bytes of the whole JPEG.
+    first, last : int
+        Rows of blocks of 8 pixels, both among them.
+    height, width : int
+        Pixels that the whole one has to have.
+    part : np.ndarray
+        uint8, written; as long as `stored` is enough.
+
+    Returns
+    -------
+    int
+        Bytes written; 0 where the JPEG is not of this kind, and has to be decoded whole.
+    """
+    length, memory = len(stored), np.int64(stored.ctypes.data)
+    if length < 4 or stored[0] != 0xFF or stored[1] != 0xD8:
+        return 0
+    at, frame, interval = 2, 0, 0
+    while True:
+        if at + 4 > length or stored[at] != 0xFF:
+            return 0
+        marker, segment = stored[at + 1], np.int64(stored[at + 2]) << 8 | np.int64(stored[at + 3])
+        if at + 2 + segment > length:
+            return 0
+        if marker == 0xC0 and segment == 11:  # baseline, one component
+            frame = at
+        elif marker == 0xDD and segment == 4:
+            interval = np.int64(stored[at + 4]) << 8 | np.int64(stored[at + 5])
+        elif 0xC0 <= marker <= 0xCF and marker != 0xC4:  # another coding, or another number of components
+            return 0
+        at += 2 + segment
+        if marker == 0xDA:
+            break
+    if frame == 0 or interval != (width + 7) // 8 or stored[frame + 9] != 1 or stored[frame + 11] != 0x11:
+        return 0
+    if np.int64(stored[frame + 5]) << 8 | np.int64(stored[frame + 6]) != height:
+        return 0
+    if np.int64(stored[frame + 7]) << 8 | np.int64(stored[frame + 8]) != width:
+        return 0
+    part[:at] = stored[:at]
+    rows = min(height - first * 8, (last - first + 1) * 8)
+    part[frame + 5], part[frame + 6] = rows >> 8, rows & 255
+    # behind each interval a marker RST0 to RST7 in turn, behind the last one EOI
+    written, row, begin = at, 0, at
+    while row <= last:
+        marker = np.uint8(0)
+        while marker == 0:  # behind 0xFF a 0 says that it is no marker
+            found = _MEMCHR(np.uintp(memory + at), np.int32(0xFF), np.uintp(length - at))
+            if found == 0 or found + 1 >= memory + length:
+                return 0
+            at = np.int64(found) - memory
+            marker = stored[at + 1]
+            at += 2 * (marker == 0)
+        if marker != (0xD9 if (row + 1) * 8 >= height else 0xD0 + row % 8):
+            return 0
+        if row >= first:
+            part[written : written + at - begin] = stored[begin:at]
+            written += at - begin
+            part[written], part[written + 1] = 0xFF, 0xD9 if row == last else 0xD0 + (row - first) % 8
+            written += 2
+        at += 2
+        row, begin = row + 1, at
+    return written
