@@ -51,7 +51,7 @@ def arm_name(key: str, source: str | None, weights: Weights | None) -> ArmName:
     if key not in LABELS:
         return ArmName(key, trained_on)
     if synthetic:
-        return ArmName(f"Synthetic, {_ROLES[key]}", trained_on)
+        return ArmName(f"Synthetic ({_ROLES[key]})", trained_on)
     published = len(classes) == RADIMAGENET_CLASSES and int(made_of["samples"]) >= RADIMAGENET_IMAGES
     if made_of["layout"] == "radimagenet" and published:
         return ArmName(LABELS["radimagenet"], trained_on)

@@ -16,15 +16,14 @@ class Beside(NamedTuple):
 def development_beside_test(study: dict) -> list[Beside]:
     """The lines of the table, from `study.json`."""
     parts = study["development"], study["test"]
-    lines = [
-        Beside(
-            "Patients" if study["dataset"]["patient_ids"] != "none" else "Images, each counted as a patient",
-            *_of(parts, "patients"),
-        ),
-        Beside("Images", *_of(parts, "images")),
-        Beside("Images a patient, mean", *(f"{part['images'] / part['patients']:.2f}" for part in parts)),
-        Beside("Malignant patients", *(_share(part["malignant"], part["patients"]) for part in parts)),
-    ]
+    nameless = study["dataset"]["patient_ids"] == "none"
+    lines = [] if nameless else [Beside("Patients", *_of(parts, "patients"))]
+    lines.append(Beside("Images", *_of(parts, "images")))
+    if not nameless:
+        each = (f"{part['images'] / part['patients']:.2f}" for part in parts)
+        lines.append(Beside("Images a patient, mean", *each))
+    malignant = (_share(part["malignant"], part["patients"]) for part in parts)
+    lines.append(Beside("Malignant" if nameless else "Malignant patients", *malignant))
     for line in study.get("characteristics", []):
         values = line["development"], line["test"]
         if line["value"]:

@@ -46,7 +46,7 @@ CAVEATS = (
     Sentence(
         "caveats",
         "The archive names no patients: images were split, and each counts as a patient below. Images of one patient "
-        "may lie on both sides of a split, which makes every figure too good and every interval too narrow.",
+        "may lie on both sides of a split, which can make figures too good and intervals too narrow.",
         "no image belongs to a known patient",
         where(lambda facts: facts.nameless == "all"),
     ),
@@ -56,6 +56,12 @@ CAVEATS = (
         "split, and may make figures too good and intervals too narrow.",
         "some images belong to no known patient",
         where(lambda facts: facts.nameless == "some"),
+    ),
+    Sentence(
+        "caveats",
+        "{one} and {other} begin with the same weights: a difference between them is not one of initialisation.",
+        "of each pair of arms whose weights, and whether they are frozen, are the same",
+        lambda facts: [{"one": one, "other": other} for one, other in facts.alike],
     ),
     Sentence(
         "caveats",

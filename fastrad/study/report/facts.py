@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from statistics import fmean
 from typing import Any
 
@@ -115,6 +116,16 @@ class Facts:
         return [arm["label"] for arm in self.study["arms"] if arm["synthetic"]]
 
     @property
+    def alike(self) -> list[tuple[str, str]]:
+        """Labels of arms, tuned alike, that begin with the same weights."""
+        pairs = combinations(self.study["arms"], 2)
+        return [
+            (one["label"], other["label"])
+            for one, other in pairs
+            if one["sha256"] and one["sha256"] == other["sha256"] and one["frozen"] == other["frozen"]
+        ]
+
+    @property
     def named_by_option(self) -> list[str]:
         """Arms of a study of 0.1.0 that bear the name of the option that gave their weights."""
         return [
@@ -154,6 +165,8 @@ class Facts:
             "augmentation": protocol.get("augmentation", ""),
             "prevalence": self.values["test"]["prevalence"],
             "compared": "the ensembles" if self.one_seed else "one network",
+            "pixel_mean": protocol["normalisation"]["mean"],
+            "pixel_sd": protocol["normalisation"]["std"],
             "scorings": len(self.earlier) + 1,
             "unused": len(self.unused),
             "unused_names": listed(list(self.unused)),

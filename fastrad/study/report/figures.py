@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from textwrap import fill
 
 import matplotlib
 import numpy as np
@@ -73,7 +74,7 @@ def runs_figure(study: dict, result: StudyResult) -> Figure:
                 position + spread.ravel(), table.ravel(), s=26, color=colour, marker=marker, alpha=0.75, linewidth=0
             )
             axes.plot([position - 0.34, position + 0.34], [table.mean()] * 2, color=colour, linewidth=2)
-        axes.set_xticks(range(len(values)), [label for _, label, _, _ in _styles(study)])
+        axes.set_xticks(range(len(values)), [fill(label, 14) for _, label, _, _ in _styles(study)])
         axes.set_xlim(-0.6, len(values) - 0.4)
         axes.axhline(0.5, color="#bbbbbb", linewidth=1, linestyle=(0, (4, 4)))
         _finish(axes, study, title)
@@ -99,7 +100,7 @@ def differences_figure(study: dict, result: StudyResult) -> Figure:
         axes.plot([-detectable, detectable], [position] * 2, color="#e3e3e3", linewidth=11, zorder=0)
         axes.plot(interval, [position] * 2, color="#0072b2", linewidth=2)
         axes.plot(estimate, position, "o", color="#0072b2", markersize=7)
-    names = [f"{labels[each.a]} − {labels[each.b]}" for each in reversed(result.differences)]
+    names = [fill(f"{labels[each.a]} − {labels[each.b]}", 28) for each in reversed(result.differences)]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     what = "the ensembles'" if one_seed else "one network's"
@@ -125,7 +126,7 @@ def calibration_figure(study: dict, result: StudyResult) -> Figure:
         slope_text = "" if np.isnan(slope) else f", slope {slope:.{2 if abs(slope) < 10 else 0}f}"
         axes.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Predicted probability")
         axes.set_xticks([0, 0.5, 1])
-        _finish(axes, {"synthetic": False}, f"{label}\nBrier {result.arm(name).brier:.3f}{slope_text}")
+        _finish(axes, {"synthetic": False}, f"{fill(label, 24)}\nBrier {result.arm(name).brier:.3f}{slope_text}")
     grid[0].set_ylabel("Malignant, observed")
     if study["synthetic"]:
         figure.suptitle("synthetic images", fontsize=9.5, x=0.01, ha="left")

@@ -96,7 +96,7 @@ def tripod_items(study: dict, *, subgroups: bool, errors: bool) -> tuple[Reporti
             "statistics",
         ),
         item("12f", "Updating after evaluation", NONE, "nothing was updated"),
-        item("12g", "How predictions were computed", YES, "mean logit over images, folds, seeds", "methods"),
+        item("12g", "How predictions were computed", YES, "mean logit over images, folds, seeds", "statistics"),
         item("13", "Class imbalance", *_imbalance(bool(weighted))),
         item("14", "Fairness", AUTHORS, "no method was used to address it"),
         item(
@@ -180,7 +180,7 @@ def claim_items(study: dict, *, subgroups: bool, errors: bool) -> tuple[Reportin
         item("24", "Initialisation", YES, "the arms, with hashes of their weights", "arms"),
         item("25", "Training", YES, "recipe, augmentation, number of networks", "methods"),
         item("26", "Choice of the final model", YES, "the epoch, on validation patients", "methods"),
-        item("27", "Ensembling", YES, "mean logit over folds and seeds", "methods"),
+        item("27", "Ensembling", YES, "mean logit over folds and seeds", "statistics"),
         item("28", "Metrics", YES, "named with their sources in the guide", "statistics"),
         item("29", "Significance and uncertainty", YES, "intervals, tests, adjustment", "statistics"),
         item("30", "Robustness", PART, "spread over folds and seeds", "variation"),

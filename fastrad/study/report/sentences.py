@@ -106,6 +106,13 @@ _METHODS = (
     ),
     Sentence(
         "methods",
+        "Pixels were normalised by the mean and standard deviation of the development images, {pixel_mean:.3f} and "
+        "{pixel_sd:.3f} of the gray range.",
+        "always",
+        always,
+    ),
+    Sentence(
+        "methods",
         "The epoch with the highest AUROC over the fold's validation {unit} was kept.",
         "always: an arm without transfer is always tuned",
         always,

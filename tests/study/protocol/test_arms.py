@@ -71,7 +71,7 @@ def pretrained(path, **metadata) -> str:
     ("metadata", "label", "trained_on"),
     [
         ({}, "RadImageNet", "1,080,000 images of 165 classes, radimagenet layout"),
-        ({"synthetic": True}, "Synthetic, in domain", "1,080,000 synthetic images of 165 classes, radimagenet layout"),
+        ({"synthetic": True}, "Synthetic (in domain)", "1,080,000 synthetic images of 165 classes, radimagenet layout"),
         (
             {"dataset": {"layout": "radimagenet", "split": "", "samples": 9000}},
             "radimagenet layout, 9,000 images (--radimagenet)",
@@ -96,7 +96,7 @@ def test_imagenet_is_torchvisions_own_file_or_it_is_not_called_so(files, tmp_pat
     assert "ImageNet" not in arm.label + arm.trained_on + other.label + other.trained_on
     phantoms = pretrained(tmp_path / "w.safetensors", synthetic=True)
     _, arm, _ = make_arms(files["one"], phantoms)
-    assert arm.label == "Synthetic, out of domain"
+    assert arm.label == "Synthetic (out of domain)"
 
 
 def test_a_users_own_name_stays_and_long_file_names_are_cut(files, tmp_path):

@@ -135,6 +135,11 @@ def rate(study: dict) -> float:
     return study["protocol"]["recipe"]["backbone_rate"]
 
 
+def same_weights(study: dict) -> bool:
+    known = [(arm["sha256"], arm["frozen"]) for arm in study["arms"] if arm["name"] != "none"]
+    return len(known) != len(set(known))
+
+
 # How each sentence begins, and when it is true, said a second time: of study.json, the values and the ledger alone.
 TRUE: dict[str, Callable[[Facts], bool]] = {
     "One ResNet-18,": lambda f: alike(f.study),
@@ -145,6 +150,7 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "DDTI's labels": lambda f: f.study["dataset"]["layout"] == "ddti",
     "The archive names no patients:": lambda f: nameless(f.study) == "all",
     "Not every image belongs": lambda f: nameless(f.study) == "some",
+    "{one} and {other} begin with the same": lambda f: same_weights(f.study),
     "Test images of this study were scored": lambda f: len(f.earlier) > 0,
     "runs/ holds": lambda f: len(f.unused) > 0,
     "fastrad 0.1.0 made this study": lambda f: f.study["versions"]["fastrad"] == "0.1.0",
@@ -183,6 +189,7 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "The loss was not": lambda f: not f.study["protocol"]["recipe"]["class_weighting"],
     "An image's score is the mean": lambda f: f.study["protocol"]["recipe"]["flip_average"],
     "An image's score is its": lambda f: not f.study["protocol"]["recipe"]["flip_average"],
+    "Pixels were normalised": lambda f: True,
     "The epoch with the highest": lambda f: True,
     "Folds, seeds, order": lambda f: alike(f.study),
     "Folds, seeds and normalisation": lambda f: not alike(f.study),
