@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 import fastrad
-from fastrad.audit.duplicates import confirm_pairs, exact_groups, groups_of_pairs, near_pairs
+from fastrad.audit.duplicates import exact_groups
 from fastrad.audit.samples import describe_samples
 from fastrad.audit.text import count_words, read_words
 from fastrad.dataset import Dataset
+from fastrad.dataset.copies import NEAR_CORRELATION, confirm_pairs, groups_of_pairs, near_pairs
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
 from fastrad.system.cores import available_cores
@@ -45,7 +46,7 @@ class AuditOptions:
     """
 
     near_distance: int = 6
-    near_correlation: float = 0.98
+    near_correlation: float = NEAR_CORRELATION
     text_images: int = 1000
     workers: int | None = None
 

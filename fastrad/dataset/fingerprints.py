@@ -23,9 +23,10 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from fastrad.dataset.base import Dataset
+from fastrad.dataset.card import Card
 from fastrad.dataset.tar.shards import card_path
 from fastrad.errors import FormatError
-from fastrad.system.files import sync_folder
+from fastrad.system.files import sync_folder, write_atomically
 from fastrad.system.place import is_url
 from fastrad.system.reading import open_regular
 
@@ -85,6 +86,26 @@ class Fingerprints:
                     _column(file, begin + 4 * count + 8 * at, "<u8", some),
                     _column(file, begin + 12 * count + _CODE * at, "<u8", 16 * some).reshape(some, 16),
                 )
+
+
+def selected(fingerprints: Fingerprints, images: np.ndarray) -> bytes:
+    """The file of some images' fingerprints.
+
+    Parameters
+    ----------
+    fingerprints : Fingerprints
+    images : (n,) int64
+        Which, sorted.
+    """
+    place = np.full(len(fingerprints), -1, dtype=np.int64)
+    place[images] = np.arange(len(images))
+    parts = [Sketches(*(column[place[part.images] >= 0] for column in part)) for part in fingerprints.sketches()]
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)] if parts else [np.empty(0)] * 3
+    owners = place[columns[0].astype(np.int64)].astype("<u4")
+    head = _HEAD.pack(_MAGIC, _VERSION, 0, len(images), len(owners))
+    return b"".join(
+        (head, fingerprints.digests[images].tobytes(), *(each.tobytes() for each in (owners, *columns[1:])))
+    )
 
 
 def _sketches(table: np.ndarray) -> Sketches:
@@ -179,10 +200,10 @@ def fingerprints_path(dataset: Path | str) -> str:
     return card_path(dataset).removesuffix(".card.json") + SUFFIX
 
 
-def own_file(dataset: Dataset) -> Path | None:
+def own_file(dataset: Path | str, card: Card) -> Path | None:
     """Where the fingerprints of a dataset's sources are; None where it has none, or they lie afar."""
-    path = fingerprints_path(dataset.path)
-    return Path(path) if dataset.card.fingerprints and not is_url(path) and Path(path).is_file() else None
+    path = fingerprints_path(dataset)
+    return Path(path) if card.fingerprints and not is_url(path) and Path(path).is_file() else None
 
 
 def read_own(dataset: Dataset) -> Fingerprints | None:
@@ -193,13 +214,22 @@ def read_own(dataset: Dataset) -> Fingerprints | None:
     FormatError
         If the file was cut or altered.
     """
-    path = own_file(dataset)
+    path = own_file(dataset.path, dataset.card)
     if path is None:
         return None
     found = read_fingerprints(path, dataset.card.fingerprints["sha256"])
     if len(found) != len(dataset):
         raise FormatError(f"{path}: is of {len(found)} images, the dataset has {len(dataset)}; convert again")
     return found
+
+
+def write_beside(content: bytes, dataset: str, images: int, folder: Path) -> SeenImages:
+    """Write a file of fingerprints beside weights, unless it is there, and return what the weights say of it."""
+    seen = SeenImages(dataset, images, hashlib.sha256(content).hexdigest())
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / seen.file_name).is_file():
+        write_atomically(folder / seen.file_name, content)
+    return seen
 
 
 def hand_on(source: Path, seen: SeenImages, folder: Path) -> None:

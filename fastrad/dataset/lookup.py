@@ -74,6 +74,14 @@ class Lookup:
         levels[self._digest_order[self._agreeing(known.digests)]] = SAME
         return levels
 
+    def pairs(self, known: Fingerprints) -> Iterator[np.ndarray]:
+        """Pairs (image of `known`, image asked about) whose codes do not contradict each other; (m, 2) int64 each."""
+        for stretch in known.sketches():
+            for theirs, ours in self._near(stretch.hashes):
+                close = code_distances(stretch.codes[theirs], self._sketches.codes[ours]) <= POSSIBLE_DISTANCE
+                images = stretch.images[theirs[close]], self._sketches.images[ours[close]]
+                yield np.stack(images, axis=1).astype(np.int64)
+
     def _agreeing(self, digests: np.ndarray) -> np.ndarray:
         """Positions in the sorted digests that occur in `digests`; 0 is none."""
         digests = digests[digests != 0]

@@ -18,7 +18,8 @@ from fastrad.models import TARGETS
 from fastrad.models.card import model_card
 from fastrad.models.metadata import Pretrained, as_written
 from fastrad.models.resnet import HEAD, STEM, resnet
-from fastrad.models.weights import Weights, initialise, load_weights, save_weights
+from fastrad.models.seen import hand_seen_on
+from fastrad.models.weights import Weights, initialise, load_weights, save_weights, with_metadata
 from fastrad.system.files import refuse_to_replace, write_atomically
 
 TOLERANCE = 1e-3  # of the largest logit
@@ -77,13 +78,15 @@ def export(source: Path, target: str, out: Path) -> float:
     else:
         state = rgb_state(weights)
         error = _difference(_outputs(target, weights.architecture, state, normalisation.apply(images)), expected, out)
+        hand_seen_on(weights, out.parent)
+        rgb = {"mean": [normalisation.mean[0]] * 3, "std": [normalisation.std[0]] * 3}
+        metadata = {**weights.metadata, "normalisation": rgb}
         if out.suffix == ".pth":
             buffer = io.BytesIO()
-            torch.save(state, buffer)
+            torch.save(with_metadata(state, metadata), buffer)
             write_atomically(out, buffer.getvalue())
         else:
-            rgb = {"mean": [normalisation.mean[0]] * 3, "std": [normalisation.std[0]] * 3}
-            save_weights(out, state, {**weights.metadata, "normalisation": rgb})
+            save_weights(out, state, metadata)
     note = _ONNX_NOTE if target == "onnx" else _RGB_NOTE
     write_atomically(out.with_name(out.name + ".md"), model_card(weights.metadata, note).encode())
     return error

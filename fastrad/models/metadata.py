@@ -40,12 +40,19 @@ class _Dataset(msgspec.Struct):
     samples: Count
 
 
+class _SeenImages(msgspec.Struct):
+    dataset: Word
+    images: Count
+    sha256: Annotated[str, msgspec.Meta(pattern="^([0-9a-f]{64})?$")]
+
+
 _KINDS: dict[str, Any] = {
     "architecture": Word,
     "size": _Side,
     "classes": _Words,
     "card_sha256": Word,
     "seen": Any,  # `Weights.seen` takes what it knows
+    "seen_images": list[_SeenImages],
     "synthetic": bool,
     "seed": int,
     "precision": Word,

@@ -11,6 +11,7 @@ import json
 import re
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +29,7 @@ from fastrad.system.files import in_units, write_atomically
 
 MAX_UNPACKED = 4 << 30  # bytes; with an optimiser's state a ResNet-152 has under 1 GB
 _DIGEST = "content_sha256"  # a key of the metadata; it stays inside this module
+_TEXTS = "fastrad"  # in a .pth, where a state dict has its versions by module
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,14 @@ class Weights:
         As written by `save_weights`; empty for a file of other origin.
     notices : tuple of str
         What the reader should be told, a line each.
+    path : Path or None
+        Of the file.
     """
 
     state: dict[str, Tensor]
     metadata: dict = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    path: Path | None = None
 
     @property
     def seen(self) -> frozenset[str]:
@@ -110,14 +115,14 @@ def load_weights(source: str | Path) -> Weights:
     if _is_safetensors(path):
         state, metadata, left_out = _read_safetensors(path)
     else:
-        state = _read_torch(path)
+        state, metadata, left_out = _read_torch(path)
     checked, notices = _checked(str(path), state)
     notices += left_out
     if "normalisation" not in metadata:
         notices.append(
             f"{path} doesn't say which normalisation it was trained with: the stem is taken as for one mean and std"
         )
-    return Weights(checked, metadata, tuple(notices))
+    return Weights(checked, metadata, tuple(notices), path)
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -153,7 +158,7 @@ def _digest(tensors: Mapping[str, Tensor], texts: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], dict, list[str]]:
     try:
         if zipfile.is_zipfile(path):  # torch does not look at the checksums that are there
             with zipfile.ZipFile(path) as archive:
@@ -177,7 +182,23 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         ) from error
     if not isinstance(loaded, Mapping):
         raise InputError(f"{path}: holds a {type(loaded).__name__}, not a state dict; save the model's state_dict()")
-    return dict(loaded)
+    beside = getattr(loaded, "_metadata", None)  # torch's own place for what is no tensor
+    texts = beside.get(_TEXTS) if isinstance(beside, dict) else None
+    known = {key: text for key, text in (texts if isinstance(texts, dict) else {}).items() if isinstance(text, str)}
+    return dict(loaded), *read_metadata(known, str(path), ours=False)
+
+
+def with_metadata(state: Mapping[str, Tensor], metadata: Mapping[str, object]) -> OrderedDict[str, Tensor]:
+    """A state dict for `torch.save` that takes metadata along, where a module's own keeps its versions.
+
+    Returns
+    -------
+    OrderedDict
+        Others load it like any state dict; `load_weights` finds the metadata.
+    """
+    kept = OrderedDict(state)
+    kept._metadata = {_TEXTS: {key: json.dumps(value) for key, value in metadata.items()}}  # type: ignore[attr-defined]
+    return kept
 
 
 def _checked(origin: str, state: Mapping[str, object]) -> tuple[dict[str, Tensor], list[str]]:

@@ -16,6 +16,7 @@ import torch
 import fastrad
 from fastrad.errors import FormatError, InputError
 from fastrad.models.card import model_card
+from fastrad.models.seen import KEY, datasets_seen
 from fastrad.models.weights import load_weights, save_weights
 from fastrad.system.files import write_atomically
 from fastrad.train.checkpoint import State, newest_checkpoint, write_checkpoint
@@ -92,6 +93,7 @@ def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
         "classes": card.classes,
         "card_sha256": card.sha256(),
         "seen": [*card.identities(), *run.val.card.identities()],  # the second chose the epoch
+        KEY: datasets_seen([(run.config.train, card), (run.config.val, run.val.card)], run.folder.path),
         "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples},
         "synthetic": card.synthetic,
         "metrics": state.rows[state.best_epoch],

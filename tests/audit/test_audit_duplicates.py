@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fastrad.audit.duplicates import confirm_pairs, exact_groups, groups_of_pairs, near_pairs
+from fastrad.audit.duplicates import exact_groups
 from fastrad.audit.samples import describe_image, describe_samples
 from fastrad.dataset import BetonFile, write_beton
+from fastrad.dataset.copies import confirm_pairs, groups_of_pairs, near_pairs
 
 
 def _textured(seed: int, side: int = 96) -> np.ndarray:

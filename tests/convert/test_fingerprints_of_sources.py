@@ -100,7 +100,7 @@ def test_one_that_is_missing_or_altered_is_not_taken_for_sound(archive, tmp_path
     convert(archive(6), tmp_path / "out", ConvertOptions(size=32, workers=1))
     path = tmp_path / "out" / "all.fingerprints"
     dataset = BetonFile(tmp_path / "out" / "all.beton")
-    assert own_file(dataset) == path
+    assert own_file(dataset.path, dataset.card) == path
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(FormatError, match=r"all\.fingerprints: was cut or altered"):
         read_own(dataset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from textured_archives import padded, picture
 
 from fastrad.dataset.fingerprints import Fingerprints, read_fingerprints, to_bytes
 from fastrad.dataset.lookup import (
@@ -20,13 +21,6 @@ from fastrad.dataset.lookup import (
 from fastrad.dataset.pixels import FINGERPRINT, FingerprintMaker
 from fastrad.dataset.sketches import xxh64
 from fastrad.errors import FormatError
-
-
-def picture(seed: int, height: int = 240, width: int = 320) -> np.ndarray:
-    """Smooth noise of several sizes, as no two pictures have it alike; bright up to its edges."""
-    rng = np.random.default_rng(seed)
-    values = sum(cv2.GaussianBlur(rng.normal(size=(height, width)), (0, 0), size) * size for size in (4, 12, 40))
-    return cv2.normalize(values, None, 40, 250, cv2.NORM_MINMAX).astype(np.uint8)
 
 
 def fingerprints(*frames: np.ndarray) -> Fingerprints:
@@ -49,14 +43,6 @@ def test_the_digest_is_xxh64(text: str, expected: int) -> None:
     assert xxh64(np.frombuffer(text.encode(), np.uint8)) == expected
 
 
-def _padded(image: np.ndarray) -> np.ndarray:
-    side = max(image.shape)
-    square = np.zeros((side, side), np.uint8)
-    top, left = (side - image.shape[0]) // 2, (side - image.shape[1]) // 2
-    square[top : top + image.shape[0], left : left + image.shape[1]] = image
-    return square
-
-
 def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
     return cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
 
@@ -66,9 +52,9 @@ CHANGED = {
     "small": lambda image: cv2.resize(image, (64, 48), interpolation=cv2.INTER_LINEAR),
     "enlarged": lambda image: cv2.resize(image, (1000, 750), interpolation=cv2.INTER_CUBIC),
     "JPEG": lambda image: _jpeg(image, 60),
-    "padded": _padded,
-    "padded, small": lambda image: cv2.resize(_padded(image), (96, 96), interpolation=cv2.INTER_AREA),
-    "padded, JPEG": lambda image: _jpeg(_padded(image), 75),
+    "padded": padded,
+    "padded, small": lambda image: cv2.resize(padded(image), (96, 96), interpolation=cv2.INTER_AREA),
+    "padded, JPEG": lambda image: _jpeg(padded(image), 75),
     "another window": lambda image: np.clip((image.astype(np.float64) - 60) * 255 / 150, 0, 255).astype(np.uint8),
     "gamma": lambda image: (255 * (image / 255) ** 0.8).astype(np.uint8),
     "darker": lambda image: cv2.convertScaleAbs(image, alpha=0.6, beta=10),

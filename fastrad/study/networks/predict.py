@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,19 @@ from scipy.special import expit
 from torch import nn
 
 from fastrad.dataset import Dataset, write_beton
+from fastrad.dataset.fingerprints import Fingerprints, read_own
 from fastrad.dataset.opening import open_dataset
+from fastrad.dataset.pixels import FingerprintMaker, stored_digests
 from fastrad.errors import InputError
-from fastrad.imaging import ImageError, fit, read_gray
+from fastrad.imaging import ImageError, fit, make_square, read_values
 from fastrad.imaging.frames import first_frames_alone
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.imaging.walk import SUFFIXES, is_image_file, walk_images
 from fastrad.models.metadata import Tuned, as_written
 from fastrad.models.resnet import HEAD, resnet
-from fastrad.models.weights import load_weights
+from fastrad.models.weights import Weights, load_weights
 from fastrad.study.networks.score import score_images
+from fastrad.study.networks.seen import marks, seen_by, summary
 from fastrad.system.devices import choose_device
 from fastrad.system.progress import say
 from fastrad.train.outputs import whole_frames
@@ -52,6 +55,8 @@ class StudyNetwork:
     storage : dict
         How pixels were stored: `encode`, and `quality` where that loses some.
     arm : str
+    about : Weights
+        What the file says of itself, without its tensors.
     """
 
     model: nn.Module
@@ -64,6 +69,7 @@ class StudyNetwork:
     crop: str
     storage: dict[str, Any]
     arm: str
+    about: Weights
 
 
 def load_network(path: Path) -> StudyNetwork:
@@ -95,6 +101,7 @@ def load_network(path: Path) -> StudyNetwork:
         str(metadata.get("source_options", {}).get("crop") or ""),
         _storage(parameters),
         str(metadata["arm"]),
+        replace(weights, state={}),
     )
 
 
@@ -127,7 +134,8 @@ def predict(weights: Sequence[Path], source: Path, device: str | None = None) ->
     -------
     table
         `patient`, `row` and the class `label` (dataset), or `path` and `reason` (images; an unreadable one has no
-        score), and `score`, `probability`, `networks`.
+        score), and `score`, `probability`, `networks`; `seen` says whether the image has trained or chosen one of the
+        networks, or the weights that they began with: yes, possibly, no, unknown.
 
     Raises
     ------
@@ -155,8 +163,11 @@ def predict(weights: Sequence[Path], source: Path, device: str | None = None) ->
                 "label": [file.card.classes[index] for index in file.labels],
             }
         )
-        return _with_scores(table, score_dataset(networks, file, where))
-    return _predict_images(networks, source, where)
+        own, (_, stored) = read_own(file), stored_digests(file)
+        asked = [Fingerprints.of(stored), *([] if own is None else [own])]
+        table = _with_scores(table, score_dataset(networks, file, where))
+        return table.assign(seen=_seen(weights, networks, asked, len(table)))
+    return _predict_images(weights, networks, source, where)
 
 
 def say_if_converted_otherwise(file: Dataset, network: StudyNetwork) -> None:
@@ -178,7 +189,9 @@ def say_if_converted_otherwise(file: Dataset, network: StudyNetwork) -> None:
         say(f"notice: {file.path}: was converted otherwise than the study's images ({'; '.join(different)})")
 
 
-def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torch.device) -> pd.DataFrame:
+def _predict_images(
+    weights: Sequence[Path], networks: Sequence[StudyNetwork], source: Path, device: torch.device
+) -> pd.DataFrame:
     first = networks[0]
     if any(_conversion(network) != _conversion(first) for network in networks):
         raise InputError("the networks come from datasets that were converted differently; give those of one study")
@@ -191,10 +204,14 @@ def _predict_images(networks: Sequence[StudyNetwork], source: Path, device: torc
         )
     root, found = _images_in(source)
     parts = [found[start : start + _AT_ONCE] for start in range(0, len(found), _AT_ONCE)]
-    scored = [_score_files(networks, root, part, source.is_dir(), device) for part in parts]
+    maker = FingerprintMaker(len(found))
+    scored = [_score_files(networks, root, part, source.is_dir(), device, maker) for part in parts]
     reasons = [reason for _, of_part in scored for reason in of_part]
+    read = np.array([not reason for reason in reasons])
+    seen = np.full(len(found), "", dtype=object)
+    seen[read] = _seen(weights, networks, [Fingerprints.of(maker.table)], int(read.sum()))
     table = pd.DataFrame({"path": [path for path, _ in found], "reason": reasons})
-    return _with_scores(table, np.concatenate([scores for scores, _ in scored], axis=1))
+    return _with_scores(table, np.concatenate([scores for scores, _ in scored], axis=1)).assign(seen=seen)
 
 
 def _images_in(source: Path) -> tuple[Path, list[tuple[str, str]]]:
@@ -215,16 +232,26 @@ def _images_in(source: Path) -> tuple[Path, list[tuple[str, str]]]:
 
 
 def _score_files(
-    networks: Sequence[StudyNetwork], root: Path, files: Sequence[tuple[str, str]], inside: bool, device: torch.device
+    networks: Sequence[StudyNetwork],
+    root: Path,
+    files: Sequence[tuple[str, str]],
+    inside: bool,
+    device: torch.device,
+    maker: FingerprintMaker,
 ) -> tuple[NDArray[np.float64], list[str]]:
-    """Logits (networks, files), NaN where a file cannot be read or is a link out of `root`, and why not."""
+    """Logits (networks, files), NaN where a file cannot be read or is a link out of `root`, and why not.
+
+    `maker` gets those that can be read.
+    """
     first = networks[0]
     images, reasons = [], []
     for path, reason in files:
         try:
             if not reason:
-                gray = read_gray(root / path, window=first.window, within=root if inside else None)
-                images.append(fit(gray, first.stored_size, first.fit_mode)[0])
+                values = read_values(root / path, window=first.window, within=root if inside else None)
+                gray = make_square(values.to_uint8(first.window, path), values.aspect, path)
+                images.append(fit(np.ascontiguousarray(gray), first.stored_size, first.fit_mode)[0])
+                maker.add(values.pixels if values.source is None else values.source)
             reasons.append(reason)
         except ImageError as error:
             reasons.append(str(error))
@@ -236,6 +263,18 @@ def _score_files(
             write_beton(dataset, np.stack(images), np.zeros(len(images), dtype=np.int64), **first.storage)
             scores[:, [not reason for reason in reasons]] = score_dataset(networks, open_dataset(dataset), device)
     return scores, reasons
+
+
+def _seen(
+    weights: Sequence[Path], networks: Sequence[StudyNetwork], asked: Sequence[Fingerprints], images: int
+) -> list[str]:
+    """The marks of images by their fingerprints; what they mean is said, and what could not be looked up."""
+    known = seen_by([(str(path), network.about) for path, network in zip(weights, networks, strict=True)])
+    found = marks(known, asked, images)
+    for line in (*known.notices, summary(found)):
+        if line:
+            say(f"notice: {line}")
+    return found
 
 
 def _conversion(network: StudyNetwork) -> tuple:

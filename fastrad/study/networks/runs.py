@@ -19,10 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from fastrad.errors import FormatError, InputError
+from fastrad.models.seen import KEY, STUDY_FOLDER
 from fastrad.models.weights import save_weights
 from fastrad.study.networks.claims import Piece, Tick, measured, work_through
 from fastrad.study.networks.duration import images_passed
 from fastrad.study.networks.frozen import fit_head
+from fastrad.study.networks.seen import study_images_seen
 from fastrad.study.networks.tune import Task, Tuned, fine_tune
 from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.plan import Network, Protocol
@@ -305,6 +307,12 @@ def _keep(
         "positive": dataset.positive,
         "dataset": dataset.card.sha256(),
         "seen": [*dataset.card.identities(), *sorted(network.arm.weights.seen if network.arm.weights else ())],
+        KEY: study_images_seen(
+            dataset,
+            np.concatenate([task.training, task.validation]),
+            network.arm.weights if network.arm.name != "imagenet" else None,
+            folder.parent.parent / STUDY_FOLDER,
+        ),
         "parameters": dataset.card.parameters,
         "synthetic": dataset.card.synthetic,
         "source_options": dataset.card.source_options,

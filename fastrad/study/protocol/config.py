@@ -155,6 +155,10 @@ class CompareConfig:
     title : str or None
         The report's headline; by default it names the classes. One with "thyroid" in it sets the abstract's figures
         beside the study's, which the layouts of thyroid archives do by themselves.
+    drop_seen : bool
+        Leave out test patients of whom the weights of an arm have seen an image.
+    accept_seen : str
+        Take test and external patients whose images the weights or the study have seen; the report gives your REASON.
     device : str or None
         For example cuda; by default a GPU where there is one.
     jobs : int
@@ -200,6 +204,8 @@ class CompareConfig:
     pseudonym_key: Path | None = None
     positive: str | None = field(default=None, metadata={"metavar": "LABEL"})
     title: str | None = None
+    drop_seen: bool = False
+    accept_seen: str = field(default="", metadata={"metavar": "REASON"})
     device: str | None = None
     jobs: int = field(default=1, metadata={"min": 1, "max": 1024})
     only: tuple[int, int] = field(default=(1, 1), metadata={"metavar": "K/N", "parse": _part_of_the_networks})
@@ -211,6 +217,8 @@ class CompareConfig:
     def __post_init__(self) -> None:
         if not 1 <= self.seeds <= 1000:
             raise OptionError(f"--seeds {self.seeds}: choose 1 to 1000")
+        if self.drop_seen and self.accept_seen:
+            raise OptionError("--drop-seen and --accept-seen contradict each other; give one of them")
         if self.margin is not None and not 0 < self.margin < 0.5:
             raise OptionError(f"--margin {self.margin:g}: give a difference of two AUROCs above 0, for example 0.03")
         if self.plan + self.development_only + self.unlock_test > 1:

@@ -5,7 +5,6 @@ Patients who share an image are found here, so that the splits can keep them on 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrad.dataset import Card, Dataset
+from fastrad.dataset.fingerprints import Fingerprints, read_own
 from fastrad.dataset.opening import open_dataset
 from fastrad.dataset.pixels import stored_digests
 from fastrad.errors import InputError
+from fastrad.study.protocol.copies import Copies, find_copies
 
 MALIGNANT = "malignant"
 
@@ -41,11 +42,15 @@ class StudyDataset:
     patient_labels : int64 array, shape (patients,)
         1 where any of the patient's images is positive.
     groups : int64 array, shape (patients,)
-        Patients that share a pixel-identical image have one group number; they must not be separated.
+        Patients that share an image, identical or a near copy, have one group number; they must not be separated.
     digests : tuple of bytes
         `pixel_digest` of each image.
     notices : tuple of str
         What the reader of the study must know, a line each.
+    fingerprints : tuple of Fingerprints
+        Of the stored images, and before them those of their sources where the dataset has them.
+    copies : Copies
+        What was found of copies among the images.
     """
 
     dataset: Dataset
@@ -58,6 +63,8 @@ class StudyDataset:
     groups: NDArray[np.int64]
     digests: tuple[bytes, ...]
     notices: tuple[str, ...]
+    fingerprints: tuple[Fingerprints, ...]
+    copies: Copies
 
     @property
     def path(self) -> Path:
@@ -98,8 +105,9 @@ def read_patients(path: Path | str, positive: str | None = None) -> StudyDataset
     patients, patient_of = np.unique(names, return_inverse=True)
     patient_labels = np.zeros(len(patients), dtype=np.int64)
     np.maximum.at(patient_labels, patient_of, labels)
-    digests, _ = stored_digests(file)
-    groups, duplicates = _duplicate_groups(digests, patient_of, len(patients))
+    digests, table = stored_digests(file)
+    sources, stored_ones = read_own(file), Fingerprints.of(table)
+    groups, copies = find_copies(file, digests, stored_ones, patient_of, len(patients))
     notices = []
     if len(file.card.classes) > 2:
         others = ", ".join(name for name in file.card.classes if name != positive)
@@ -115,7 +123,7 @@ def read_patients(path: Path | str, positive: str | None = None) -> StudyDataset
     mixed &= patient_labels == 1
     if mixed.any():
         notices.append(f"{int(mixed.sum())} patients have benign and malignant images: they count as malignant")
-    notices += duplicates
+    notices += copies.notices(len(patients))
     return StudyDataset(
         file,
         positive,
@@ -127,6 +135,8 @@ def read_patients(path: Path | str, positive: str | None = None) -> StudyDataset
         groups,
         tuple(digests),
         tuple(notices),
+        (stored_ones,) if sources is None else (sources, stored_ones),
+        copies,
     )
 
 
@@ -167,28 +177,3 @@ def _positive_class(path: Path, classes: list[str], positive: str | None) -> str
     if positive not in classes:
         raise InputError(f"{path}: has no class {positive!r} for --positive; it has {listed}")
     return positive
-
-
-def _duplicate_groups(
-    digests: list[bytes], patient_of: NDArray[np.int64], patients: int
-) -> tuple[NDArray[np.int64], list[str]]:
-    """Join patients that share an image."""
-    same: dict[bytes, list[int]] = defaultdict(list)
-    for image, digest in enumerate(digests):
-        same[digest].append(image)
-    groups = np.arange(patients)
-    crossing = identical = 0
-    for images in same.values():
-        if len(images) < 2:
-            continue
-        identical += 1
-        members = np.unique(patient_of[images])
-        crossing += len(members) > 1
-        groups[np.isin(groups, groups[members])] = groups[members].min()
-    notices = []
-    if crossing:
-        notices.append(
-            f"{identical} groups of images have identical pixels, {crossing} of them across patients: those patients "
-            "stay on one side of every split"
-        )
-    return groups.astype(np.int64), notices

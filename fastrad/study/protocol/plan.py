@@ -18,6 +18,7 @@ from fastrad.study.protocol.attributes import attribute_columns, characteristics
 from fastrad.study.protocol.config import CompareConfig, Tuning
 from fastrad.study.protocol.external import check_external
 from fastrad.study.protocol.patients import StudyDataset, read_patients
+from fastrad.study.protocol.seen import Seen, external_seen, without_seen
 from fastrad.study.protocol.splits import Splits, make_splits, read_splits, training_subset
 
 
@@ -79,6 +80,8 @@ class Plan:
         What the reader of the study must know, a line each.
     characteristics : tuple of dict
         Attributes of development and test patients, counted.
+    seen : tuple of Seen
+        What looking every image up among those of weights and study found.
     """
 
     protocol: Protocol
@@ -89,6 +92,7 @@ class Plan:
     attributes: pd.DataFrame | None
     notices: tuple[str, ...]
     characteristics: tuple[dict, ...] = ()
+    seen: tuple[Seen, ...] = ()
 
 
 def make_plan(config: CompareConfig) -> Plan:
@@ -103,12 +107,16 @@ def make_plan(config: CompareConfig) -> Plan:
     arms = make_arms(config.radimagenet, config.imagenet, config.arms, config.frozen, null_arm=config.null_arm)
     _refuse_seen(arms, dataset, "this very dataset, test patients and labels included: a leak")
     splits = _splits(config, dataset)
+    splits, seen, seen_notices = without_seen(config, arms, dataset, splits)
     externals = tuple(read_patients(path, dataset.positive) for path in config.external)
     for external in externals:
         check_external(external, dataset)
         _refuse_seen(arms, external, f"{external.path}: it is not external")
+        of_external, more_notices = external_seen(config, arms, external, dataset)
+        seen, seen_notices = (*seen, *of_external), (*seen_notices, *more_notices)
     table = _attributes(config, dataset)
-    counted = () if table is None else tuple(characteristics(table, splits.test()))
+    studied = splits.test() | splits.development()
+    counted = () if table is None else tuple(characteristics(table[studied], splits.test()[studied]))
     attributes = table[list(config.subgroups)][splits.test()] if table is not None and config.subgroups else None
     seeds = range(config.seed, config.seed + config.seeds)
     starts = [start for arm in arms for start in arm.starts]
@@ -123,15 +131,15 @@ def make_plan(config: CompareConfig) -> Plan:
         training_subset(splits, network.fold, network.patients, network.seed)
     normalisation = development_normalisation(dataset, splits)
     protocol = Protocol(dataset, splits, config.tuning, normalisation, not config.development_only)
-    notices = (*dataset.notices, *_weights_notices(arms))
-    return Plan(protocol, arms, networks, limited, externals, attributes, notices, counted)
+    notices = (*dataset.notices, *_weights_notices(arms), *dict.fromkeys(seen_notices))
+    return Plan(protocol, arms, networks, limited, externals, attributes, notices, counted, seen)
 
 
 def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalisation:
     """Mean and standard deviation of pixel / 255 over the development images; the test images have no say."""
     values = np.arange(256) / 255
     histogram = np.zeros(256, dtype=np.int64)
-    for image in np.flatnonzero(~splits.test()[dataset.patient_of]):
+    for image in np.flatnonzero(splits.development()[dataset.patient_of]):
         histogram += np.bincount(dataset.dataset.decode(int(image)).ravel(), minlength=256)
     mean = float((histogram * values).sum() / histogram.sum())
     spread = float(np.sqrt((histogram * (values - mean) ** 2).sum() / histogram.sum()))

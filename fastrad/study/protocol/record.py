@@ -75,7 +75,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             "quarantined_images": len(card.quarantined),
             "notes": list(card.notes),
         },
-        "development": counts(~held_out, ~on_test),
+        "development": counts(splits.development(), splits.development()[dataset.patient_of]),
         "test": counts(held_out, on_test),
         "characteristics": list(plan.characteristics),
         "arms": [
@@ -119,6 +119,9 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             }
             for external, file in zip(plan.externals, external_files, strict=True)
         ],
+        "copies": dataset.copies.to_json(),
+        "seen": [each.to_json() for each in plan.seen],
+        "accepted_seen": config.accept_seen,
         "notices": [*plan.notices, *adherence(config.out)],
         "versions": versions(),
     }

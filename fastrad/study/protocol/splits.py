@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +16,9 @@ from fastrad.study.protocol.patient_names import translator
 from fastrad.study.protocol.patients import StudyDataset
 from fastrad.system.csv_file import read_csv
 
-TEST, DEVELOPMENT = "test", "development"
+TEST, DEVELOPMENT, LEFT_OUT = "test", "development", "left out"
 HELD_OUT = -1
+NOWHERE = -2
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Splits:
     labels : int64 array, shape (patients,)
         1 is malignant.
     fold : int64 array, shape (patients,)
-        -1 for the held-out test set, else the fold (0 to folds - 1) in which the patient is validated.
+        -1 for the held-out test set, -2 for who is left out, else the fold (0 to folds - 1) in which the patient is
+        validated.
     folds : int
     """
 
@@ -50,7 +52,15 @@ class Splits:
 
     def training(self, fold: int) -> NDArray[np.bool_]:
         """Bool array over patients: the training part of a fold."""
-        return (self.fold != HELD_OUT) & (self.fold != fold)
+        return self.development() & (self.fold != fold)
+
+    def development(self) -> NDArray[np.bool_]:
+        """Bool array over patients: all folds."""
+        return self.fold >= 0
+
+    def without(self, patients: NDArray[np.bool_]) -> Splits:
+        """The same with these patients left out."""
+        return replace(self, fold=np.where(patients, NOWHERE, self.fold))
 
     def to_csv(self) -> str:
         """The table `patient,label,set,fold`; `fold` is empty for the test set."""
@@ -58,8 +68,8 @@ class Splits:
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(["patient", "label", "set", "fold"])
         for patient, label, fold in zip(self.patients, self.labels, self.fold, strict=True):
-            held_out = fold == HELD_OUT
-            writer.writerow([patient, int(label), TEST if held_out else DEVELOPMENT, "" if held_out else int(fold)])
+            set_ = {HELD_OUT: TEST, NOWHERE: LEFT_OUT}.get(int(fold), DEVELOPMENT)
+            writer.writerow([patient, int(label), set_, int(fold) if set_ == DEVELOPMENT else ""])
         return out.getvalue()
 
 
@@ -108,7 +118,7 @@ def read_splits(
         patient = named_in_dataset(name)
         if patient not in place:  # which is not said: it may be a person's own id
             raise InputError(f"{path}, line {number}: the dataset has no such patient{_other_key(dataset)}")
-        if set_ not in (TEST, DEVELOPMENT):
+        if set_ not in (TEST, DEVELOPMENT, LEFT_OUT):
             raise InputError(f"{path}, line {number}: set {set_!r} is neither test nor development")
         if fold_text and not (fold_text.isascii() and fold_text.isdigit() and len(fold_text) < 4):
             raise InputError(f"{path}, line {number}: fold {fold_text!r} is not a number from 0")
@@ -119,6 +129,7 @@ def read_splits(
     if absent:
         raise InputError(f"{path}: {len(absent)} patients of the dataset are missing, first {absent[0]}")
     fold = np.full(len(place), HELD_OUT, dtype=np.int64)
+    fold[[index for index, (set_, _) in where.items() if set_ == LEFT_OUT]] = NOWHERE
     development = [index for index, (set_, _) in where.items() if set_ == DEVELOPMENT]
     named = {index: where[index][1] for index in development}
     if not any(named.values()):
@@ -127,7 +138,7 @@ def read_splits(
         for index, text in named.items():
             fold[index] = int(text)
         folds = int(fold.max()) + 1
-        empty = set(range(folds)) - set(fold[fold != HELD_OUT].tolist())
+        empty = set(range(folds)) - set(fold.tolist())
         if empty:
             raise InputError(f"{path}: no patient has fold {min(empty)}; folds count from 0 without a gap")
     else:
@@ -152,10 +163,12 @@ def check_splits(splits: Splits, dataset: StudyDataset) -> None:
         If identical images lie on both sides, a fold lacks a class, or the test set has fewer than two of each.
     """
     for group in np.unique(dataset.groups[np.bincount(dataset.groups)[dataset.groups] > 1]):
-        members = np.flatnonzero(dataset.groups == group)
+        members = np.flatnonzero((dataset.groups == group) & (splits.fold != NOWHERE))
         if len(set(splits.fold[members])) > 1:
             names = ", ".join(splits.patients[member] for member in members)
-            raise InputError(f"the patients {names} share an image with identical pixels but are split: a leak")
+            raise InputError(
+                f"the patients {names} share an image (identical pixels or a near copy) but are split: a leak"
+            )
     if splits.folds < 2:
         raise InputError(f"{splits.folds} fold: cross-validation needs at least 2")
     for name, label in (("malignant", 1), ("benign", 0)):

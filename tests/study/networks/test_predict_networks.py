@@ -69,6 +69,32 @@ def test_files_get_the_scores_of_the_dataset_and_broken_ones_a_reason(finished, 
     assert one["score"].tolist() == [expected.iloc[0]]
 
 
+def test_images_that_trained_or_chose_a_network_are_marked_at_any_size(finished, network, expected, tmp_path, capsys):
+    dataset = finished.protocol.dataset.dataset
+    table = predict([network], finished.protocol.dataset.path, "cpu").set_index("row")
+    developed = [row for row in range(48) if row not in expected.index]
+    assert set(table.loc[developed, "seen"]) == {"yes"}
+    assert set(table.loc[expected.index, "seen"]) == {"no"}
+    said = (
+        f"notice: {len(developed)} of 48 images were seen in training, or chose the networks: their scores are no test"
+    )
+    assert said in capsys.readouterr().err
+    for row in (developed[0], expected.index[0]):
+        large = cv2.resize(dataset.decode(int(row)), (100, 128), interpolation=cv2.INTER_NEAREST)
+        cv2.imwrite(str(tmp_path / f"{row}.png"), large)
+    files = predict([network], tmp_path, "cpu").set_index("path")["seen"]
+    assert files[f"{developed[0]}.png"] == "yes"
+    assert files[f"{expected.index[0]}.png"] == "no"
+
+
+def test_without_the_file_of_what_it_has_seen_nothing_is_called_new(finished, network, tmp_path, capsys):
+    alone = tmp_path / "alone" / "weights.safetensors"
+    alone.parent.mkdir()
+    alone.write_bytes(network.read_bytes())
+    assert set(predict([alone], finished.protocol.dataset.path, "cpu")["seen"]) == {"unknown"}
+    assert "is not beside it: copy it there" in capsys.readouterr().err
+
+
 def test_a_folder_without_images_is_refused(network, tmp_path):
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(InputError, match="holds no image"):

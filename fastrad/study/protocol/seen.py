@@ -1,0 +1,215 @@
+"""Which patients of a study its arms' weights have seen, and which of an external dataset are not external.
+
+Every image is looked up by its fingerprint. An image that is the same, or confirmed, refuses its test patient, unless
+the user leaves such patients out (`drop_seen`) or says why not (`accept_seen`); one that is possible is counted and
+listed. The look-up is as good as `fastrad.dataset.lookup` says: it misses crops and other views of one lesion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastrad.dataset.fingerprints import Fingerprints
+from fastrad.dataset.lookup import CONFIRMED, POSSIBLE, Lookup
+from fastrad.errors import InputError
+from fastrad.models.seen import read_seen
+from fastrad.study.protocol.arms import Arm
+from fastrad.study.protocol.config import CompareConfig
+from fastrad.study.protocol.external import external_name
+from fastrad.study.protocol.patients import StudyDataset
+from fastrad.study.protocol.splits import Splits, check_splits
+
+_NAMED = 8
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one look-up found.
+
+    Attributes
+    ----------
+    by : str
+        Whose images were looked through: an arm's name, "" for the study's own.
+    among : int
+        How many images those are; 0 where nothing could be looked up.
+    of : str
+        Whose images were looked up: "test", "development", or an external dataset's name.
+    patients : int
+        Looked up.
+    confirmed, possible : tuple of str
+        Patients of whom an image was found, by the dataset's names.
+    rows : tuple of int
+        Of the images that were confirmed.
+    """
+
+    by: str
+    among: int
+    of: str
+    patients: int
+    confirmed: tuple[str, ...]
+    possible: tuple[str, ...]
+    rows: tuple[int, ...]
+
+    def to_json(self) -> dict:
+        """For `study.json`."""
+        return asdict(self)
+
+
+def _look_up(
+    dataset: StudyDataset, patients: NDArray[np.bool_], parts: Iterable[Fingerprints], by: str, of: str
+) -> tuple[Seen, NDArray[np.bool_]]:
+    """Look the images of some patients up; returns what was found, and a mask of the patients that are confirmed."""
+    among, levels = 0, np.zeros(len(dataset.rows), np.uint8)
+    ours = [Lookup(each) for each in dataset.fingerprints]
+    for part in parts:
+        among += len(part)
+        for lookup in ours:
+            levels = np.maximum(levels, lookup.among(part))
+    levels[~patients[dataset.patient_of]] = 0
+    most = np.zeros(len(dataset.patients), np.uint8)
+    np.maximum.at(most, dataset.patient_of, levels)
+
+    def names(mask: NDArray[np.bool_]) -> tuple[str, ...]:
+        return tuple(dataset.patients[index] for index in np.flatnonzero(mask))
+
+    rows = tuple(dataset.rows[levels >= CONFIRMED].tolist())
+    confirmed = most >= CONFIRMED
+    found = Seen(by, among, of, int(patients.sum()), names(confirmed), names(most == POSSIBLE), rows)
+    return found, confirmed
+
+
+def _seen_by_arms(
+    arms: Sequence[Arm], dataset: StudyDataset, groups: Sequence[tuple[str, NDArray[np.bool_]]]
+) -> tuple[list[Seen], list[str], NDArray[np.bool_]]:
+    """Look patients up among the images that each arm's weights have seen.
+
+    Parameters
+    ----------
+    arms : sequence of Arm
+    dataset : StudyDataset
+    groups : sequence of (str, bool array)
+        What each group of patients is called, and who is in it.
+
+    Returns
+    -------
+    found : list of Seen
+    notices : list of str
+        What could not be looked up.
+    confirmed : bool array, shape (patients,)
+        Patients of whom some arm's weights have seen an image.
+    """
+    found: list[Seen] = []
+    notices: list[str] = []
+    confirmed = np.zeros(len(dataset.patients), dtype=bool)
+    done: set[str] = set()
+    for arm in [start for each in arms for start in each.starts]:
+        if arm.weights is None or arm.sha256 in done or arm.source == "torchvision":
+            continue
+        done.add(arm.sha256)
+        known = read_seen(arm.weights, arm.source)
+        if arm.name != "imagenet" or known.parts:  # a file of ImageNet's weights says nothing, and need not
+            notices += known.notices
+        for of, patients in groups:
+            one, mask = _look_up(dataset, patients, known.parts, arm.name, of)
+            found += [one] if known.parts else []
+            confirmed |= mask
+    return found, notices, confirmed
+
+
+def without_seen(
+    config: CompareConfig, arms: Sequence[Arm], dataset: StudyDataset, splits: Splits
+) -> tuple[Splits, tuple[Seen, ...], tuple[str, ...]]:
+    """The splits without test patients that an arm's weights have seen, where the user leaves them out.
+
+    Raises
+    ------
+    InputError
+        If there are such patients, and the user has not said what to do; or without them the study cannot be done.
+    """
+    groups = [("test", splits.test()), ("development", splits.development())]
+    found, notices, confirmed = _seen_by_arms(arms, dataset, groups)
+    dropped = confirmed & splits.test()
+    if config.drop_seen and dropped.any():
+        splits = splits.without(dropped)
+        check_splits(splits, dataset)
+        notices.append(
+            f"{int(dropped.sum())} of {int(dropped.sum() + splits.test().sum())} test patients are left out: the "
+            "weights of an arm have seen images of theirs (--drop-seen)"
+        )
+    elif not config.accept_seen:
+        _refuse(
+            [one for one in found if one.of == "test"],
+            dataset,
+            "give weights of other images, leave these patients out of the test with --drop-seen, or say why they may "
+            "stay with --accept-seen REASON",
+        )
+    return splits, tuple(found), (*notices, *_notices(found, config.accept_seen))
+
+
+def external_seen(
+    config: CompareConfig, arms: Sequence[Arm], external: StudyDataset, study: StudyDataset
+) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
+    """Look an external dataset's images up among the study's own, and among those that the arms' weights have seen.
+
+    Raises
+    ------
+    InputError
+        If some are there, and the user has not said why they may be.
+    """
+    name, everybody = external_name(external), np.ones(len(external.patients), dtype=bool)
+    own, _ = _look_up(external, everybody, study.fingerprints, "", name)
+    found, notices, _ = _seen_by_arms(arms, external, [(name, everybody)])
+    found = [own, *found]
+    if not config.accept_seen:
+        _refuse(
+            found,
+            external,
+            "it is not external: leave these rows out of its archive and convert again, or say why they may stay with "
+            "--accept-seen REASON",
+        )
+    return tuple(found), (*notices, *_notices(found, config.accept_seen))
+
+
+def _refuse(found: Sequence[Seen], dataset: StudyDataset, way_out: str) -> None:
+    """Refuse the patients that are confirmed, by the rows of their images.
+
+    Raises
+    ------
+    InputError
+        If there are any.
+    """
+    for one in found:
+        if one.confirmed:
+            rows = ", ".join(map(str, one.rows[:_NAMED])) + (", ..." if len(one.rows) > _NAMED else "")
+            whose = f"the weights of the {one.by} arm have seen" if one.by else "the study's own dataset has"
+            raise InputError(
+                f"{dataset.path}: {whose} images of {len(one.confirmed)} of {one.patients} {one.of} patients (rows "
+                f"{rows}); {way_out}"
+            )
+
+
+def _notices(found: Sequence[Seen], reason: str) -> list[str]:
+    """What the reader must know of what was found, a line each; `reason` is the user's, where nothing is refused."""
+    lines = []
+    for one in found:
+        whose = f"the weights of the {one.by} arm have seen" if one.by else "the study's own dataset has"
+        if one.confirmed and one.of == "development":
+            lines.append(
+                f"{whose} images of {len(one.confirmed)} of {one.patients} development patients: what is measured in "
+                "cross-validation is favourable to that arm"
+            )
+        elif one.confirmed and reason:
+            lines.append(
+                f"{whose} images of {len(one.confirmed)} of {one.patients} {one.of} patients, who are tested all the "
+                f"same; the reason given: {reason}"
+            )
+        if one.possible and one.of != "development":
+            lines.append(
+                f"{whose}, possibly, images of {len(one.possible)} of {one.patients} {one.of} patients: their hashes "
+                "are alike, and nothing finer tells them apart; study.json lists them"
+            )
+    return lines
