@@ -27,7 +27,7 @@ from fastrad.study.protocol.config import CompareConfig, Tuning
 @options_of(CompareConfig, "external", "margin", "subgroups", "attributes", "pseudonym_key", "positive", "title")
 @options_of(Tuning, "batch_size", "learning_rate", "backbone_rate", "patience", "class_weighting")
 @options_of(CompareConfig, "drop_seen", "accept_seen")
-@options_of(CompareConfig, "device", "jobs", "only", "plan", "development_only", "unlock_test")
+@options_of(CompareConfig, "device", "jobs", "only", "search", "grid", "plan", "development_only", "unlock_test")
 @click.option("--json", "as_json", is_flag=True, help="Print table.json instead of the table.")
 def command(thyroid: Path, recipe: Path | None, as_json: bool, **words: Any) -> None:
     """Compare no transfer, ImageNet and RadImageNet on THYROID (a .beton file, or the folder of all.beton).

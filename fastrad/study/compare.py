@@ -22,7 +22,7 @@ from fastrad.study.networks.duration import announcement
 from fastrad.study.networks.external import external_file, score_external
 from fastrad.study.networks.grad_cam import explain
 from fastrad.study.networks.jobs import tune_in_jobs
-from fastrad.study.networks.runs import check_finished, gather, settings_digest
+from fastrad.study.networks.runs import check_finished, gather, pieces_of, settings_digest
 from fastrad.study.networks.unlock import open_test, validation_lines
 from fastrad.study.predictions import refuse_contradictions, refuse_other_labels
 from fastrad.study.protocol.config import CompareConfig
@@ -67,7 +67,7 @@ def carry_on(config: CompareConfig) -> bool:
         say(f"notice: {notice}")
 
     out, runs = config.out, config.out / "runs"
-    everything = [*plan.networks, *plan.limited]
+    everything = plan.everything
     finished = check_finished(everything, plan.protocol, runs)
     intended = planned(plan, config)
     if config.plan:
@@ -87,8 +87,7 @@ def carry_on(config: CompareConfig) -> bool:
         if config.development_only:
             close_test(out, any(finished))
         if not all(finished):
-            ahead = [network for network, done in zip(everything, finished, strict=True) if not done]
-            say(announcement(ahead, plan.protocol, device))
+            say(_ahead(plan, runs, device))
         _tune(config, plan, device)
         left = check_finished(everything, plan.protocol, runs).count(False)
         if left:
@@ -111,9 +110,18 @@ def carry_on(config: CompareConfig) -> bool:
     return True
 
 
+def _ahead(plan: Plan, runs: Path, device: torch.device) -> str:
+    """How much there is to do, and how long that takes here at most."""
+    left = [piece for piece in pieces_of(plan.everything, plan.protocol, runs, device) if not piece.finished]
+    networks = sum(piece.place.parent == runs for piece in left)
+    trials = f" after {len(left) - networks} trials of the search" if len(left) > networks else ""
+    images = sum(piece.cost for piece in left)
+    return announcement(f"{networks} networks to tune{trials}", images, plan.protocol.tuning, device)
+
+
 def _tune(config: CompareConfig, plan: Plan, device: torch.device) -> None:
     """Tune what is left, and enter into the ledger that test patients were scored, also where it is stopped."""
-    everything, runs = [*plan.networks, *plan.limited], config.out / "runs"
+    everything, runs = plan.everything, config.out / "runs"
     alone = config.only == (1, 1)
     try:
         tune_in_jobs(
@@ -170,6 +178,9 @@ def _report(config: CompareConfig, plan: Plan, device: torch.device) -> None:
         enter(out, study_scoring(plan, external))
     if plan.attributes is not None:
         write_atomically(out / "subgroups.csv", plan.attributes.to_csv(index_label="patient").encode())
+    if plan.fixed:
+        by_arm = sorted(plan.fixed, key=lambda network: names.index(network.arm.name))
+        _write_csv(gather(by_arm, runs), out / "fixed_recipe.csv")
     if plan.limited:
         _write_csv(_learning_curve(config, plan, predictions), out / "learning_curve.csv")
     record = study_record(plan, config, external_files)
@@ -181,6 +192,8 @@ def _report(config: CompareConfig, plan: Plan, device: torch.device) -> None:
 
 def _remove_what_is_not_asked_for(plan: Plan, out: Path) -> None:
     """Tables of an earlier study in this folder: the report would show them."""
+    if not plan.fixed:
+        (out / "fixed_recipe.csv").unlink(missing_ok=True)
     if not plan.limited:
         (out / "learning_curve.csv").unlink(missing_ok=True)
     if plan.attributes is None:

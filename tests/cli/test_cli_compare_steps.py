@@ -11,6 +11,8 @@ import pytest
 from small_studies import noise, weights_by_chance
 
 from fastrad.cli import main
+from fastrad.study.protocol.config import CompareConfig, Tuning
+from fastrad.study.protocol.plan import make_plan
 
 
 def run(*words) -> int:
@@ -83,9 +85,69 @@ def test_a_planned_study_keeps_its_test_set_closed_until_it_is_opened(words, par
         (["--only", "half"], 2, "--only half"),
         (["--jobs", "0"], 2, "--jobs"),
         (["--plan", "--development-only"], 2, "give one at a time"),
+        (["--grid", "1e-4"], 2, "give --search too"),
+        (["--search", "--grid", "1e-4,2e-4"], 2, "'2e-4' is no recipe of the grid"),
+        (["--search"], 1, "needs at least 3 folds, there are 2"),
     ],
 )
 def test_words_that_cannot_be_meant_are_one_line(words, tmp_path, capfd, more, status, said):
     assert run(*words, "--out", tmp_path / "study", *more) == status
     assert said in capfd.readouterr().err.splitlines()[-1]
     assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.slow
+def test_a_search_has_every_trial_in_the_report_and_the_fixed_recipe_beside_it(words, tmp_path, capfd):
+    """Nearly all trials are there already: the grid's best is known, and only one arm's fold is really searched."""
+    out = tmp_path / "study"
+    words = [*words, "--folds", 3, "--out", out, "--search", "--grid", "frozen,1e-3"]
+    config = CompareConfig(
+        words[1],
+        out,
+        str(words[3]),
+        str(words[5]),
+        tuning=Tuning(epochs=1, size=32, batch_size=16),
+        folds=3,
+        seeds=1,
+        test_fraction=0.4,
+        search=True,
+        grid=("frozen", "1e-3"),
+    )
+    search = make_plan(config).protocol.search
+    assert search is not None
+    search.folder.mkdir(parents=True)
+    arms = ("none", "imagenet", "radimagenet")
+    best = {(arm, fold): ("frozen", "1e-3")[(arms.index(arm) + fold) % 2] for arm in arms for fold in range(3)}
+    for arm, fold in list(best)[1:]:
+        for trial in search.trials(arm, fold, 3):
+            loss = 0.5 if trial.recipe == best[arm, fold] else 0.6
+            search.path(trial).write_text(json.dumps({"settings": search.settings(trial), "log_loss": loss}))
+
+    assert run(*words) == 0
+    captured = capfd.readouterr()
+    assert "18 networks to tune after 4 trials of the search, " in captured.err
+    assert "Recipes chosen in inner validation" in captured.out
+    study, table = (json.loads((out / name).read_text()) for name in ("study.json", "table.json"))
+    rows = {(row["arm"], row["fold"], row["recipe"]): row for row in study["protocol"]["search"]["trials"]}
+    assert len(rows) == 3 * 3 * 2
+    losses = {}
+    for recipe in ("frozen", "1e-3"):
+        found = [json.loads((out / f"search/none-fold0-part{part}-{recipe}.json").read_text()) for part in (1, 2)]
+        losses[recipe] = sum(each["log_loss"] for each in found) / 2
+        assert rows["none", 0, recipe]["log_loss"] == pytest.approx(losses[recipe], abs=1e-6)
+    best["none", 0] = min(losses, key=losses.__getitem__)
+    for (arm, fold), recipe in best.items():
+        assert [name for name in losses if rows[arm, fold, name]["chosen"]] == [recipe]
+        settings, fixed = (
+            json.loads((out / "runs" / f"{kind}{arm}-seed0-fold{fold}" / "run.json").read_text())["settings"]
+            for kind in ("", "fixed-")
+        )
+        assert (settings["recipe"], settings["frozen"]) == (recipe, recipe == "frozen")
+        assert (fixed["learning_rate"], fixed["frozen"]) == (3e-4, False)
+    assert [arm["arm"] for arm in table["fixed_recipe"]["arms"]] == list(arms)
+    page = (out / "report.html").read_text()
+    assert page.count("<td>frozen</td>") == page.count("<td>1e-3</td>") == 3
+    assert run(*words) == 0
+    assert "18 of 18 runs are finished already" in capfd.readouterr().err
+    assert run(*words[:-3]) == 1
+    assert "give the study another --out" in capfd.readouterr().err.splitlines()[-1]

@@ -56,6 +56,10 @@ class Piece(ABC):
     def do(self, tick: Tick) -> None:
         """Do the work and leave it at `place`, whole or not at all."""
 
+    @abstractmethod
+    def line(self) -> str:
+        """What became of it, for a reader."""
+
     @property
     def share(self) -> float:
         """How much of it is done, by whatever process, from 0 to 1."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from fastrad.imaging.normalisation import Normalisation
 from fastrad.models.resnet import resnet
 from fastrad.study.protocol.config import Tuning
 from fastrad.study.protocol.plan import Network, Protocol
+from fastrad.study.protocol.search import Recipe
 from fastrad.study.protocol.splits import training_subset
 from fastrad.system.progress import time_text
 from fastrad.train.precision import choose_precision
@@ -32,20 +32,26 @@ _PROBE_SECONDS = 0.5
 
 
 def images_passed(network: Network, protocol: Protocol) -> int:
-    """The work of a network, at most, counted in training images of a ResNet-18; those that it scores count a third.
+    """The work of a network, at most; where its recipe is to be searched for, that of the fixed one."""
+    splits, dataset = protocol.splits, protocol.dataset
+    images = np.bincount(dataset.patient_of, minlength=len(splits.patients))
+    training = int(images[training_subset(splits, network.fold, network.patients, network.seed)].sum())
+    validation, test = (int(images[part].sum()) for part in (splits.validation(network.fold), splits.test()))
+    return work(training, validation, test, Recipe(protocol.tuning, network.arm.frozen), network.arm.architecture)
+
+
+def work(training: int, validation: int, test: int, recipe: Recipe, architecture: str) -> int:
+    """The work of a run at most, counted in training images of a ResNet-18; images that it scores count a third.
 
     A frozen network passes all its images forward, once.
     """
-    splits, dataset, tuning = protocol.splits, protocol.dataset, protocol.tuning
-    images = np.bincount(dataset.patient_of, minlength=len(splits.patients))
-    training = int(images[training_subset(splits, network.fold, network.patients, network.seed)].sum())
-    validation = int(images[splits.validation(network.fold)].sum())
-    scored = (validation + int(images[splits.test()].sum())) * (2 if tuning.flip_average else 1)
-    if network.arm.frozen:
+    tuning, frozen = recipe
+    scored = (validation + test) * (2 if tuning.flip_average else 1)
+    if frozen:
         passed = (training + validation + scored) / _FORWARD
     else:
         passed = training * tuning.epochs + (validation * tuning.epochs + scored) / _FORWARD
-    return math.ceil(passed * _OPERATIONS[network.arm.architecture] / _OPERATIONS["resnet18"])
+    return math.ceil(passed * _OPERATIONS[architecture] / _OPERATIONS["resnet18"])
 
 
 def images_per_second(tuning: Tuning, device: torch.device) -> float:
@@ -74,12 +80,11 @@ def images_per_second(tuning: Tuning, device: torch.device) -> float:
     return done / (time.monotonic() - started)
 
 
-def announcement(networks: Sequence[Network], protocol: Protocol, device: torch.device) -> str:
-    """What is ahead, in a line: how many networks, how many images, and how long that takes here at most."""
-    images = sum(images_passed(network, protocol) for network in networks)
-    rate = images_per_second(protocol.tuning, device)
-    early = "; less where a run ends early" if protocol.tuning.epochs > protocol.tuning.patience else ""
+def announcement(what: str, images: int, tuning: Tuning, device: torch.device) -> str:
+    """What is ahead, in a line: how many images (of `work`), and how long that takes here at most."""
+    rate = images_per_second(tuning, device)
+    early = "; less where a run ends early" if tuning.epochs > tuning.patience else ""
     return (
-        f"{len(networks)} networks to tune, {images:,} images at {protocol.tuning.size} px: at most "
-        f"{time_text(images / rate)} at the {rate:,.0f} images/s that {device} was just measured to do{early}"
+        f"{what}, {images:,} images at {tuning.size} px: at most {time_text(images / rate)} at the {rate:,.0f} "
+        f"images/s that {device} was just measured to do{early}"
     )

@@ -27,14 +27,22 @@ from fastrad.train.outputs import outputs, whole_frames
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
 
-def fit_head(task: Task, weights: Weights, tuning: Tuning, *, seed: int, fold: int, device: torch.device) -> Tuned:
+def fit_head(
+    task: Task,
+    weights: Weights | None,
+    tuning: Tuning,
+    *,
+    seed: int,
+    fold: int,
+    device: torch.device,
+    redrawn: bool = False,
+) -> Tuned:
     """Fit the head on the features of the training images, whole frames without augmentation.
 
     Parameters
     ----------
-    task, tuning, seed, fold, device
+    task, weights, tuning, seed, fold, device, redrawn
         As in `fine_tune`; of the tuning count the size, class weighting and flip averaging.
-    weights : Weights
 
     Returns
     -------
@@ -47,7 +55,7 @@ def fit_head(task: Task, weights: Weights, tuning: Tuning, *, seed: int, fold: i
         If the training images are of one class, or a score is not a number.
     """
     started = time.monotonic()
-    model = start(weights, task.normalisation, seed=seed, fold=fold, device=device)
+    model = start(weights, task.normalisation, seed=seed, fold=fold, device=device, redrawn=redrawn)
     assert isinstance(model.fc, nn.Linear)
     width, model.fc = model.fc.in_features, nn.Identity()
     training, validation, *test = (

@@ -43,15 +43,15 @@ def tune_in_jobs(
     InputError
         As `runs.tune` does, or if a process was ended from outside.
     """
-    number, of = part
     device = devices[0]
-    left = check_finished(networks, protocol, folder)[number - 1 :: of].count(False)
-    jobs = min(jobs, left)
+    finished = check_finished(networks, protocol, folder)
+    mine = [piece for piece in pieces_of(networks, protocol, folder, device, part) if not piece.finished]
+    jobs = min(jobs, len(mine))
     if jobs <= 1:
         tune(networks, protocol, folder, device, part=part, wait=wait_for_others)
         return
-    if any_finished := len(networks) - check_finished(networks, protocol, folder).count(False):
-        say(f"{any_finished} of {len(networks)} runs are finished already and kept")
+    if any(finished):
+        say(f"{sum(finished)} of {len(networks)} runs are finished already and kept")
     threads = torch.get_num_threads()
     if device.type == "cpu" and jobs * threads > available_cores():
         say(
@@ -63,7 +63,7 @@ def tune_in_jobs(
     waiting = {piece.place: piece for piece in pieces if not piece.finished}
     with (
         tempfile.TemporaryDirectory() as scratch,
-        measured(pieces, "tuning", "networks") as meter,
+        measured(pieces, "tuning", "done") as meter,
         team(
             jobs,
             _job,

@@ -21,7 +21,7 @@ from fastrad.study.networks.predict import load_network, score_dataset
 from fastrad.study.networks.score import score_images
 from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.patients import StudyDataset, read_patients
-from fastrad.study.protocol.record import is_sealed, read_record, read_study, seal_study
+from fastrad.study.protocol.record import NETWORKS, is_sealed, read_record, read_study, seal_study
 from fastrad.study.protocol.seals import SEAL, check_files, seal_of, sealed
 from fastrad.study.protocol.splits import Splits, read_splits
 from fastrad.system.devices import choose_device
@@ -70,22 +70,28 @@ def rescore(folder: Path, datasets: Sequence[Path], device: str | None = None) -
             largest = max(largest, difference or 0.0)
             progress.advance()
     order = [arm["name"] for arm in study["arms"]]
-    whole = sorted((run for run in runs if run.patients is None), key=lambda run: order.index(run.network[0]))
-    predictions = pd.concat([run.predictions() for run in whole], ignore_index=True)
+    several = any(run.start for run in runs)
+    by_arm = sorted((run for run in runs if run.patients is None), key=lambda run: order.index(run.network[0]))
+    fixed = {each["name"] for each in study.get("fixed_networks", [])}
+    whole = [run for run in by_arm if run.folder.name not in fixed]
+    predictions = pd.concat([run.predictions(several) for run in whole], ignore_index=True)
     changed += _mended(folder, "predictions.csv", predictions)
+    if fixed:
+        again = [run.predictions(several) for run in by_arm if run.folder.name in fixed]
+        changed += _mended(folder, "fixed_recipe.csv", pd.concat(again, ignore_index=True))
     if (folder / "learning_curve.csv").is_file():
         everyone = min(int(splits.training(fold).sum()) for fold in range(splits.folds))
         first = predictions[predictions["seed"] == study["protocol"]["seeds"][0]].assign(patients=everyone)
-        limited = [run.predictions().assign(patients=run.patients) for run in runs if run.patients is not None]
+        limited = [run.predictions(several).assign(patients=run.patients) for run in runs if run.patients is not None]
         changed += _mended(folder, "learning_curve.csv", pd.concat([first, *limited], ignore_index=True))
     for about, dataset in external:
-        parts = [run.scored_external(dataset, where) for run in whole]
+        parts = [run.with_start(run.scored_external(dataset, where), several) for run in whole]
         changed += _mended(folder, f"external/{about['file']}", pd.concat(parts, ignore_index=True))
     record = {
         **study,
         **{
             name: [{**each, "seal": seal_of(_record(folder / "runs" / each["name"]))} for each in study.get(name, [])]
-            for name in ("networks", "limited_networks")
+            for name in (NETWORKS if fixed else NETWORKS[:2])
         },
         "rescored": {"networks": len(runs), "external": [about["name"] for about, _ in external], "altered": changed},
     }
@@ -106,6 +112,8 @@ class _Run:
     network : (arm, seed, fold)
     patients : int or None
         How many training patients it was limited to.
+    start : int
+        Which of its arm's weights files it began with.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -114,6 +122,7 @@ class _Run:
         try:
             self.network = (str(self._settings["arm"]), int(self._settings["seed"]), int(self._settings["fold"]))
             self.patients = self._settings.get("training_patients")
+            self.start = int(_record(folder).get("start", 0))
         except (KeyError, TypeError, ValueError):
             raise FormatError(f"{folder / 'run.json'}: cut short or altered; {_WAY_OUT}") from None
 
@@ -148,9 +157,13 @@ class _Run:
         scores = score_dataset([load_network(self.folder / "weights.safetensors")], dataset.dataset, device)[0]
         return prediction_table(self.network, "external", dataset, slice(None), scores)
 
-    def predictions(self) -> pd.DataFrame:
+    def predictions(self, several: bool) -> pd.DataFrame:
         """What its folder holds."""
-        return read_predictions(self.folder / "predictions.csv")
+        return self.with_start(read_predictions(self.folder / "predictions.csv"), several)
+
+    def with_start(self, table: pd.DataFrame, several: bool) -> pd.DataFrame:
+        """Predictions of its own with the number of its weights file, where an arm of the study has `several`."""
+        return table.assign(start=self.start) if several else table
 
     def replace_predictions(self, table: pd.DataFrame) -> None:
         """Put `table` in the place of its predictions, and seal the folder again where it was sealed."""
@@ -187,7 +200,7 @@ def _recognised(
 
 def _names(folder: Path, study: Mapping[str, Any]) -> list[str]:
     if "networks" in study:
-        return [each["name"] for each in [*study["networks"], *study["limited_networks"]]]
+        return [each["name"] for kind in NETWORKS for each in study.get(kind, [])]
     protocol = study["protocol"]  # 0.1.0 kept no list
     limited = sorted((folder / "runs").glob("patients*-*-seed*-fold*"))
     return [

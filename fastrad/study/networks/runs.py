@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from fastrad.study.networks.claims import Piece, Tick, measured, work_through
 from fastrad.study.networks.duration import images_passed
 from fastrad.study.networks.frozen import fit_head
 from fastrad.study.networks.seen import study_images_seen
+from fastrad.study.networks.trials import trials_of
 from fastrad.study.networks.tune import Task, Tuned, fine_tune
 from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.plan import Network, Protocol
@@ -80,22 +81,30 @@ def tune(
     if all(finished):
         return
     pieces = pieces_of(networks, protocol, folder, device)
-    number, of = part
+    number = {piece.place: index for index, piece in enumerate(pieces, start=1)}
 
     def tuned(piece: Piece) -> None:
         if shown:
-            assert isinstance(piece, NetworkPiece)
-            say(f"[{pieces.index(piece) + 1}/{len(pieces)}] {piece.line()}")
+            say(f"[{number[piece.place]}/{len(pieces)}] {piece.line()}")
 
-    with measured(pieces, "tuning", "networks", shown=shown) as meter:
-        work_through(pieces[number - 1 :: of], meter, tuned, wait=wait)
+    with measured(pieces, "tuning", "done", shown=shown) as meter:
+        work_through(pieces_of(networks, protocol, folder, device, part), meter, tuned, wait=wait)
 
 
 def pieces_of(
-    networks: Sequence[Network], protocol: Protocol, folder: Path, device: torch.device
-) -> list[NetworkPiece]:
-    """The networks as pieces of work, in their order."""
-    return [NetworkPiece(network, networks, protocol, folder, device) for network in networks]
+    networks: Sequence[Network], protocol: Protocol, folder: Path, device: torch.device, part: tuple[int, int] = (1, 1)
+) -> list[Piece]:
+    """The networks as pieces of work, in their order, each behind the trials that choose its recipe.
+
+    Of part (k, n) come the k-th of every n networks, and the trials that these need.
+    """
+    number, of = part
+    pieces: dict[Path, Piece] = {}
+    for network in networks[number - 1 :: of]:
+        piece = NetworkPiece(network, networks, protocol, folder, device)
+        for each in (*trials_of(network, networks, protocol, device), piece):
+            pieces.setdefault(each.place, each)
+    return list(pieces.values())
 
 
 class NetworkPiece(Piece):
@@ -119,11 +128,17 @@ class NetworkPiece(Piece):
         while not self.finished:
             precision = self._precision()
             run = _run(network, task, protocol, self._device, precision, tick)
-            used = "float32" if network.arm.frozen else precision.name
-            settings = {**_settings(network, protocol), "precision": used}
+            settings = _settings(network, protocol)
+            frozen = bool(settings["frozen"])
+            settings["precision"] = "float32" if frozen else precision.name
             with locked(self._folder / ".lock"):
-                if network.arm.frozen or self._precision().name == precision.name:
+                if frozen or self._precision().name == precision.name:
                     _keep(self.place, network, settings, run, task, protocol, self._device)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its recipe is chosen."""
+        return self._protocol.recipe(self.network)[1] is not None
 
     def _precision(self) -> Precision:
         finished = [(self._folder / network.name).is_dir() for network in self._networks]
@@ -135,9 +150,10 @@ class NetworkPiece(Piece):
         record = json.loads((self.place / "run.json").read_text())
         history = pd.read_csv(self.place / "history.csv")
         best, seconds = history.iloc[record["best_epoch"] - 1], max(float(record["seconds"]), 0.01)
+        chosen_by = "with penalty" if record["settings"]["frozen"] else "in epoch"
         return (
             f"{network.label}: validation AUROC {best['val_auroc']:.3f} "
-            f"{'with penalty' if network.arm.frozen else 'in epoch'} {record['best_epoch']} of {record['epochs']}, "
+            f"{chosen_by} {record['best_epoch']} of {record['epochs']}, "
             f"{seconds:.1f} s, {record['training_images'] / seconds:.0f} training images/s"
         )
 
@@ -150,7 +166,7 @@ def check_finished(networks: Sequence[Network], protocol: Protocol, folder: Path
     InputError
         If one was made with other settings.
     """
-    return [_is_finished(folder / network.name, _settings(network, protocol)) for network in networks]
+    return [_is_finished(folder / network.name, network, protocol) for network in networks]
 
 
 def _precision(
@@ -167,7 +183,7 @@ def _precision(
     found = {
         str(_stored_settings(folder / network.name).get("precision", former))
         for network, done in zip(networks, finished, strict=True)
-        if done and not network.arm.frozen
+        if done and not _stored_settings(folder / network.name).get("frozen")
     }
     if not found:
         return best
@@ -183,18 +199,14 @@ def _precision(
 def _run(
     network: Network, task: Task, protocol: Protocol, device: torch.device, precision: Precision, tick: Tick
 ) -> Tuned:
-    weights, tuning, where = network.arm.weights, protocol.tuning, {"seed": network.seed, "fold": network.fold}
-    if network.arm.frozen and weights is not None:
-        return fit_head(task, weights, tuning, **where, device=device)
+    _, recipe = protocol.recipe(network)
+    assert recipe is not None, "a network is tuned once its recipe is chosen"
+    weights, where = network.arm.weights, {"seed": network.seed, "fold": network.fold}
+    redrawn = network.arm.redrawn
+    if recipe.frozen:
+        return fit_head(task, weights, recipe.tuning, **where, device=device, redrawn=redrawn)
     return fine_tune(
-        task,
-        weights,
-        tuning,
-        **where,
-        device=device,
-        precision=precision,
-        redrawn=network.arm.redrawn,
-        tick=tick,
+        task, weights, recipe.tuning, **where, device=device, precision=precision, redrawn=redrawn, tick=tick
     )
 
 
@@ -226,9 +238,12 @@ def _task(network: Network, protocol: Protocol) -> Task:
 
 def _settings(network: Network, protocol: Protocol) -> dict:
     """Everything that a run's numbers depend on, but the precision: what is finished is not refused for that."""
+    name, recipe = protocol.recipe(network)
+    assert recipe is not None, "its recipe is chosen"
+    chosen = {} if protocol.search is None or network.fixed else {"recipe": name}
     return {
         "arm": network.arm.name,
-        "frozen": network.arm.frozen,
+        "frozen": recipe.frozen,
         "seed": network.seed,
         "fold": network.fold,
         "training_patients": network.patients,
@@ -236,20 +251,33 @@ def _settings(network: Network, protocol: Protocol) -> dict:
         "dataset_sha256": protocol.dataset.card.sha256(),
         "positive": protocol.dataset.positive,
         "splits_sha256": hashlib.sha256(protocol.splits.to_csv().encode()).hexdigest(),
-        **asdict(protocol.tuning),
+        **asdict(recipe.tuning),
+        **chosen,
     }
 
 
 def settings_digest(networks: Sequence[Network], protocol: Protocol) -> bytes:
     """One hash of everything that the networks' numbers depend on: processes that share a folder must agree on it."""
-    settings = [_settings(network, protocol) for network in networks]
-    return hashlib.sha256(json.dumps(settings).encode()).hexdigest().encode()
+    fixed = replace(protocol, search=None)  # what a search will choose is not known yet, what it searches is
+    settings = [{**_settings(network, fixed), "fixed": network.fixed} for network in networks]
+    grid = protocol.search.recipes if protocol.search else None
+    return hashlib.sha256(json.dumps([settings, grid]).encode()).hexdigest().encode()
 
 
-def _is_finished(folder: Path, wanted: dict) -> bool:
+# what a network of an earlier version was tuned with where its record does not say
+_BEFORE = {"head_first": 0.0}
+
+
+def _is_finished(folder: Path, network: Network, protocol: Protocol) -> bool:
     if not folder.is_dir():
         return False
-    found = _stored_settings(folder)
+    if protocol.recipe(network)[1] is None:
+        raise InputError(
+            f"{folder}: is there, but not the trials that chose its recipe, in search/; bring them back, or give the "
+            "study another --out"
+        )
+    wanted = {"recipe": None, **_settings(network, protocol)}
+    found = {**_BEFORE, **_stored_settings(folder)}
     # of a closed test set the scores are compared when it is opened, which may have been stopped half way
     check_files(
         read_record(folder / "run.json", ALTERED), folder, ALTERED, but=() if is_open(folder) else ("predictions.csv",)
@@ -332,6 +360,7 @@ def _keep(
         "training_images": run.images,
         "threads": torch.get_num_threads(),  # on a CPU their number decides the last digits
         "synthetic": dataset.card.synthetic,
+        **({"start": network.arm.start} if network.arm.start or network.arm.further else {}),
         "device": device.type,
         "hardware": describe_hardware(device),
         "versions": versions(),

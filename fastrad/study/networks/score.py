@@ -13,6 +13,10 @@ from fastrad.loading import Loader
 from fastrad.train.outputs import outputs
 
 
+class DivergedError(InputError):
+    """A network whose scores are not numbers any more: its learning rate was too high."""
+
+
 def score_images(
     model: nn.Module, images: Loader, normalisation: Normalisation, device: torch.device, *, flip_average: bool
 ) -> NDArray[np.float64]:
@@ -20,12 +24,12 @@ def score_images(
 
     Raises
     ------
-    InputError
-        If one is not a number: training has diverged.
+    DivergedError
+        If one is not a number.
     """
     scores = outputs(model, images, normalisation, device, flip_average=flip_average)[:, 0]
     if not np.isfinite(scores).all():
-        raise InputError(
+        raise DivergedError(
             f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are not numbers: the network has diverged; "
             "lower the learning rate"
         )

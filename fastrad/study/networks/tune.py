@@ -124,19 +124,9 @@ def fine_tune(
     """
     started = time.monotonic()
     model = start(weights, task.normalisation, seed=seed, fold=fold, device=device, redrawn=redrawn)
-    learner = Learner(
-        model,
-        adamw(
-            model,
-            peak=tuning.learning_rate,
-            backbone_share=tuning.backbone_rate,
-            weight_decay=tuning.weight_decay,
-        ),
-        precision,
-        task.normalisation,
-        Ranks(0, 1, device),
-        frozen_statistics=tuning.backbone_rate == 0,
-    )
+    head_alone = min(math.ceil(tuning.head_first * tuning.epochs), tuning.epochs - 1)  # epochs
+    share = 0.0 if head_alone else tuning.backbone_rate
+    learner = _learner(model, tuning, share, task.normalisation, precision, device)
     loader = Loader(
         task.dataset,
         tuning.batch_size,
@@ -148,7 +138,6 @@ def fine_tune(
         augment=Augmentation.nodule(),
     )
     steps = len(loader) * tuning.epochs
-    rising = max(1, steps // 10)
     prevalence = float(task.labels[task.training].mean())
     odds = (1 - prevalence) / prevalence if tuning.class_weighting else 1.0
     binary_loss = partial(_binary_loss, positive_weight=torch.tensor(odds, device=device))
@@ -163,13 +152,18 @@ def fine_tune(
     best: tuple[float, float] = (-math.inf, -math.inf)
     best_state: dict[str, Tensor] = {}
     best_epoch = images = done = 0
+    first, ahead = 0, len(loader) * (head_alone or tuning.epochs)  # steps before a warm-up, and to its cosine's end
     for epoch in range(1, tuning.epochs + 1):
+        if head_alone and epoch == head_alone + 1:
+            learner = _learner(model, tuning, tuning.backbone_rate, task.normalisation, precision, device)
+            first, ahead = done, steps - done
         loss_sum, seen = torch.zeros((), device=device), 0
         with timed_convolutions():
             for batch in loader:
                 if len(batch.rows) < 2:  # batch normalisation knows no variance of one value
                     continue
-                set_lr(learner.optimiser, learning_rate(done, steps, rising=rising))
+                rising = max(1, ahead // 10)
+                set_lr(learner.optimiser, learning_rate(done - first, ahead, rising=rising))
                 targets = (batch.labels == task.positive_class).float()
                 loss = learner.step(batch.images, partial(binary_loss, targets=targets), number=done)
                 done += 1
@@ -183,27 +177,44 @@ def fine_tune(
         if (epoch_line.val_auroc, -epoch_line.val_loss) > best:
             best, best_epoch = (epoch_line.val_auroc, -epoch_line.val_loss), epoch
             best_state = {key: value.detach().clone() for key, value in model.state_dict().items()}
-        elif epoch - best_epoch >= tuning.patience:
+        elif epoch - max(best_epoch, head_alone) >= tuning.patience:  # all layers have their chance
             break
 
     stored = {key: value.half() if value.is_floating_point() else value for key, value in best_state.items()}
     # Logits of a class-weighted loss are shifted for a prevalence of one half: the head's bias takes it back.
     stored["fc.bias"] = stored["fc.bias"] - math.log(odds)
     model.load_state_dict({key: value.float() for key, value in stored.items()})
-    validation_scores, test_scores = (
-        score(whole_frames(task.dataset, positions, tuning.size, device), flip_average=tuning.flip_average)
-        if len(positions)
-        else np.zeros(0)
-        for positions in (task.validation, task.test)
-    )
+    test = [whole_frames(task.dataset, task.test, tuning.size, device)] if len(task.test) else []
+    validation_scores, *test_scores = (score(each, flip_average=tuning.flip_average) for each in (validation, *test))
     return Tuned(
         validation_scores,
-        test_scores,
+        test_scores[0] if test_scores else np.zeros(0),
         {key: value.cpu() for key, value in stored.items()},
         tuple(history),
         best_epoch,
         time.monotonic() - started,
         images,
+    )
+
+
+def _learner(
+    model: nn.Module,
+    tuning: Tuning,
+    share: float,
+    normalisation: Normalisation,
+    precision: Precision,
+    device: torch.device,
+) -> Learner:
+    """The network with an optimiser whose backbone learns at a share of the rate; with 0 the head learns alone."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return Learner(
+        model,
+        adamw(model, peak=tuning.learning_rate, backbone_share=share, weight_decay=tuning.weight_decay),
+        precision,
+        normalisation,
+        Ranks(0, 1, device),
+        frozen_statistics=share == 0,
     )
 
 

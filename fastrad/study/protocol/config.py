@@ -29,6 +29,8 @@ class Tuning:
         AdamW's peak, after a linear warm-up over the first tenth of the steps; a cosine to zero follows.
     backbone_rate : float
         The backbone's share of that rate; 0 freezes it (normalisation statistics included).
+    head_first : float
+        Share of the epochs in which the head alone learns, before all layers do, with a warm-up of their own.
     weight_decay : float
         On convolution and linear weights; none on biases and normalisation.
     patience : int
@@ -49,6 +51,7 @@ class Tuning:
     patience: int = 10
     class_weighting: bool = False
     flip_average: bool = True
+    head_first: float = 0.0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -66,6 +69,8 @@ class Tuning:
                 f"learning rate {self.learning_rate} must be above 0, weight decay {self.weight_decay} not below 0, "
                 f"both at most 1000, the backbone's share of the rate {self.backbone_rate} between 0 and 1"
             )
+        if not 0 <= self.head_first < 1:
+            raise OptionError(f"head_first is {self.head_first}: a share of the epochs, 0 or more and less than 1")
 
 
 def _named_weights(option: str, words: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
@@ -95,6 +100,10 @@ def _part_of_the_networks(text: str) -> tuple[int, int]:
         if 1 <= number <= of:
             return number, of
     raise OptionError(f"--only {text}: give K/N, the K-th of N parts, for example 1/4")
+
+
+def _named_recipes(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
 
 
 def _further_arms(option: str) -> dict[str, object]:
@@ -165,6 +174,11 @@ class CompareConfig:
         Networks that are tuned at once on this machine, in processes of their own; on every GPU in turn.
     only : (int, int)
         Tune the K-th of every N networks alone, where N machines share the study's folder.
+    search : bool
+        Choose each arm's recipe in each fold from one grid, by inner validation inside the fold's training patients;
+        the networks of the fixed recipe are tuned too.
+    grid : tuple of str
+        Recipes that --search tries, by name; by default all of them.
     plan : bool
         Write OUT/plan.json, what the study is going to do, and stop.
     development_only : bool
@@ -209,6 +223,8 @@ class CompareConfig:
     device: str | None = None
     jobs: int = field(default=1, metadata={"min": 1, "max": 1024})
     only: tuple[int, int] = field(default=(1, 1), metadata={"metavar": "K/N", "parse": _part_of_the_networks})
+    search: bool = False
+    grid: tuple[str, ...] = field(default=(), metadata={"metavar": "1e-4,3e-4x0.1,frozen", "parse": _named_recipes})
     plan: bool = False
     development_only: bool = False
     unlock_test: bool = False
@@ -221,5 +237,7 @@ class CompareConfig:
             raise OptionError("--drop-seen and --accept-seen contradict each other; give one of them")
         if self.margin is not None and not 0 < self.margin < 0.5:
             raise OptionError(f"--margin {self.margin:g}: give a difference of two AUROCs above 0, for example 0.03")
+        if self.grid and not self.search:
+            raise OptionError("--grid names what --search tries; give --search too")
         if self.plan + self.development_only + self.unlock_test > 1:
             raise OptionError("--plan, --development-only and --unlock-test are three steps: give one at a time")

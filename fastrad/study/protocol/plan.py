@@ -5,8 +5,9 @@ Whatever can be refused is refused here: the first hour of training must not be 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from fastrad.study.protocol.attributes import attribute_columns, characteristics
 from fastrad.study.protocol.config import CompareConfig, Tuning
 from fastrad.study.protocol.external import check_external
 from fastrad.study.protocol.patients import StudyDataset, read_patients
+from fastrad.study.protocol.search import Recipe, Search, check_folds, grid_recipes
 from fastrad.study.protocol.seen import Seen, external_seen, without_seen
 from fastrad.study.protocol.splits import Splits, make_splits, read_splits, training_subset
 
@@ -26,38 +28,53 @@ from fastrad.study.protocol.splits import Splits, make_splits, read_splits, trai
 class Network:
     """One run of the plan.
 
-    `arm` is one start of an arm; `patients` limits the training patients (learning curve), None takes all of the fold.
+    `arm` is one start of an arm; `patients` limits the training patients (learning curve), None takes all of the fold;
+    `fixed` keeps to the fixed recipe where others' are chosen by a search.
     """
 
     arm: Arm
     seed: int
     fold: int
     patients: int | None = None
+    fixed: bool = False
 
     @property
     def name(self) -> str:
         """The name of its folder."""
         limited = "" if self.patients is None else f"patients{self.patients}-"  # in front: ARM-* finds whole ones alone
         start = f"-start{self.arm.start}" if self.arm.start else ""
-        return f"{limited}{self.arm.name}{start}-seed{self.seed}-fold{self.fold}"
+        fixed = "fixed-" if self.fixed else ""
+        return f"{limited}{fixed}{self.arm.name}{start}-seed{self.seed}-fold{self.fold}"
 
     @property
     def label(self) -> str:
         """For a reader."""
         several = f" ({self.arm.source})" if self.arm.start or self.arm.further else ""
         limited = "" if self.patients is None else f", {self.patients} training patients"
-        return f"{self.arm.label}{several}, seed {self.seed}, fold {self.fold}{limited}"
+        fixed = ", fixed recipe" if self.fixed else ""
+        return f"{self.arm.label}{several}, seed {self.seed}, fold {self.fold}{limited}{fixed}"
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What all networks share; `test` is False where no test patient may be scored yet."""
+    """What all networks share.
+
+    `test` is False where no test patient may be scored yet; `search` is there where recipes are chosen from a grid.
+    """
 
     dataset: StudyDataset
     splits: Splits
     tuning: Tuning
     normalisation: Normalisation
     test: bool = True
+    search: Search | None = None
+
+    def recipe(self, network: Network) -> tuple[str | None, Recipe | None]:
+        """How a network is tuned, and the recipe's name in the grid; None for both before it is chosen."""
+        if self.search is None or network.arm.frozen or network.fixed:
+            return None, Recipe(self.tuning, network.arm.frozen)
+        name = self.search.chosen(network.arm.name, network.fold, self.splits.folds)
+        return name, None if name is None else self.search.recipe(name)
 
 
 @dataclass(frozen=True)
@@ -82,6 +99,8 @@ class Plan:
         Attributes of development and test patients, counted.
     seen : tuple of Seen
         What looking every image up among those of weights and study found.
+    fixed : tuple of Network
+        Those of the fixed recipe again, where the others' recipes are chosen by a search: a sensitivity analysis.
     """
 
     protocol: Protocol
@@ -93,6 +112,12 @@ class Plan:
     notices: tuple[str, ...]
     characteristics: tuple[dict, ...] = ()
     seen: tuple[Seen, ...] = ()
+    fixed: tuple[Network, ...] = ()
+
+    @property
+    def everything(self) -> list[Network]:
+        """All networks, in the order in which they are tuned."""
+        return [*self.networks, *self.limited, *self.fixed]
 
 
 def make_plan(config: CompareConfig) -> Plan:
@@ -130,9 +155,11 @@ def make_plan(config: CompareConfig) -> Plan:
     for network in limited:
         training_subset(splits, network.fold, network.patients, network.seed)
     normalisation = development_normalisation(dataset, splits)
-    protocol = Protocol(dataset, splits, config.tuning, normalisation, not config.development_only)
+    search = _search(config, dataset, splits, arms) if config.search else None
+    protocol = Protocol(dataset, splits, config.tuning, normalisation, not config.development_only, search)
+    fixed = tuple(replace(network, fixed=True) for network in networks if search and not network.arm.frozen)
     notices = (*dataset.notices, *_weights_notices(arms), *dict.fromkeys(seen_notices))
-    return Plan(protocol, arms, networks, limited, externals, attributes, notices, counted, seen)
+    return Plan(protocol, arms, networks, limited, externals, attributes, notices, counted, seen, fixed)
 
 
 def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalisation:
@@ -144,6 +171,19 @@ def development_normalisation(dataset: StudyDataset, splits: Splits) -> Normalis
     mean = float((histogram * values).sum() / histogram.sum())
     spread = float(np.sqrt((histogram * (values - mean) ** 2).sum() / histogram.sum()))
     return Normalisation.gray(mean, max(spread, 1 / 255))
+
+
+def _search(config: CompareConfig, dataset: StudyDataset, splits: Splits, arms: tuple[Arm, ...]) -> Search:
+    recipes = grid_recipes(config.grid)
+    check_folds(splits)
+    about = {
+        "dataset_sha256": dataset.card.sha256(),
+        "positive": dataset.positive,
+        "splits_sha256": hashlib.sha256(splits.to_csv().encode()).hexdigest(),
+        "seed": config.seed,
+    }
+    weights = {arm.name: arm.sha256 for arm in arms}
+    return Search(config.out / "search", recipes, config.tuning, about, weights)
 
 
 def _splits(config: CompareConfig, dataset: StudyDataset) -> Splits:

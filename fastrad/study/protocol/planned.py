@@ -42,6 +42,7 @@ def planned(plan: Plan, config: CompareConfig) -> dict:
             for arm in plan.arms
         },
         "recipe": asdict(protocol.tuning),
+        "search": list(protocol.search.recipes) if protocol.search else [],
         "learning_curve": sorted(set(config.learning_curve)),
         "external_sha256": [external.card.sha256() for external in plan.externals],
         "subgroups": list(config.subgroups),

@@ -25,9 +25,11 @@ from fastrad.study.protocol.patients import StudyDataset
 from fastrad.study.protocol.plan import Network, Plan
 from fastrad.study.protocol.planned import adherence
 from fastrad.study.protocol.seals import AGAIN, SEAL, check_record, seal_of, sealed
+from fastrad.study.protocol.search import PARTS, trial_rows
 
 _FILE_NAME = re.compile(r"(?!\.+$)[^/\\\0]{1,255}")
-SEALED = ("splits.csv", "predictions.csv", "subgroups.csv", "learning_curve.csv", LEDGER)
+SEALED = ("splits.csv", "predictions.csv", "subgroups.csv", "learning_curve.csv", "fixed_recipe.csv", LEDGER)
+NETWORKS = ("networks", "limited_networks", "fixed_networks")
 
 
 def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str]) -> dict:
@@ -100,12 +102,14 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             "splits": f"imported from {config.splits.name}" if config.splits else "drawn, stratified by label",
             "splits_sha256": hashlib.sha256(splits.to_csv().encode()).hexdigest(),
             "recipe": asdict(plan.protocol.tuning),
+            **({} if plan.protocol.search is None else {"search": _searched(plan)}),
             "augmentation": "isotropic crops of at least 70 % of the area, horizontal flip",
             "normalisation": {"mean": normalisation.mean[0], "std": normalisation.std[0]},
         },
         "scoring": study_scoring(plan, dataset).key,
         "networks": network_records(plan.networks, config.out / "runs"),
         "limited_networks": network_records(plan.limited, config.out / "runs"),
+        **({"fixed_networks": network_records(plan.fixed, config.out / "runs")} if plan.fixed else {}),
         "external": [
             {
                 "name": external_name(external),
@@ -185,7 +189,7 @@ def _is_well_formed(record: Mapping[str, Any]) -> bool:
     counts = ("patients", "images", "malignant")
     try:
         named = [arm["name"] for arm in record["arms"]]
-        named += [each["name"] for kind in ("networks", "limited_networks") for each in record.get(kind, [])]
+        named += [each["name"] for kind in NETWORKS for each in record.get(kind, [])]
         named += [each["file"] for each in record["external"]]
         texts = [*(arm[name] for arm in record["arms"] for name in ("label", "source", "architecture", "sha256"))]
         texts += [record["dataset"][name] for name in ("name", "layout", "card_sha256", "positive", "patient_ids")]
@@ -238,6 +242,7 @@ def study_scoring(plan: Plan, dataset: StudyDataset) -> Scoring:
     rows = dataset.rows[protocol.splits.test()[dataset.patient_of]] if own else dataset.rows
     settings = {
         **asdict(protocol.tuning),
+        **({"search": list(protocol.search.recipes)} if protocol.search else {}),
         "arms": {arm.name: f"{_sources(arm)}{' frozen' if arm.frozen else ''}" for arm in plan.arms},
         "networks": sorted(network.name for network in plan.networks),
         "dataset": card.sha256(),
@@ -246,6 +251,13 @@ def study_scoring(plan: Plan, dataset: StudyDataset) -> Scoring:
         "splits": hashlib.sha256(protocol.splits.to_csv().encode()).hexdigest(),
     }
     return scoring_now(card.manifest_sha256 or card.sha256(), rows.tolist(), settings)
+
+
+def _searched(plan: Plan) -> dict:
+    search, folds = plan.protocol.search, plan.protocol.splits.folds
+    assert search is not None
+    arms = [arm.name for arm in plan.arms if not arm.frozen]
+    return {"recipes": list(search.recipes), "parts": PARTS, "trials": trial_rows(search, arms, folds)}
 
 
 def _sources(arm: Arm) -> str:

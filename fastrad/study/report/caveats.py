@@ -45,6 +45,12 @@ CAVEATS = (
     ),
     Sentence(
         "caveats",
+        "One fixed recipe tuned every arm: the order of the arms can depend on it (--search chooses one for each arm).",
+        "no search for recipes was asked for, and several arms are tuned",
+        where(lambda facts: not facts.searched and len(facts.tuned) > 1),
+    ),
+    Sentence(
+        "caveats",
         "The archive names no patients: images were split, and each counts as a patient below. Images of one patient "
         "may lie on both sides of a split, which can make figures too good and intervals too narrow.",
         "no image belongs to a known patient",

@@ -50,6 +50,16 @@ class Facts:
         return self.study["protocol"]["recipe"]
 
     @property
+    def searched(self) -> bool:
+        """Whether each arm's recipe was chosen from a grid."""
+        return bool(self.study["protocol"].get("search"))
+
+    @property
+    def starts(self) -> int:
+        """Weights files, or random starts, of all arms together."""
+        return sum(len(arm.get("starts", ["only"])) for arm in self.study["arms"])
+
+    @property
     def thyroid(self) -> bool:
         """Whether the task is the abstract's."""
         return is_thyroid(self.study)
@@ -160,7 +170,7 @@ class Facts:
             "dataset": dataset["name"],
             "folds": protocol["folds"],
             "seeds": len(protocol["seeds"]),
-            "networks": protocol["folds"] * len(protocol["seeds"]) * len(study["arms"]),
+            "networks": protocol["folds"] * len(protocol["seeds"]) * self.starts,
             "splits": protocol["splits"],
             "augmentation": protocol.get("augmentation", ""),
             "prevalence": self.values["test"]["prevalence"],

@@ -15,7 +15,7 @@ import pandas as pd
 from fastrad.errors import FormatError, InputError
 from fastrad.study.predictions import read_predictions, refuse_contradictions
 from fastrad.study.protocol.ledger import LEDGER, Scoring, overlap, read_ledger
-from fastrad.study.protocol.record import labels_sha256, read_record, read_study
+from fastrad.study.protocol.record import NETWORKS, labels_sha256, read_record, read_study
 from fastrad.study.protocol.seals import AGAIN, check_files, seal_of
 
 
@@ -32,6 +32,8 @@ class StudyFolder:
         One for each of the study's external datasets.
     curve : table or None
         Predictions of the learning curve.
+    fixed : table or None
+        Predictions of the fixed recipe's networks, where the others' recipes were searched for.
     attributes : table or None
         Of the test patients, text, indexed by patient.
     earlier : tuple of Scoring
@@ -46,6 +48,7 @@ class StudyFolder:
     predictions: pd.DataFrame
     external: tuple[pd.DataFrame, ...]
     curve: pd.DataFrame | None
+    fixed: pd.DataFrame | None
     attributes: pd.DataFrame | None
     earlier: tuple[Scoring, ...]
     current: Scoring | None
@@ -81,12 +84,14 @@ def read_folder(folder: Path) -> StudyFolder:
     if splits.is_file():
         _compare_with_splits(predictions, study, splits)
     curve, attributes = folder / "learning_curve.csv", folder / "subgroups.csv"
+    fixed = folder / "fixed_recipe.csv"
     current, earlier = _scorings(folder, study)
     return StudyFolder(
         study,
         predictions,
         tuple(external),
         _table(curve) if curve.is_file() else None,
+        _table(fixed) if fixed.is_file() else None,
         pd.read_csv(attributes, dtype=str, keep_default_na=False, index_col="patient")
         if attributes.is_file()
         else None,
@@ -141,7 +146,7 @@ def _unused(folder: Path, study: dict, predictions: pd.DataFrame, curve: bool) -
     if not runs.is_dir():
         return ()
     if "networks" in study:
-        seals = {each["name"]: each["seal"] for each in [*study["networks"], *study["limited_networks"]]}
+        seals = {each["name"]: each["seal"] for kind in NETWORKS for each in study.get(kind, [])}
     else:
         used = predictions[["arm", "seed", "fold"]].drop_duplicates().itertuples(index=False, name=None)
         seals = {f"{arm}-seed{seed}-fold{fold}": "" for arm, seed, fold in used}

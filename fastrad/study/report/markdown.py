@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastrad.study.report.conclusion import INTERVAL_NOTE, PUBLISHED_NOTE, SYNTHETIC_NOTE
 from fastrad.study.report.notation import estimate, format_p, number, range_text, subgroup_text
+from fastrad.study.report.search import markdown_lines
 from fastrad.system.markdown import markdown_text
 
 
@@ -166,6 +167,7 @@ def to_markdown(values: dict) -> str:
                 for group in values["subgroups"]
             ],
         )
+    lines += markdown_lines(values)
     lines += [
         "",
         f"AUPRC: average precision; a random score gives the prevalence, {test['prevalence']:.3f}. Thresholds were "

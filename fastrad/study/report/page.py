@@ -51,7 +51,8 @@ def write_report(folder: Path) -> Path:
     validated = found.predictions[found.predictions["set"] == "val"]
     external = [evaluate(pd.concat([validated, table]), "external") for table in found.external]
     groups = [] if found.attributes is None else subgroups(result, found.attributes)
-    values = table_values(study, result, external, groups)
+    fixed = None if found.fixed is None else evaluate(found.fixed)
+    values = table_values(study, result, external, groups, fixed)
     errors = read_errors(folder)
     facts = Facts(study, values, found.earlier, found.unused, bool(errors), found.curve is not None)
     values = {**values, "title": title(facts), "unit": facts.unit, "caveats": said("caveats", facts)}

@@ -65,20 +65,33 @@ _METHODS = (
     Sentence(
         "methods",
         "The learning rate was {recipe_learning_rate} for the head and the backbone alike.",
-        "the backbone's share of the rate is 1",
-        where(lambda facts: facts.recipe["backbone_rate"] == 1),
+        "no recipes were searched for, and the backbone's share of the rate is 1",
+        where(lambda facts: not facts.searched and facts.recipe["backbone_rate"] == 1),
     ),
     Sentence(
         "methods",
         "The learning rate was {recipe_learning_rate}, and {recipe_backbone_rate} of it for the backbone.",
-        "the backbone's share of the rate is between 0 and 1",
-        where(lambda facts: 0 < facts.recipe["backbone_rate"] < 1),
+        "no recipes were searched for, and the backbone's share of the rate is between 0 and 1",
+        where(lambda facts: not facts.searched and 0 < facts.recipe["backbone_rate"] < 1),
     ),
     Sentence(
         "methods",
         "The learning rate was {recipe_learning_rate}, the backbone was frozen.",
-        "the backbone's share of the rate is 0",
-        where(lambda facts: facts.recipe["backbone_rate"] == 0),
+        "no recipes were searched for, and the backbone's share of the rate is 0",
+        where(lambda facts: not facts.searched and facts.recipe["backbone_rate"] == 0),
+    ),
+    Sentence(
+        "methods",
+        "In the first {recipe_head_first} of the epochs the head learned alone.",
+        "no recipes were searched for, and the head learned first",
+        where(lambda facts: not facts.searched and facts.recipe.get("head_first")),
+    ),
+    Sentence(
+        "methods",
+        "Each arm's learning rate, the backbone's share of it, and whether the head learned first or alone was chosen "
+        "in each fold from one grid of recipes.",
+        "recipes were searched for",
+        where(lambda facts: facts.searched),
     ),
     Sentence(
         "methods",
@@ -121,15 +134,29 @@ _METHODS = (
         "methods",
         "Folds, seeds, order, augmentation, normalisation, head and recipe are the same in every arm; the initial "
         "weights of the backbone alone differ.",
-        "every arm is a tuned ResNet-18",
-        where(lambda facts: not facts.others and not facts.frozen),
+        "every arm is a tuned ResNet-18, and no recipes were searched for",
+        where(lambda facts: not facts.others and not facts.frozen and not facts.searched),
+    ),
+    Sentence(
+        "methods",
+        "Folds, seeds, order, augmentation, normalisation, head, grid and budget are the same in every arm; the "
+        "initial weights of the backbone differ, and what the search chose for them.",
+        "every arm is a tuned ResNet-18, and recipes were searched for",
+        where(lambda facts: not facts.others and not facts.frozen and facts.searched),
     ),
     Sentence(
         "methods",
         "Folds, seeds and normalisation are the same in every arm; between tuned ResNet-18s the initial weights of the "
         "backbone alone differ.",
-        "an arm is another network, or frozen",
-        where(lambda facts: facts.others or facts.frozen),
+        "an arm is another network, or frozen, and no recipes were searched for",
+        where(lambda facts: (facts.others or facts.frozen) and not facts.searched),
+    ),
+    Sentence(
+        "methods",
+        "Folds, seeds, normalisation, grid and budget are the same in every arm that is tuned; between ResNet-18s the "
+        "initial weights of the backbone differ, and what the search chose for them.",
+        "an arm is another network, or frozen, and recipes were searched for",
+        where(lambda facts: (facts.others or facts.frozen) and facts.searched),
     ),
     Sentence(
         "methods",
@@ -155,6 +182,31 @@ _METHODS = (
         "The split was imported; the study used test labels for the final scoring only.",
         "the splits were imported",
         where(lambda facts: not facts.drawn),
+    ),
+)
+
+_SEARCH = (
+    Sentence(
+        "search",
+        "Every arm had the same grid of recipes and the same budget: in each fold, each recipe was tried on two inner "
+        "validation parts of the training {unit}, which are two of the other folds, and the one with the lowest mean "
+        "log loss tuned the arm's networks. Neither the fold's validation {unit} nor the test {unit} had a say. The "
+        "trials of an arm start from its first weights file, with the first seed.",
+        "recipes were searched for",
+        where(lambda facts: facts.searched),
+    ),
+    Sentence(
+        "search",
+        "Where `frozen` was chosen the networks are not fine-tuned: a ridge logistic regression on their features, its "
+        "penalty chosen on the fold's validation data.",
+        "recipes were searched for, and frozen features were among them",
+        where(lambda facts: facts.searched and "frozen" in facts.study["protocol"]["search"]["recipes"]),
+    ),
+    Sentence(
+        "fixed recipe",
+        "Sensitivity analysis: the same networks, all tuned by the recipe of a study without a search.",
+        "recipes were searched for",
+        where(lambda facts: facts.searched),
     ),
 )
 
@@ -216,6 +268,7 @@ SENTENCES: tuple[Sentence, ...] = (
     *CAVEATS,
     *CAPTIONS,
     *_METHODS,
+    *_SEARCH,
     *_STATISTICS,
     *_RECORD,
 )

@@ -22,10 +22,15 @@ from fastrad.study.inference.proportions import Proportion
 from fastrad.study.inference.samples import Interval
 from fastrad.study.protocol.abstract import JOURNAL_TEST_AUROC, TEST_AUROC, is_thyroid
 from fastrad.study.report.conclusion import conclusion
+from fastrad.study.report.search import choices, trials
 
 
 def table_values(
-    study: dict, result: StudyResult, external: Sequence[StudyResult] = (), subgroups: Sequence[dict] = ()
+    study: dict,
+    result: StudyResult,
+    external: Sequence[StudyResult] = (),
+    subgroups: Sequence[dict] = (),
+    fixed: StudyResult | None = None,
 ) -> dict:
     """Everything printed, as JSON values; what is undefined is None.
 
@@ -38,6 +43,8 @@ def table_values(
         One for each of the study's external datasets.
     subgroups : sequence of dict
         From `subgroups.subgroups`.
+    fixed : StudyResult, optional
+        Of the fixed recipe's networks, where the others' recipes were searched for.
     """
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
     margin = study["protocol"].get("margin")  # absent in studies of 0.1.0
@@ -62,6 +69,19 @@ def table_values(
         "subgroups": list(subgroups),
         "largest_image": result.largest_image and _largest_image(labels, result.largest_image),
         "conclusion": conclusion(study, result),
+        **({} if fixed is None else _searched(study, labels, fixed, published, margin)),
+    }
+
+
+def _searched(
+    study: dict, labels: dict[str, str], fixed: StudyResult, published: bool, margin: float | None
+) -> dict[str, dict]:
+    return {
+        "search": {"choices": choices(study), "trials": trials(study)},
+        "fixed_recipe": {
+            "arms": [_arm(labels[arm.arm], arm, published) for arm in fixed.arms],
+            "differences": [_difference(labels, difference, margin) for difference in fixed.differences],
+        },
     }
 
 

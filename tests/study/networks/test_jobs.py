@@ -63,9 +63,9 @@ def test_the_work_ahead_is_counted_in_training_images(finished):
 
 
 def test_the_time_ahead_is_said(finished):
-    protocol, networks, _ = finished
-    line = announcement(networks, protocol, CPU)
-    assert line.startswith(f"2 networks to tune, {2 * images_passed(networks[0], protocol)} images at 32 px: at most ")
+    protocol, _, _ = finished
+    line = announcement("2 networks to tune", 1234, protocol.tuning, CPU)
+    assert line.startswith("2 networks to tune, 1,234 images at 32 px: at most ")
     assert "images/s that cpu was just measured to do" in line
 
 

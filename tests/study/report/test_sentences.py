@@ -16,6 +16,7 @@ from fastrad.study.report.facts import Facts
 from fastrad.study.report.folder import read_folder
 from fastrad.study.report.page import render_page
 from fastrad.study.report.provenance import ledger_lines
+from fastrad.study.report.search import choices, trials
 from fastrad.study.report.sentences import SENTENCES, said, title
 
 TEMPLATES = Path(__file__).parents[3] / "fastrad" / "study" / "report" / "templates"
@@ -49,6 +50,9 @@ VARIANTS: dict[str, dict] = {
     "slower backbone": {"protocol__recipe__backbone_rate": 0.1},
     "class weighting": {"protocol__recipe__class_weighting": True},
     "no flips": {"protocol__recipe__flip_average": False},
+    "head first": {"protocol__recipe__head_first": 0.2},
+    "a search": {"protocol__search": {"recipes": ["3e-4", "1e-3"], "parts": 2, "trials": []}},
+    "a search with frozen features": {"protocol__search": {"recipes": ["3e-4", "frozen"], "parts": 2, "trials": []}},
     "rescored": {"rescored": {"altered": ["predictions.csv"], "networks": 16, "external": []}},
 }
 
@@ -68,6 +72,9 @@ def facts_of(base, version: str, **changes) -> tuple[Facts, object]:
     study, values = base[version]
     record = changed(study.study, **changes)
     values = {**values, "synthetic": record["synthetic"]}
+    if searched(record):
+        found = {"choices": choices(record), "trials": trials(record)}
+        values |= {"search": found, "fixed_recipe": {"arms": [], "differences": []}}
     return Facts(record, values), study.current
 
 
@@ -79,6 +86,9 @@ def every_study(base):
     plain, current = facts_of(base, "sealed", synthetic=False)
     arms = [{**arm, "frozen": False, "label": "my_tuned", "trained_on": "x"} for arm in plain.study["arms"]]
     yield "no frozen arm", Facts({**plain.study, "arms": arms}, plain.values), current
+    whole = changed({**plain.study, "arms": arms}, protocol__search=VARIANTS["a search"]["protocol__search"])
+    found = {"search": {"choices": [], "trials": []}, "fixed_recipe": {"arms": [], "differences": []}}
+    yield "no frozen arm, and a search", Facts(whole, {**plain.values, **found}), current
     deep = [{**arm, "architecture": "resnet50"} if arm["name"] == "my_frozen" else arm for arm in arms]
     yield "another network", Facts({**plain.study, "arms": deep}, plain.values), current
     generated = [{**arm, "synthetic": arm["name"] == "radimagenet"} for arm in arms]
@@ -127,6 +137,10 @@ def thyroid(study: dict) -> bool:
     )
 
 
+def searched(study: dict) -> bool:
+    return "search" in study["protocol"]
+
+
 def alike(study: dict) -> bool:
     return all(arm["architecture"] == "resnet18" and not arm["frozen"] for arm in study["arms"])
 
@@ -148,6 +162,7 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "Synthetic images:": lambda f: f.study["synthetic"],
     "Synthetic weights:": lambda f: not f.study["synthetic"] and any(arm["synthetic"] for arm in f.study["arms"]),
     "DDTI's labels": lambda f: f.study["dataset"]["layout"] == "ddti",
+    "One fixed recipe": lambda f: not searched(f.study),
     "The archive names no patients:": lambda f: nameless(f.study) == "all",
     "Not every image belongs": lambda f: nameless(f.study) == "some",
     "{one} and {other} begin with the same": lambda f: same_weights(f.study),
@@ -182,17 +197,24 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "Patients were split where": lambda f: nameless(f.study) == "some",
     "Images, not patients, were split": lambda f: nameless(f.study) == "all",
     "For each tuned arm": lambda f: True,
-    "The learning rate was {recipe_learning_rate} for": lambda f: rate(f.study) == 1,
+    "The learning rate was {recipe_learning_rate} for": lambda f: rate(f.study) == 1 and not searched(f.study),
     "The learning rate was {recipe_learning_rate}, and": lambda f: rate(f.study) == 0.1,
     "The learning rate was {recipe_learning_rate}, the": lambda f: rate(f.study) == 0,
+    "In the first {recipe_head_first}": lambda f: f.study["protocol"]["recipe"].get("head_first") == 0.2,
+    "Each arm's learning rate": lambda f: searched(f.study),
+    "Every arm had the same grid": lambda f: searched(f.study),
+    "Where `frozen` was chosen": lambda f: searched(f.study) and "frozen" in f.study["protocol"]["search"]["recipes"],
+    "Sensitivity analysis": lambda f: searched(f.study),
     "The loss weighted": lambda f: f.study["protocol"]["recipe"]["class_weighting"],
     "The loss was not": lambda f: not f.study["protocol"]["recipe"]["class_weighting"],
     "An image's score is the mean": lambda f: f.study["protocol"]["recipe"]["flip_average"],
     "An image's score is its": lambda f: not f.study["protocol"]["recipe"]["flip_average"],
     "Pixels were normalised": lambda f: True,
     "The epoch with the highest": lambda f: True,
-    "Folds, seeds, order": lambda f: alike(f.study),
-    "Folds, seeds and normalisation": lambda f: not alike(f.study),
+    "Folds, seeds, order, augmentation, normalisation, head and": lambda f: alike(f.study) and not searched(f.study),
+    "Folds, seeds, order, augmentation, normalisation, head, grid": lambda f: alike(f.study) and searched(f.study),
+    "Folds, seeds and normalisation": lambda f: not alike(f.study) and not searched(f.study),
+    "Folds, seeds, normalisation, grid": lambda f: not alike(f.study) and searched(f.study),
     "{arm} is another network": lambda f: any(arm["architecture"] != "resnet18" for arm in f.study["arms"]),
     "{arm}: not fine-tuned": lambda f: any(arm["frozen"] for arm in f.study["arms"]),
     "Test labels were used to stratify": lambda f: not f.study["protocol"]["splits"].startswith("imported"),
