@@ -86,7 +86,8 @@ def _option(field: Field, hint: Any, words: str) -> click.Option:
     if "default" in about:
         words += f" [{about['default']}]"
     elif default not in (MISSING, None, "", ()) and not isinstance(default, bool) and "parse" not in about:
-        words += f" [{default:g}]" if isinstance(default, float) else f" [{default}]"
+        shown = [f"{one:g}" if isinstance(one, float) else f"{one}" for one in _as_tuple(default)]
+        words += f" [{', '.join(shown)}]"
     settings: dict[str, Any] = {"help": words.strip(), "metavar": about.get("metavar")}
     settings |= {"required": True} if about.get("required") else {"default": None}  # for click, None is a value given
     if hint is bool:
@@ -99,6 +100,10 @@ def _option(field: Field, hint: Any, words: str) -> click.Option:
     if parse := about.get("parse"):
         settings["callback"] = lambda context, parameter, word: word if word in (None, ()) else parse(word)
     return click.Option([spelling, field.name], type=_type(hint, about), **settings)
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _type(kind: Any, about: Mapping[str, Any]) -> Any:
