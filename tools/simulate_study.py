@@ -86,7 +86,7 @@ def predictions(cell: Cell, rng: np.random.Generator) -> pd.DataFrame:
         of_arm = common + rng.normal(0, math.sqrt(SHARES[1]), label.size)
         of_folds = rng.normal(0, cell.fold_sd, FOLDS)
         for start in range(starts):
-            own = rng.normal(0, cell.start_sd) if arm == "imagenet" else 0.0
+            own = rng.normal(0, cell.start_sd) if cell.start_sd and arm == "imagenet" else 0.0
             true = auroc + own + of_folds + rng.normal(0, cell.seed_sd, (cell.seeds, FOLDS))
             shift = math.sqrt(2) * ndtri(np.clip(true, 0.501, 0.995))
             for seed, fold in itertools.product(range(cell.seeds), range(FOLDS)):

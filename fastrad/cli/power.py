@@ -18,7 +18,8 @@ def command(as_json: bool, **words: Any) -> None:
     """How many test patients, and networks, a difference in AUROC needs to be found.
 
     From stated variances, or with --study from those of a finished study. The correlation is that of two arms' scores
-    among patients of one class; a study's report prints it.
+    among patients of one class; a study's report prints it. It is the power of the test with networks as readers: that
+    folds and bootstrap must agree too takes more.
     """
     from fastrad.study.inference.evaluation import evaluate
     from fastrad.study.inference.power import answer

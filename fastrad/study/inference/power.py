@@ -22,6 +22,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from fastrad.errors import OptionError
+from fastrad.study.inference.differences import FEWEST_FOR_A_TEST
 from fastrad.study.inference.evaluation import StudyResult
 from fastrad.study.inference.multireader import ReaderScores, quantile, reader_scores
 from fastrad.study.inference.networks import units
@@ -174,7 +175,10 @@ def patients_needed(variances: Variances, difference: float, power: float, netwo
 
 
 def answer(question: PowerQuestion, result: StudyResult | None = None) -> dict[str, Any]:
-    """Patients needed for each number of networks, as JSON values.
+    """Patients needed for each number of networks, as JSON values; never fewer than a difference is called shown with.
+
+    It is the power of networks as readers alone: that folds and bootstrap must agree before a difference is called
+    shown takes more.
 
     Parameters
     ----------
@@ -199,7 +203,7 @@ def answer(question: PowerQuestion, result: StudyResult | None = None) -> dict[s
         for correlation in question.correlation:
             variances, of_aurocs = stated_variances(question, correlation)
             about = {"score_correlation": correlation, "auroc_correlation": of_aurocs}
-            rows.append({**about, "needed": _needed(question, variances, question.networks)})
+            rows.append({**about, "needed": _needed(question, variances, question.networks, question.malignant)})
     else:
         readers = {name: reader_scores(result.labels, each) for name, each in result.networks.items()}
         for each in result.differences:
@@ -215,16 +219,25 @@ def answer(question: PowerQuestion, result: StudyResult | None = None) -> dict[s
                     "standard_error": each.network.networks.standard_error,
                     "patients": len(result.labels),
                     "networks": own,
-                    "needed": _needed(question, observed_variances(a, b), tuple(sorted({*question.networks, own}))),
+                    "needed": _needed(
+                        question,
+                        observed_variances(a, b),
+                        tuple(sorted({*question.networks, own})),
+                        float(result.labels.mean()),
+                    ),
                 }
             )
     return {"difference": question.difference, "power": question.power, "rows": rows}
 
 
-def _needed(question: PowerQuestion, variances: Variances, networks: tuple[int, ...]) -> list[dict[str, int | None]]:
+def _needed(
+    question: PowerQuestion, variances: Variances, networks: tuple[int, ...], malignant: float
+) -> list[dict[str, int | None]]:
+    fewest = math.ceil(FEWEST_FOR_A_TEST / min(malignant, 1 - malignant))
+    found = [(count, patients_needed(variances, question.difference, question.power, count)) for count in networks]
     return [
-        {"networks": count, "patients": patients_needed(variances, question.difference, question.power, count)}
-        for count in networks
+        {"networks": count, "patients": None if patients is None else max(patients, fewest)}
+        for count, patients in found
     ]
 
 

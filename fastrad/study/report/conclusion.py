@@ -139,7 +139,8 @@ def _of_power(result: StudyResult, few: bool, one_seed: bool) -> list[str]:
         return []
     low, high = min(detectable), max(detectable)
     size = f"{low:.2f}" if f"{low:.2f}" == f"{high:.2f}" else f"{low:.2f} to {high:.2f}"
-    with_networks = "" if one_seed else f" and {result.arms[0].run_test_auroc.size} networks an arm"
+    sizes = sorted({arm.run_test_auroc.size for arm in result.arms})
+    with_networks = "" if one_seed else f" and {' to '.join(map(str, {sizes[0]: 0, sizes[-1]: 0}))} networks an arm"
     return [
         f"With {len(result.labels)} test patients, {int(result.labels.sum())} of them malignant{with_networks}, a "
         f"single comparison would find a true difference of {size} in AUROC with 80 % power, and with less once "

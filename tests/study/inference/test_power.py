@@ -90,6 +90,11 @@ def test_a_finished_studys_variances_give_its_own_standard_error():
     assert [each["networks"] for each in row["needed"]] == [6, 12]
 
 
+def test_a_large_difference_needs_as_many_patients_as_are_called_enough():
+    (row,) = power.answer(PowerQuestion(difference=0.19, correlation=(0.9,), malignant=0.1, networks=(5,)))["rows"]
+    assert row["needed"] == [{"networks": 5, "patients": 150}], "15 malignant ones"
+
+
 def test_a_study_of_one_seed_says_nothing_of_networks():
     result = evaluate(table({"none": 1, "imagenet": 1}, seeds=1), resamples=0)
     with pytest.raises(OptionError, match="has one seed"):
