@@ -173,7 +173,7 @@ def table(cells: dict[str, dict]) -> str:
             " / ".join(f"{auroc:g}" for auroc in cell["aurocs"]),
             f"{cell['seed_sd']:g}, {cell['fold_sd']:g}{files}",
             f"{cell['draws']:,}",
-            *("" if rate is None else f"{100 * rate:.1f}" for rate in (*covers, cell["arms_cover"], cell["shown"])),
+            *("" if rate is None else f"{100 * rate:.1f}" for rate in (*covers, cell.get("arms_cover"), cell["shown"])),
         ]
         lines.append("| " + " | ".join(cells_of_line) + " |")
     return "\n".join(lines)

@@ -56,3 +56,9 @@ def test_cells_are_written_one_by_one_and_kept(tool, tmp_path):
     assert list(found) == ["1", "3"]
     assert found["3"]["malignant"] == 44
     assert 0 <= found["3"]["networks_covers"] <= 1
+
+
+def test_the_guides_table_is_that_of_the_results(tool):
+    root = TOOL.parents[1]
+    cells = json.loads((root / "benchmarks" / "results" / "study_simulation.json").read_text())["cells"]
+    assert tool.table(cells) in (root / "docs" / "design" / "statistics.md").read_text()
