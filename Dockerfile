@@ -48,7 +48,6 @@ COPY --from=build /opt/fastrad /opt/fastrad
 # Caches go where any user id may write. The key of the pseudonyms must outlive the container: /config is mounted, and
 # without it the conversion of an archive with patients stops instead of using up a key.
 ENV PATH=/opt/fastrad/bin:$PATH \
-    NUMBA_CACHE_DIR=/tmp/fastrad-numba \
     MPLCONFIGDIR=/tmp/fastrad-matplotlib \
     XDG_CACHE_HOME=/tmp/fastrad-cache \
     XDG_CONFIG_HOME=/config

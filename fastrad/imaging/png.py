@@ -8,11 +8,11 @@ here, since libpng has no fast form of them for one channel.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 
 import numpy as np
 from isal import isal_zlib
-from numba import njit
+
+from fastrad.system.compiled import compiled
 
 _HEADER = struct.Struct(">IIBBBBB")  # width, height, depth, colour type, compression, filter, interlace
 _CHANNELS = {0: 1, 2: 3}  # by colour type
@@ -78,19 +78,7 @@ def decode_png(data: bytes) -> np.ndarray | None:
     return image if _unfilter_rgb(rows, image) else None
 
 
-def _compiled(signature: str) -> Callable[[Callable], Callable]:
-    """`njit`, kept on disk where that can be."""
-
-    def compiled(function: Callable) -> Callable:
-        try:
-            return njit(signature, nogil=True, cache=True)(function)
-        except Exception:  # numba has nowhere to keep it, or what it kept is damaged: then seconds at each start
-            return njit(signature, nogil=True)(function)
-
-    return compiled
-
-
-@_compiled("uint8(int64, int64, int64)")
+@compiled("uint8(int64, int64, int64)")
 def _paeth(left, above, corner):
     """Whichever of the three is nearest to left + above - corner; on a tie the first of them."""
     from_left, from_above = abs(above - corner), abs(left - corner)
@@ -99,7 +87,7 @@ def _paeth(left, above, corner):
     return left if from_left <= from_above and from_left <= from_corner else nearest
 
 
-@_compiled("boolean(Array(uint8, 2, 'C', readonly=True), uint8[:, ::1])")
+@compiled("boolean(Array(uint8, 2, 'C', readonly=True), uint8[:, ::1])")
 def _unfilter_gray(rows, image):
     """Undo the filter of each row, whose first byte names it; False for one that does not exist.
 
@@ -135,7 +123,7 @@ def _unfilter_gray(rows, image):
     return True
 
 
-@_compiled("boolean(Array(uint8, 2, 'C', readonly=True), uint8[:, :, ::1])")
+@compiled("boolean(Array(uint8, 2, 'C', readonly=True), uint8[:, :, ::1])")
 def _unfilter_rgb(rows, image):
     """As `_unfilter_gray`, of three channels, which come out in reverse order."""
     height, width, _ = image.shape

@@ -1,7 +1,7 @@
 """The one pass over a sample: read its rows, crop, resize bilinearly, flip, into the batch's own memory.
 
 In: addresses (a file descriptor with offsets, or memory), integer crop boxes, flips. Out: uint8 squares at an address.
-Compiled by numba without the GIL and cached across processes; plain threads run it side by side.
+Compiled by numba without the GIL and cached across processes (`system.compiled`); plain threads run it side by side.
 
 The filter is bilinear with half-pixel centres, edges clamped to the crop, no antialiasing, rounded to the nearest
 gray level: `cv2.resize(INTER_LINEAR)` on the crop. Weights have 7 bits horizontally and 15 vertically, which moves a
@@ -22,6 +22,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastrad.loading.policy import Parameters
+from fastrad.system.compiled import compiled
 
 _PREAD = types.ExternalFunction("pread", types.int64(types.int32, types.uintp, types.uintp, types.int64))
 _MEMCPY = types.ExternalFunction("memcpy", types.uintp(types.uintp, types.uintp, types.uintp))
@@ -195,7 +196,7 @@ def _resize(source, stride, height, width, flips, output, size, starts, pixels, 
             _blend_output(rows[first], rows[second], weight, size, np.uintp(target))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def resample(descriptor, sources, frame_height, frame_width, boxes, flips, size, output, status):
     """Crop, resize and flip N samples.
 
@@ -250,7 +251,7 @@ def resample(descriptor, sources, frame_height, frame_width, boxes, flips, size,
         )  # fmt: skip
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def read(descriptor, sources, length, output, status):
     """Read N samples of `length` bytes each, at file positions `sources`, to the address `output`.
 
@@ -269,14 +270,14 @@ def read(descriptor, sources, length, output, status):
         status[sample] = length - done
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def copy(sources, length, output):
     """Copy N samples of `length` bytes each from the addresses `sources` to the address `output`."""
     for sample in range(len(sources)):
         _MEMCPY(np.uintp(output + sample * length), np.uintp(sources[sample]), np.uintp(length))
 
 
-@njit(nogil=True, cache=True)
+@compiled()
 def look_up(pixels, table, output):
     """Write `table[p]` for each pixel; the table's 256 entries are the bits of floating numbers."""
     for index in range(len(pixels)):
