@@ -35,7 +35,15 @@ WORTH_SAYING = 0.05  # of the time, spent waiting for images: a line of progress
 
 
 class NonFiniteLossError(FastradError):
-    """The loss is no longer a number; the message has the step, the learning rate and the rows of the batch."""
+    """The loss is no longer a number; the message has the step, the learning rate and the rows of the batch.
+
+    Attributes
+    ----------
+    of_all_ranks : bool
+        All ranks raise it, and none waits for another.
+    """
+
+    of_all_ranks = True
 
 
 def pretrain(config: PretrainConfig) -> Path:
@@ -143,6 +151,8 @@ def _train_epoch(run: Run, state: State) -> None:
                 continue
             due = run.ranks.first and time.monotonic() - saved > 60 * run.config.checkpoint_minutes
             loss_sum, due_anywhere, stop = run.ranks.sums(_read_losses(pending), due, run.signals.received)
+            if not math.isfinite(loss_sum):  # on whichever rank: all have the same sum, and all end here
+                raise _non_finite(pending)
             pending.clear()
             state.loss_sum += loss_sum
             state.seconds = before + time.monotonic() - began
@@ -188,15 +198,20 @@ def _train_step(run: Run, state: State, batch: Batch) -> Tensor:
 
 
 def _read_losses(pending: list[tuple[int, float, Tensor, Tensor]]) -> float:
-    """Bring the losses of the last steps to the host, add them up, and stop at the first that is not finite."""
+    """Bring the losses of the last steps to the host and add them up; not finite where one of them is not."""
     values = torch.stack([loss for _, _, loss, _ in pending]).tolist()
-    for value, (step, lr, _, rows) in zip(values, pending, strict=True):
-        if not math.isfinite(value):
-            raise NonFiniteLossError(
-                f"the loss is {value} at step {step} (learning rate {lr:.4g}; manifest rows "
+    return math.fsum(values) if all(map(math.isfinite, values)) else math.nan
+
+
+def _non_finite(pending: list[tuple[int, float, Tensor, Tensor]]) -> NonFiniteLossError:
+    """Which of the last steps has a loss that is not finite; another rank's may have."""
+    for step, lr, loss, rows in pending:
+        if not math.isfinite(loss.item()):
+            return NonFiniteLossError(
+                f"the loss is {loss.item()} at step {step} (learning rate {lr:.4g}; manifest rows "
                 f"{', '.join(map(str, rows.tolist()))}); lower --lr, or look at these rows with `fastrad inspect`"
             )
-    return math.fsum(values)
+    return NonFiniteLossError("the loss of another rank is no longer a number: that one says where")
 
 
 def _validate(run: Run, state: State) -> tuple[metrics.Metrics, Tensor]:

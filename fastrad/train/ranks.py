@@ -5,15 +5,23 @@ Alone, nothing is initialised and the sums are the numbers themselves.
 
 from __future__ import annotations
 
+import atexit
 import os
+import re
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, distributed
 
+from fastrad.errors import FastradError
 from fastrad.system.devices import choose_device
+from fastrad.train.watch import Watch
+
+_CONNECTION = re.compile(r"gloo|NCCL|[Cc]onnection (closed|reset|refused)|[Bb]roken pipe|[Tt]imed out")
+_MEMORY = re.compile(r"can't allocate memory|out of memory|bad_alloc|can't start new thread")
 
 
 @dataclass(frozen=True)
@@ -99,16 +107,65 @@ def joined(device: str | None) -> Iterator[Ranks]:
     ------
     InputError
         If the device cannot be used.
+    FastradError
+        If memory is exhausted, or another rank is lost.
     """
     world_size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if chosen.type == "cuda":
         torch.cuda.set_device(chosen)
     if world_size == 1:
-        yield Ranks(0, 1, chosen)
+        with _out_of_memory_in_one_line(""):
+            yield Ranks(0, 1, chosen)
         return
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    distributed.init_process_group(
+        "nccl" if chosen.type == "cuda" else "gloo", device_id=chosen if chosen.type == "cuda" else None
+    )
+    watch = Watch(rank, world_size)
     try:
-        yield Ranks(rank, world_size, chosen)
-    finally:
-        distributed.destroy_process_group()
+        with _out_of_memory_in_one_line(f" on rank {rank}"):
+            yield Ranks(rank, world_size, chosen)
+    except BaseException as error:
+        if getattr(error, "of_all_ranks", False):
+            _leave(watch)
+            raise
+        # the others may be inside a collective: to leave the group would be to wait for them
+        atexit.register(_end_without_the_group)
+        if _is_of_the_connection(error):
+            watch.wait_for_the_reason()
+            raise FastradError(f"rank {rank}: the connection to another rank broke ({error})") from error
+        watch.fail(str(error) if isinstance(error, FastradError) else f"{type(error).__name__} {error}".strip())
+        raise
+    _leave(watch)
+
+
+def _leave(watch: Watch) -> None:
+    watch.close()
+    distributed.destroy_process_group()
+
+
+def _end_without_the_group() -> None:
+    """At the interpreter's end, before the group is taken down, which waits for work that nobody will do."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(1)
+
+
+def _is_of_the_connection(error: BaseException) -> bool:
+    """Whether gloo or NCCL lost another rank."""
+    return isinstance(error, RuntimeError) and (
+        isinstance(error, distributed.DistError) or bool(_CONNECTION.search(str(error)))
+    )
+
+
+@contextmanager
+def _out_of_memory_in_one_line(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, FastradError) or not (
+            isinstance(error, MemoryError | torch.cuda.OutOfMemoryError) or _MEMORY.search(str(error))
+        ):
+            raise
+        raise FastradError(f"out of memory{where}; a smaller --batch-size or --size needs less") from error

@@ -1,13 +1,16 @@
 """What a run is, from the first step to the last: data, recipe, folder, ranks, and the signals that may stop it.
 
-Everything is checked here before anything is written. SIGTERM, SIGUSR1 (SLURM's warning) and Ctrl-C ask for a
+Everything is checked here before anything is written. SIGTERM, SIGHUP, SIGUSR1 (SLURM's warning) and Ctrl-C ask for a
 checkpoint and an end; they are looked at between two steps.
 """
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
+from collections import Counter
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,7 +33,8 @@ from fastrad.train.schedule import suiting_batch_size
 
 HEARTBEAT = 50  # steps between two looks at a GPU
 STATISTICS_BATCHES = 100  # for the batch statistics of averaged weights
-STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+STOPPING = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
+_PATIENCE_SECONDS = 5.0  # after a second signal, for an end in order
 
 
 class Stopped(FastradError):
@@ -42,6 +46,8 @@ class Stopped(FastradError):
         Its number; the process's exit status is 128 more.
     """
 
+    of_all_ranks = True  # they have agreed on it
+
     def __init__(self, number: int, message: str) -> None:
         super().__init__(message)
         self.signal = number
@@ -49,6 +55,9 @@ class Stopped(FastradError):
 
 class StopSignals:
     """Inside this context the first stopping signal is only noted; a second one of the kind acts as usual.
+
+    Where the process waits inside C++, for another rank say, Python handles no signal: a thread that hears of each one
+    ends the process, five seconds after a second of the kind.
 
     Attributes
     ----------
@@ -59,16 +68,37 @@ class StopSignals:
     def __init__(self) -> None:
         self.received = 0
         self._usual: dict[int, Any] = {}
+        self._over = threading.Event()
+        self._heard: tuple[socket.socket, socket.socket] | None = None
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():  # Python handles signals nowhere else
             for number in STOPPING:
-                self._usual[number] = signal.signal(number, self._note)
+                if signal.getsignal(number) is not signal.SIG_IGN:  # `nohup` has it so
+                    self._usual[number] = signal.signal(number, self._note)
+            self._heard = socket.socketpair()
+            self._heard[1].setblocking(False)
+            self._before = signal.set_wakeup_fd(self._heard[1].fileno(), warn_on_full_buffer=False)
+            threading.Thread(target=self._listen, args=(self._heard[0],), daemon=True).start()
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for number, usual in self._usual.items():
             signal.signal(number, usual)
+        self._over.set()
+        if self._heard is not None:
+            signal.set_wakeup_fd(self._before)
+            self._heard[1].close()  # which ends the thread
+
+    def _listen(self, heard: socket.socket) -> None:
+        counts: Counter[int] = Counter()
+        with heard:
+            while numbers := heard.recv(64):
+                counts.update(number for number in numbers if number in self._usual)
+                again = [number for number, count in counts.items() if count > 1]
+                if again and not self._over.wait(_PATIENCE_SECONDS):
+                    say("fastrad: ended by a second signal, at once; go on with --resume")
+                    os._exit(128 + again[0])
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.received = number
