@@ -163,12 +163,13 @@ def estimate(machine: Machine, images: int, size: int, epochs: int) -> Job:
     loading = _LOADING_PER_CORE * machine.usable_cores
     if not resident and loading < rate:
         rate, source = loading, _LOADING_SOURCE
+    networks = f"{ARMS} arms x {FOLDS} folds x {SEEDS} seeds"
     study = TRAINING_PATIENTS * ARMS * FOLDS * SEEDS * STUDY_EPOCHS
     steps = (
         _step("convert", images, _PNG_PER_CORE * machine.usable_cores, _PNG_SOURCE),
         _step("pretrain, one epoch", images, rate, source),
         _step(f"pretrain, {epochs} epochs", images * epochs, rate, source),
-        _step(f"compare, {ARMS} arms x {FOLDS} folds x {SEEDS} seeds x {STUDY_EPOCHS} epochs", study, rate, source),
+        _step(f"compare, {networks} x {STUDY_EPOCHS} epochs at most", study, rate, source),
     )
     engine, reason = _engine(machine, resident, disk, comfortable, rate * size * size)
     return Job(

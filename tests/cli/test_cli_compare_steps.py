@@ -27,26 +27,32 @@ def run(*words) -> int:
 def words(tmp_path_factory) -> list:
     root = tmp_path_factory.mktemp("steps")
     data = noise(root / "data", np.arange(40) % 2)
-    files = [weights_by_chance(root / f"{seed}.safetensors", seed=seed) for seed in (1, 2)]
+    files = [weights_by_chance(root / f"{seed}.safetensors", seed=seed) for seed in (1, 2, 3)]
     words = ["compare", data, "--radimagenet", files[0], "--imagenet", files[1]]
     return [*words, "--epochs", 1, "--folds", 2, "--seeds", 1, "--batch-size", 16, "--test-fraction", 0.4]
 
 
 @pytest.fixture(scope="module")
-def parts(words, tmp_path_factory) -> Path:
+def several(words) -> list:
+    """With a second start of one arm, and a second arm without transfer."""
+    return [*words, "--radimagenet", words[3].with_name("3.safetensors"), "--null-arm"]
+
+
+@pytest.fixture(scope="module")
+def parts(several, tmp_path_factory) -> Path:
     """A whole study, made in two parts."""
-    out = tmp_path_factory.mktemp("parts") / "study"
+    words, out = several, tmp_path_factory.mktemp("parts") / "study"
     assert run(*words, "--out", out, "--only", "1/2") == 0
     assert not (out / "report.html").exists()
-    assert len(list((out / "runs").iterdir())) == 3
+    assert len(list((out / "runs").iterdir())) == 5
     assert run(*words, "--out", out, "--only", "2/2") == 0
     return out
 
 
 @pytest.mark.slow
-def test_a_planned_study_keeps_its_test_set_closed_until_it_is_opened(words, parts, tmp_path, capfd):
+def test_a_planned_study_keeps_its_test_set_closed_until_it_is_opened(several, parts, tmp_path, capfd):
     out = tmp_path / "study"
-    words = [*words, "--out", out]
+    words = [*several, "--out", out]
     assert run(*words, "--unlock-test") == 1
     assert "has no study that was begun with --development-only" in capfd.readouterr().err
     assert run(*words, "--plan") == 0
@@ -56,10 +62,10 @@ def test_a_planned_study_keeps_its_test_set_closed_until_it_is_opened(words, par
 
     assert run(*words, "--development-only") == 0
     said = capfd.readouterr().err
-    assert "6 networks to tune, " in said
+    assert "10 networks to tune, " in said
     assert "1.safetensors (--radimagenet): cross-validated AUROC " in said
     runs = [pd.read_csv(path) for path in (out / "runs").glob("*/predictions.csv")]
-    assert len(runs) == 6
+    assert len(runs) == 10
     assert {name for table in runs for name in table["set"]} == {"val"}
     assert not (out / "predictions.csv").exists()
     assert run(*words) == 1
@@ -75,6 +81,28 @@ def test_a_planned_study_keeps_its_test_set_closed_until_it_is_opened(words, par
     first = (out / "development.json").read_bytes()
     assert run(*words, "--unlock-test") == run(*words) == 0
     assert (out / "development.json").read_bytes() == first
+
+
+@pytest.mark.slow
+def test_starts_of_an_arm_are_told_apart_and_scored_again(words, parts, capfd):
+    predictions = (parts / "predictions.csv").read_bytes()
+    table = pd.read_csv(parts / "predictions.csv", keep_default_na=False)
+    assert list(table.columns)[-1] == "start"
+    assert {arm: sorted(set(part["start"])) for arm, part in table.groupby("arm")} == {
+        "none": [0],
+        "imagenet": [0],
+        "radimagenet": [0, 1],
+        "null": [0],
+    }
+    scores = {arm: part["score"].to_numpy() for arm, part in table[table["start"] == 0].groupby("arm")}
+    assert not np.allclose(scores["none"], scores["null"]), "another random start"
+    networks = {path.name for path in (parts / "runs").iterdir()}
+    assert {"radimagenet-seed0-fold1", "radimagenet-start1-seed0-fold1", "null-seed0-fold0"} < networks
+    arms = json.loads((parts / "study.json").read_text())["arms"]
+    assert [len(arm.get("starts", [0])) for arm in arms] == [1, 1, 2, 1]
+    assert run("report", parts, "--rescore", words[1]) == 0
+    assert "10 networks scored again" in capfd.readouterr().err
+    assert (parts / "predictions.csv").read_bytes() == predictions
 
 
 @pytest.mark.parametrize(

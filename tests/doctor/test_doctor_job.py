@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastrad.dataset import write_beton
-from fastrad.doctor import Machine, estimate
+from fastrad.doctor import Machine, estimate, job
 from fastrad.doctor.job import file_bytes
 from fastrad.doctor.machine import Gpu
+from fastrad.study.protocol.config import CompareConfig, Tuning
 
 WORKSTATION = Machine(
     cores=2,
@@ -46,6 +48,12 @@ def test_cpu_training_follows_the_measured_sizes() -> None:
     assert epoch.hours == pytest.approx(1_000 / 85 / 3600)
     assert run.hours == pytest.approx(3 * epoch.hours)
     assert study.images == 461 * 3 * 5 * 3 * 30
+    assert study.name.endswith("30 epochs at most")
+
+
+def test_the_study_whose_time_is_said_is_the_one_that_compare_makes() -> None:
+    fields = {each.name: each.default for each in dataclasses.fields(CompareConfig)}
+    assert (fields["folds"], fields["seeds"], Tuning().epochs) == (job.FOLDS, job.SEEDS, job.STUDY_EPOCHS)
 
 
 def test_gpu_nobody_measured_says_whose_figure_stands_in() -> None:
