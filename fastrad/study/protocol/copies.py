@@ -60,7 +60,10 @@ class Copies:
 
     def notices(self, patients: int) -> list[str]:
         """What the reader must know, a line each."""
-        lines = []
+        lines = [
+            f"all {self.images} images were compared with each other for copies; burned-in text was not read "
+            "(`fastrad audit` does)"
+        ]
         if self.identical_across:
             lines.append(
                 f"{self.identical} groups of images have identical pixels, {self.identical_across} of them across "
