@@ -22,13 +22,14 @@ def command(weights: tuple[Path, ...], source: Path, out: Path, device: str | No
     """
     from fastrad.errors import InputError
     from fastrad.study.networks.predict import predict
+    from fastrad.system.csv_file import csv_text
     from fastrad.system.files import refuse_to_replace, write_atomically
 
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no folder {out.parent}; make it first")
     refuse_to_replace(out, source, *weights)
     table = predict(weights, source, device)
-    write_atomically(out, table.to_csv(index=False).encode())
+    write_atomically(out, csv_text(table, index=False).encode())
     unread = int(table["score"].isna().sum())
     if unread == len(table):
         raise InputError(f"{source}: none of {unread} images could be read; {out} names the reasons")

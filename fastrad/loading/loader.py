@@ -25,6 +25,7 @@ from fastrad.loading.augment import augment_batch
 from fastrad.loading.engines import engine_class, engine_name
 from fastrad.loading.engines.auto import choose_engine
 from fastrad.loading.engines.base import Delivery, Step
+from fastrad.loading.home_process import HomeProcess
 from fastrad.loading.plan import EpochPlan, sampler_weights, select
 from fastrad.loading.policy import Augmentation, Parameters, whole_frame
 from fastrad.loading.samples import open_samples
@@ -234,7 +235,7 @@ class Loader:
         if self._begun:
             self._epoch, self._step = self._epoch + 1, 0
         self._begun = True
-        return self._run(self._epoch, self._step, self.size)
+        return self._run(self._epoch, self._step, self.size, HomeProcess())
 
     def __getitem__(self, index: Any) -> Any:
         raise TypeError(
@@ -337,7 +338,7 @@ class Loader:
         )
         self._engine = made_by(self._samples, delivery)
 
-    def _run(self, epoch: int, first: int, size: int) -> Iterator[Batch]:
+    def _run(self, epoch: int, first: int, size: int, home: HomeProcess) -> Iterator[Batch]:
         waiting: deque[Step] = deque()
         whole = not self.augment.has_geometry and self._samples.frame == (size, size)
 
@@ -363,8 +364,10 @@ class Loader:
                 if self._epoch == epoch:
                     self._step += 1
                 yield Batch(images, labels, rows)
+                home.refuse_elsewhere()
         finally:
-            delivered.close()  # type: ignore[attr-defined]
+            if home.is_here:  # else there are no threads to wait for
+                delivered.close()  # type: ignore[attr-defined]
 
     def _finish(self, images: torch.Tensor, parameters: Parameters, size: int) -> torch.Tensor:
         """Do on the device what the engine left to it: the geometry, the intensities, the normalisation."""

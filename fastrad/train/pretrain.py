@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -68,12 +69,15 @@ def pretrain(config: PretrainConfig) -> Path:
         After a stopping signal, with a checkpoint written.
     """
     algorithms = repeatable() if config.deterministic else timed_convolutions()
-    with joined(config.device) as ranks, StopSignals() as signals, algorithms:
+    with joined(config.device) as ranks, StopSignals() as signals, algorithms, ExitStack() as at_end:
         run = prepare(config, ranks, signals)
         if run.folder.begin(run.settings, config.resume):
             run.say(f"{config.out}: this run is finished already; nothing was done")
             return run.folder.weights
         ranks.wait()  # the first rank may only write when all have looked
+        if ranks.first:
+            run.folder.lock()
+            at_end.callback(run.folder.unlock)
         if run.precision.notice:
             run.say(run.precision.notice)
         if not config.recipe.batch_size and ranks.device.type == "cuda":

@@ -8,8 +8,10 @@ a temporary name and renamed.
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,6 +56,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock: int | None = None
         self.weights = path / "weights.safetensors"
         self.metrics = path / "metrics.csv"
         self.config = path / "config.json"
@@ -90,6 +93,32 @@ class RunFolder:
         if not resume:
             raise InputError(f"{self.path}: holds an unfinished run; add --resume to go on, or give another folder")
         return False
+
+    def lock(self) -> None:
+        """Make the folder, and keep every other run out of it as long as this process lives.
+
+        Raises
+        ------
+        InputError
+            If another run is writing there.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)  # the folder itself: no file of a lock is left
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.unlock()
+            raise InputError(
+                f"{self.path}: another fastrad pretrain is writing there; wait for it, or give another folder"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+
+    def unlock(self) -> None:
+        """Let others into the folder."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def read_config(self) -> dict[str, Any]:
         """As much of `config.json` as is read again: its `settings`.

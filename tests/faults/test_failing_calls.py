@@ -136,6 +136,7 @@ class Conversion:
         return self.again
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("--encode", "raw"), ("--encode", "jpeg"), ("--format", "webdataset")])
 def test_a_conversion_whose_output_fails_ends_in_one_line_and_goes_on_to_the_same_bytes(program, root, tmp_path, words):
     begin = Conversion(root, tmp_path / "out", *words)
