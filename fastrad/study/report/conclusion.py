@@ -52,7 +52,7 @@ def conclusion(study: dict, result: StudyResult) -> list[str]:
     sentences += _of_largest_image(labels, result)
     sentences += _of_thresholds(labels, result)
     sentences += _of_power(result, few, one_seed)
-    return sentences + _uncovered(labels, result, one_seed)
+    return sentences + _uncovered(labels, result, 0 if one_seed else study["protocol"]["folds"])
 
 
 def _of_difference(labels: dict[str, str], difference: Difference, few: bool) -> str:
@@ -148,8 +148,8 @@ def _of_power(result: StudyResult, few: bool, one_seed: bool) -> list[str]:
     ]
 
 
-def _uncovered(labels: dict[str, str], result: StudyResult, one_seed: bool) -> list[str]:
-    """What no interval here holds."""
+def _uncovered(labels: dict[str, str], result: StudyResult, folds: int) -> list[str]:
+    """What no interval here holds; `folds` is 0 where the intervals are of the trained networks alone."""
     single = [labels[arm.arm] for arm in result.arms if arm.arm not in RANDOM_STARTS and arm.networks.starts == 1]
     sentences = []
     if single:
@@ -161,9 +161,10 @@ def _uncovered(labels: dict[str, str], result: StudyResult, one_seed: bool) -> l
         sentences.append(
             f"{', '.join(single)} {each} is said of this weights file, not of others that were pretrained alike."
         )
-    if not one_seed:
+    if folds:
+        share = "none" if folds == 2 else f"{100 * (folds - 2) / (folds - 1):.0f} %"
         sentences.append(
-            "In no interval here: the folds share most of their training patients, so that another sample of training "
-            "patients may differ more than they do."
+            f"In no interval here: all networks learned from the same development patients (two folds share {share} of "
+            "theirs), so that another sample of training patients may differ more than they do."
         )
     return sentences

@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fastrad.study.inference.evaluation import StudyResult, evaluate
+from fastrad.study.inference.networks import NetworkDifference
+from fastrad.study.inference.samples import Interval
 from fastrad.study.predictions import read_predictions
 from fastrad.study.protocol.ledger import LEDGER, scoring_now
 from fastrad.study.protocol.record import labels_sha256, seal_study
@@ -93,3 +97,40 @@ def sealed_study(kept, tmp_path_factory) -> Path:
     record["scoring"] = scoring.key
     (folder / "study.json").write_text(json.dumps(seal_study(record, folder), indent=1))
     return folder
+
+
+_ABOVE = Interval(0.1, 0.3)
+
+
+@pytest.fixture
+def enough(result):
+    """The result as if half of 32 test patients were malignant; one difference, as a test sets it."""
+
+    def with_difference(
+        difference=0.2,
+        networks=_ABOVE,
+        folds=_ABOVE,
+        bootstrap=_ABOVE,
+        holm=0.01,
+        folds_holm=0.01,
+        p_value=0.01,
+        names=("imagenet", "none"),
+        **changes,
+    ):
+        first = result.differences[0]
+        own = first.network.networks._replace(
+            estimate=difference, interval=networks, p_value=p_value, standard_error=0.05, df=float("inf")
+        )
+        network = NetworkDifference(difference, own, own._replace(interval=folds), bootstrap)
+        one = replace(
+            first,
+            a=names[0],
+            b=names[1],
+            network=network,
+            network_holm_p_value=holm,
+            folds_holm_p_value=folds_holm,
+            **changes,
+        )
+        return replace(result, labels=np.arange(32) % 2, differences=(one,))
+
+    return with_difference

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from fastrad.study.inference.networks import NOTHING, NetworkDifference
@@ -13,40 +12,6 @@ from fastrad.study.report.conclusion import SYNTHETIC_NOTE, conclusion
 from fastrad.study.report.notation import estimate, format_p, range_text
 
 ABOVE, ACROSS = Interval(0.1, 0.3), Interval(-0.1, 0.3)
-
-
-@pytest.fixture
-def enough(result):
-    """The result as if half of 32 test patients were malignant; one difference, as a test sets it."""
-
-    def with_difference(
-        difference=0.2,
-        networks=ABOVE,
-        folds=ABOVE,
-        bootstrap=ABOVE,
-        holm=0.01,
-        folds_holm=0.01,
-        p_value=0.01,
-        names=("imagenet", "none"),
-        **changes,
-    ):
-        first = result.differences[0]
-        own = first.network.networks._replace(
-            estimate=difference, interval=networks, p_value=p_value, standard_error=0.05, df=float("inf")
-        )
-        network = NetworkDifference(difference, own, own._replace(interval=folds), bootstrap)
-        one = replace(
-            first,
-            a=names[0],
-            b=names[1],
-            network=network,
-            network_holm_p_value=holm,
-            folds_holm_p_value=folds_holm,
-            **changes,
-        )
-        return replace(result, labels=np.arange(32) % 2, differences=(one,))
-
-    return with_difference
 
 
 def test_synthetic_comes_first(record, result):
@@ -139,7 +104,9 @@ def test_one_weights_file_an_arm_and_shared_training_patients_are_said(record, r
     *_, files, folds = conclusion(record, result)
     assert files.startswith("ImageNet, RadImageNet, my_frozen (frozen features) come from one weights file each")
     assert "this weights file" in files
-    assert "folds share most of their training patients" in folds
+    assert "two folds share none of theirs" in folds, "of two"
+    five = {**record, "protocol": {**record["protocol"], "folds": 5}}
+    assert "two folds share 75 % of theirs" in conclusion(five, result)[-1]
     arms = tuple(replace(arm, networks=replace(arm.networks, starts=3)) for arm in result.arms)
     assert not any("weights file" in sentence for sentence in conclusion(record, replace(result, arms=arms)))
 

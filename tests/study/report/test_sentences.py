@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fastrad.study.protocol.ledger import Scoring
+from fastrad.study.report.conclusion_list import CONCLUSIONS
 from fastrad.study.report.facts import Facts
 from fastrad.study.report.folder import read_folder
 from fastrad.study.report.page import render_page
@@ -287,7 +288,8 @@ def test_what_depends_on_the_archive_is_not_said_of_others(base):
 
 def test_the_list_in_the_guide_is_this_one():
     listed = (Path(__file__).parents[3] / "docs" / "report-sentences.md").read_text()
-    rows = re.findall(r"^\| (.+?) \| (.+?) \| (.+?) \|$", listed, re.MULTILINE)[2:]
-    assert rows == [
-        (sentence.place, re.sub(r"\{(\w+)\}", r"`\1`", sentence.text), sentence.condition) for sentence in SENTENCES
-    ]
+    cells = [re.split(r" (?<!\\)\| ", line.strip("| ")) for line in listed.splitlines() if line.startswith("| ")]
+    rows = [tuple(cell.replace("\\|", "|") for cell in row) for row in cells[2:]]
+    filled = [(each.place, each.text, each.condition) for each in SENTENCES]
+    filled += [("conclusion", each.text, each.condition) for each in CONCLUSIONS]
+    assert rows == [(place, re.sub(r"\{(\w+)\}", r"`\1`", text), condition) for place, text, condition in filled]
