@@ -50,6 +50,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
     card = dataset.card
     held_out = splits.test()
     on_test = held_out[dataset.patient_of]
+    studied = on_test | splits.development()[dataset.patient_of]  # the others are left out
 
     def counts(patients: NDArray[np.bool_], images: NDArray[np.bool_]) -> dict:
         return {
@@ -69,9 +70,9 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             "positive": dataset.positive,
             "classes": list(card.classes),
             "class_counts": dict(card.class_counts),
-            "labels_sha256": labels_sha256(dataset.rows, dataset.labels),
+            "labels_sha256": labels_sha256(dataset.rows[studied], dataset.labels[studied]),
             "patient_ids": card.patient_ids,
-            "images_without_patient": int((np.asarray(dataset.dataset.patients) < 0).sum()),
+            "images_without_patient": int((np.asarray(dataset.dataset.patients)[studied] < 0).sum()),
             "parameters": card.parameters,
             "unlabelled_images": int(card.unlabelled["count"]),
             "quarantined_images": len(card.quarantined),

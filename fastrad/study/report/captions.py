@@ -15,8 +15,19 @@ CAPTIONS = (
     ),
     Sentence(
         "external",
-        "No network of this study was tuned or chosen on them. Thresholds are those of the validation folds.",
-        "there is an external set; `compare` refuses one of the study's own images or patients",
+        "No network of this study was tuned or chosen on them.",
+        "there is an external set, and no image of one was found in the study; `compare` refuses a set of the study's "
+        "own patients",
+        where(
+            lambda facts: (
+                facts.values["external"] and not any(each["by"] == "" and each["confirmed"] for each in facts.seen)
+            )
+        ),
+    ),
+    Sentence(
+        "external",
+        "Thresholds are those of the validation folds.",
+        "there is an external set",
         where(lambda facts: facts.values["external"]),
     ),
     Sentence(

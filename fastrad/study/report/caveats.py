@@ -71,6 +71,31 @@ CAVEATS = (
     ),
     Sentence(
         "caveats",
+        "The weights of {arm} have seen images of {confirmed} of {patients} test patients, who are tested all the "
+        "same. The reason given: {reason}.",
+        "of each arm where images of test patients were confirmed, and --accept-seen was given",
+        lambda facts: [
+            each
+            for each in facts.seen
+            if each["of"] == "test" and each["confirmed"] and facts.study.get("accepted_seen")
+        ],
+    ),
+    Sentence(
+        "caveats",
+        "The weights of {arm} have seen images of {confirmed} of {patients} development patients: cross-validation "
+        "favours that arm.",
+        "of each arm where images of development patients were confirmed",
+        lambda facts: [each for each in facts.seen if each["of"] == "development" and each["confirmed"]],
+    ),
+    Sentence(
+        "caveats",
+        "{of} is not external: images of {confirmed} of its {patients} patients are among {whose}. They are tested all "
+        "the same; the reason given: {reason}.",
+        "of each external dataset of which images were confirmed, with --accept-seen",
+        lambda facts: [each for each in facts.seen if each["of"] not in ("test", "development") and each["confirmed"]],
+    ),
+    Sentence(
+        "caveats",
         "Test images of this study were scored {scorings} times with different settings, this study among them: the "
         "best of several looks is too good. The ledger is on the page.",
         "the ledger has other scorings of the same test images",

@@ -136,6 +136,30 @@ class Facts:
         ]
 
     @property
+    def seen(self) -> list[dict[str, Any]]:
+        """What each look-up among images that were seen found, with counts and for a reader: `whose`, `arm`."""
+        labels = {arm["name"]: arm["label"] for arm in self.study["arms"]}
+        return [
+            {
+                **each,
+                "arm": labels.get(each["by"], ""),
+                "whose": f"those that the weights of {labels.get(each['by'])} have seen"
+                if each["by"]
+                else "the study's",
+                "confirmed": len(each["confirmed"]),
+                "possible": len(each["possible"]),
+                "reason": self.study.get("accepted_seen") or "none",
+            }
+            for each in self.study.get("seen", [])
+        ]
+
+    @property
+    def unfingerprinted(self) -> list[dict[str, Any]]:
+        """The arms whose weights nobody could compare with the study image by image."""
+        compared = {each["by"] for each in self.study.get("seen", [])}
+        return [arm for arm in self.study["arms"] if arm["sha256"] and arm["name"] not in compared]
+
+    @property
     def named_by_option(self) -> list[str]:
         """Arms of a study of 0.1.0 that bear the name of the option that gave their weights."""
         return [
@@ -175,6 +199,7 @@ class Facts:
             "augmentation": protocol.get("augmentation", ""),
             "prevalence": self.values["test"]["prevalence"],
             "compared": "the ensembles" if self.one_seed else "one network",
+            **self.study.get("copies", {}),
             "pixel_mean": protocol["normalisation"]["mean"],
             "pixel_sd": protocol["normalisation"]["std"],
             "scorings": len(self.earlier) + 1,

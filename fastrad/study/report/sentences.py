@@ -210,6 +210,48 @@ _SEARCH = (
     ),
 )
 
+_CHECKS = (
+    Sentence(
+        "checks",
+        "{images} images were compared with each other for copies: {identical} groups have the same pixels, {near} "
+        "pairs are near copies, and {joined} {unit} were kept together for it; {blank} blank images join nobody.",
+        "the study is not of 0.1.0",
+        where(lambda facts: "copies" in facts.study),
+    ),
+    Sentence(
+        "checks",
+        "Of copies, fastrad 0.1.0 looked for images with the same pixels alone.",
+        "the study is of 0.1.0",
+        where(lambda facts: "copies" not in facts.study),
+    ),
+    Sentence(
+        "checks",
+        "The images of {patients} patients ({of}) were looked up among {whose}, {among}: those of {confirmed} patients "
+        "were found, those of {possible} more may be there.",
+        "of each look-up: of test, development and external images, among those of an arm's weights, or of the study",
+        lambda facts: facts.seen,
+    ),
+    Sentence(
+        "checks",
+        "The look-up misses crops and other views of one lesion.",
+        "images were looked up",
+        where(lambda facts: facts.seen),
+    ),
+    Sentence(
+        "checks",
+        "{arm}: its weights keep no fingerprints of the images that they were trained on, so that none could be looked "
+        "up among them.",
+        "of each arm with weights among whose images nothing was looked up",
+        of_each(lambda facts: facts.unfingerprinted),
+    ),
+    Sentence(
+        "checks",
+        "Text burned into the images was not read for this study; `fastrad audit` reads it.",
+        "always",
+        always,
+    ),
+)
+
 _STATISTICS = (
     Sentence("statistics", INTERVAL_NOTE, "always", always),
     Sentence(
@@ -269,6 +311,7 @@ SENTENCES: tuple[Sentence, ...] = (
     *CAPTIONS,
     *_METHODS,
     *_SEARCH,
+    *_CHECKS,
     *_STATISTICS,
     *_RECORD,
 )

@@ -21,7 +21,7 @@ from fastrad.models.seen import KEY, datasets_seen
 from fastrad.models.weights import load_weights, save_weights
 from fastrad.study.protocol.config import CompareConfig, Tuning
 from fastrad.study.protocol.plan import Plan, make_plan
-from fastrad.study.protocol.record import study_record
+from fastrad.study.protocol.record import labels_sha256, study_record
 from fastrad.study.protocol.splits import read_splits
 from fastrad.train.config import PretrainConfig, Recipe
 from fastrad.train.pretrain import pretrain
@@ -130,6 +130,9 @@ def test_seen_test_patients_can_be_left_out(study, tmp_path):
     assert rows
     assert np.array_equal(plan.protocol.splits.development(), whole.protocol.splits.development())
     assert any(f"{len(rows)} of 12 test patients are left out" in notice for notice in plan.notices)
+    kept = ~np.isin(dataset.rows, list(rows))
+    of_record = study_record(plan, study, [])["dataset"]["labels_sha256"]
+    assert of_record == labels_sha256(dataset.rows[kept], dataset.labels[kept]), "as the predictions will have them"
     (tmp_path / "splits.csv").write_text(plan.protocol.splits.to_csv())
     again = read_splits(tmp_path / "splits.csv", dataset)
     assert np.array_equal(again.fold, plan.protocol.splits.fold)

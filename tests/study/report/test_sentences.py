@@ -96,6 +96,21 @@ def every_study(base):
     yield "synthetic weights", Facts({**plain.study, "arms": generated}, plain.values), current
     other = Scoring("2026-01-02T03:04:05Z", "0.2.0", current.dataset, current.rows, {"rate": 1e-3})
     yield "hunted", Facts(plain.study, plain.values, (other,)), current
+    looked = {"among": 900, "patients": 32, "possible": ["q"], "rows": []}
+    found = [
+        {**looked, "by": "radimagenet", "of": "test", "confirmed": ["p1", "p2"]},
+        {**looked, "by": "radimagenet", "of": "development", "confirmed": ["p3"]},
+        {**looked, "by": "", "of": "away", "confirmed": ["p4"]},
+    ]
+    copies = {"images": 90, "blank": 1, "identical": 2, "near": 3, "joined": 4}
+    leaky = {**plain.study, "seen": found, "accepted_seen": "no other weights are to be had", "copies": copies}
+    yield "seen images", Facts(leaky, plain.values), current
+    clean = [{**each, "confirmed": []} for each in found]
+    yield "no seen images", Facts({**leaky, "seen": clean, "accepted_seen": ""}, plain.values), current
+    dropped = {**leaky, "seen": found[:1], "accepted_seen": ""}
+    yield "seen test patients left out", Facts(dropped, plain.values), current
+    every = [{**clean[0], "by": arm["name"]} for arm in plain.study["arms"] if arm["sha256"]]
+    yield "fingerprints of every arm", Facts({**leaky, "seen": every}, plain.values), current
     yield "unused", Facts(plain.study, plain.values, unused=("none-seed9-fold0",)), current
     yield "errors", Facts(plain.study, plain.values, errors=True), current
     yield "a learning curve", Facts(plain.study, plain.values, curve=True), current
@@ -150,6 +165,15 @@ def rate(study: dict) -> float:
     return study["protocol"]["recipe"]["backbone_rate"]
 
 
+def found_of(facts: Facts, of: str, **more) -> bool:
+    """Whether a look-up of these images found some."""
+    wanted = {"of": of, **more}
+    return any(
+        each["confirmed"] != [] and all(each[name] == value for name, value in wanted.items())
+        for each in facts.study.get("seen", [])
+    )
+
+
 def same_weights(study: dict) -> bool:
     known = [(arm["sha256"], arm["frozen"]) for arm in study["arms"] if arm["name"] != "none"]
     return len(known) != len(set(known))
@@ -175,7 +199,24 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "{by_option}: so called": lambda f: any("trained_on" not in arm for arm in f.study["arms"]),
     "Cross-validated AUROC is too good": lambda f: excess(f.values) >= 0.05,
     "The abstract: Vahdati": lambda f: thyroid(f.study),
-    "No network of this study was tuned or chosen on them": lambda f: f.values["external"] != [],
+    "No network of this study was tuned or chosen on them": lambda f: (
+        f.values["external"] != [] and not found_of(f, "away", by="")
+    ),
+    "Thresholds are those": lambda f: f.values["external"] != [],
+    "The weights of {arm} have seen images of {confirmed} of {patients} test": lambda f: (
+        found_of(f, "test") and f.study["accepted_seen"] != ""
+    ),
+    "The weights of {arm} have seen images of {confirmed} of {patients} dev": lambda f: found_of(f, "development"),
+    "{of} is not external": lambda f: found_of(f, "away"),
+    "{images} images were compared": lambda f: "copies" in f.study,
+    "Of copies, fastrad 0.1.0": lambda f: "copies" not in f.study,
+    "The images of {patients}": lambda f: len(f.study.get("seen", [])) > 0,
+    "The look-up misses": lambda f: len(f.study.get("seen", [])) > 0,
+    "{arm}: its weights keep no": lambda f: (
+        {each["by"] for each in f.study.get("seen", [])} - {""}
+        != {arm["name"] for arm in f.study["arms"] if arm["name"] != "none"}
+    ),
+    "Text burned": lambda f: True,
     "Test AUROC of the first seed's folds": lambda f: f.curve,
     "ROC curves": lambda f: True,
     "The ensembles, given": lambda f: f.study["protocol"]["seeds"] == [0],
