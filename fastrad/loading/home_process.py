@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -26,14 +29,18 @@ class HomeProcess:
             )
         self._process = os.getpid()
 
-    @property
-    def is_here(self) -> bool:
-        """False in a child that was forked meanwhile."""
-        return os.getpid() == self._process
+    @contextmanager
+    def closing(self, delivered: Any) -> Iterator[None]:
+        """Close a generator at the end; not in a forked child, where it has no threads to wait for."""
+        try:
+            yield
+        finally:
+            if os.getpid() == self._process:
+                delivered.close()
 
     def refuse_elsewhere(self) -> None:
         """Raise InputError in a forked child, which would wait for threads that it does not have."""
-        if not self.is_here:
+        if os.getpid() != self._process:
             raise InputError(
                 "an iteration that another process began cannot go on after a fork: its threads have stayed there; "
                 "begin a new one (`iter(loader)`)"

@@ -348,7 +348,7 @@ class Loader:
                 yield Step(step.positions, None) if self._left_over.geometry or whole else step
 
         delivered = self._engine.run(steps(), size)
-        try:
+        with home.closing(delivered):
             for images, kept in delivered:
                 positions, parameters = waiting.popleft()
                 assert parameters is not None
@@ -365,9 +365,6 @@ class Loader:
                     self._step += 1
                 yield Batch(images, labels, rows)
                 home.refuse_elsewhere()
-        finally:
-            if home.is_here:  # else there are no threads to wait for
-                delivered.close()  # type: ignore[attr-defined]
 
     def _finish(self, images: torch.Tensor, parameters: Parameters, size: int) -> torch.Tensor:
         """Do on the device what the engine left to it: the geometry, the intensities, the normalisation."""
