@@ -16,8 +16,10 @@ from fastrad.archives.base import Box, CropOptions, Row, bounding_box
 from fastrad.archives.manifest import SPLITS
 from fastrad.errors import InputError
 from fastrad.imaging.walk import WalkOptions, walk_images
+from fastrad.system.reading import read_whole
 
 IMAGES, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
+_MAX_BYTES, _MAX_LIST_BYTES = 1 << 24, 1 << 30
 _FARTHEST = 1e6  # pixels; also tells NaN and infinity
 
 
@@ -68,7 +70,9 @@ def read_voc(
     unlabelled = 0
     for name, split in [*split_of, *((name, "") for name in others)]:
         path = on_disk.get(name, f"{name}.jpg")
-        annotation = _read_annotation(root / ANNOTATIONS / f"{name}.xml", labels, crop.margin_taken)
+        annotation = _Annotation()
+        if name in on_disk:  # a name that a list makes up may lead anywhere
+            annotation = _read_annotation(root / ANNOTATIONS / f"{name}.xml", labels, crop.margin_taken)
         reason = reasons.get(path, "") or annotation.reason
         if listed and not split:
             reason = reason or f"is in no list of {LISTS}/"
@@ -88,7 +92,7 @@ def _lists(root: Path) -> dict[str, list[str]]:
             if split in listed or not path.is_file():
                 continue
             try:
-                lines = path.read_text(encoding="utf-8-sig").splitlines()
+                lines = read_whole(path, _MAX_LIST_BYTES, "a list of images").decode("utf-8-sig").splitlines()
             except (OSError, UnicodeDecodeError) as error:
                 raise InputError(f"{path}: cannot be read as a list of images ({error})") from None
             listed[split] = [words[0] for line in lines if (words := line.split())]
@@ -97,12 +101,12 @@ def _lists(root: Path) -> dict[str, list[str]]:
 
 def _read_annotation(path: Path, labels: Mapping[str, str], margin: float) -> _Annotation:
     try:
-        found = ElementTree.parse(path).getroot().iter("object")
+        found = ElementTree.fromstring(read_whole(path, _MAX_BYTES, "an annotation")).iter("object")
         objects = []
         for each in found:
             name = (each.findtext("name") or "").strip().casefold()
             if name not in labels:
-                return _Annotation(reason=f"object {name!r} is none of {', '.join(labels)}")
+                return _Annotation(reason=f"an object of its annotation is none of {', '.join(labels)}")
             left, top, right, bottom = (
                 float(each.findtext(f"bndbox/{edge}") or "") for edge in ("xmin", "ymin", "xmax", "ymax")
             )
@@ -112,8 +116,8 @@ def _read_annotation(path: Path, labels: Mapping[str, str], margin: float) -> _A
             objects.append((labels[name], bounding_box(corners, margin)))
     except FileNotFoundError:
         return _Annotation()
-    except (ElementTree.ParseError, OSError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
-        return _Annotation(reason=f"its annotation cannot be read ({error})")
+    except (ElementTree.ParseError, OSError, ValueError, LookupError):  # LookupError: an unknown encoding
+        return _Annotation(reason="its annotation cannot be read as XML")
     return _Annotation(objects)
 
 

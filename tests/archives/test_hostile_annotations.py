@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -127,3 +128,41 @@ def test_a_case_file_that_is_as_large_as_an_archive_is_not_read(tmp_path):
         file.write(b"<case>")
         file.truncate(10**9)
     assert "cannot be read" in read_source("ddti", tmp_path).table["reason"][0]
+
+
+OBJECT = "<object><name>{}</name><bndbox><xmin>1</xmin><ymin>1</ymin><xmax>{}</xmax><ymax>5</ymax></bndbox></object>"
+
+
+OBJECTS = ["", "<annotation>", OBJECT.format("0", "9" * 400), OBJECT.format("0", "nan"), "pipe", *CASES.values()]
+
+
+def _voc(folder: Path) -> Path:
+    for name in ("JPEGImages", "Annotations", "ImageSets/Main"):
+        (folder / name).mkdir(parents=True)
+    cv2.imwrite(str(folder / "JPEGImages" / "1.jpg"), np.zeros((8, 8), np.uint8))
+    (folder / "ImageSets" / "Main" / "train.txt").write_text("1\n")
+    return folder / "Annotations" / "1.xml"
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("text", OBJECTS, ids=range(len(OBJECTS)))
+def test_an_object_is_what_it_should_be_or_its_image_has_a_reason(tmp_path, text):
+    path = _voc(tmp_path)
+    path.write_text(f"<annotation>{OBJECT.format('0', 5)}</annotation>")
+    assert read_source("tn5000", tmp_path).table["label"].tolist() == ["benign"]
+    path.unlink()
+    if text == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text(text)
+    table = read_source("tn5000", tmp_path).table
+    assert table["label"].tolist() == [""]
+    assert not any(letter.isdigit() for letter in table["reason"][0])
+
+
+def test_a_list_leads_to_no_annotation_outside(tmp_path):
+    _voc(tmp_path / "root").write_text(f"<annotation>{OBJECT.format('0', 5)}</annotation>")
+    (tmp_path / "away.xml").write_text(f"<annotation>{OBJECT.format('1', 5)}</annotation>")
+    (tmp_path / "root" / "ImageSets" / "Main" / "train.txt").write_text("1\n../../away\n")
+    table = read_source("tn5000", tmp_path / "root").table
+    assert table["label"].tolist() == ["benign", ""]

@@ -255,7 +255,7 @@ class TestTN5000AsPublished:
         self.annotate(root, "000002", ("1", (9, 1, 5, 9)))
         (root / "Annotations" / "000003.xml").write_text("<annotation><object>")
         reasons = read_source("tn5000", root).table["reason"].tolist()
-        assert "object '2' is none of 0, 1" in reasons[1]
+        assert "an object of its annotation is none of 0, 1" in reasons[1]
         assert "encloses nothing" in reasons[0]
         assert "its annotation cannot be read" in reasons[2]
 

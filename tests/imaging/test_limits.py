@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from fastrad.imaging import ImageError, decode_gray, read_gray
+from fastrad.imaging.dicom.codestream import CodestreamError, decode, describe
 from fastrad.imaging.dicom.header import MAX_FRAMES, read_header
 from fastrad.imaging.structure import MAX_SCANS
 
@@ -30,6 +31,13 @@ def test_scans_of_a_jpeg_are_counted():
         with pytest.raises(ImageError, match="JPEG of more than 100 scans"):
             decode_gray(_progressive(scans))
     assert decode_gray(_progressive(6)).shape == (16, 16)
+
+
+def test_scans_of_a_dicom_frame_are_counted():
+    frame = _progressive(MAX_SCANS + 1)
+    with pytest.raises(CodestreamError, match="more than 100 scans"):
+        decode(frame, describe(frame))
+    assert decode(_progressive(6), describe(_progressive(6))).shape == (16, 16)
 
 
 def _dicom(frames: str, deflated: bool, pixels: bytes) -> bytes:

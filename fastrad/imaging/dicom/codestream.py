@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastrad.imaging.structure import MAX_SCANS
+
 JP2_SIGNATURE = b"\0\0\0\x0cjP  \r\n\x87\n"
 CODESTREAM = b"\xff\x4f\xff\x51"
 JPEG = b"\xff\xd8"
@@ -226,6 +228,8 @@ def decode(frame: bytes, description: Description) -> np.ndarray:
 
 
 def _decode_jpeg(frame: bytes, description: Description) -> np.ndarray:
+    if frame.count(b"\xff\xda") > MAX_SCANS:
+        raise CodestreamError(f"of more than {MAX_SCANS} scans")
     if description.kind == "JPEG" and description.bits == 8:
         import simplejpeg
 
