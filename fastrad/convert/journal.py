@@ -215,7 +215,10 @@ def changed_settings(begun: dict, now: dict) -> str:
     for name in {**begun, **now}:
         if begun.get(name) != now.get(name):
             hashed = any(isinstance(value, str) and len(value) == 64 for value in (begun.get(name), now.get(name)))
-            words.append(f"{name} changed" + ("" if hashed else f" from {begun.get(name)} to {now.get(name)}"))
+            words.append(
+                f"{name} changed"
+                + ("" if hashed else f" from {str(begun.get(name))[:80]} to {str(now.get(name))[:80]}")
+            )
     follow = [word for word in words if not word.startswith(("page_size", "shard_rows"))]
     return ", ".join(follow or words)
 

@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
 
 from fastrad.errors import FormatError, InputError
@@ -60,7 +62,7 @@ class ChunkRecord:
     square_sum: int
     pixels: int
     made_square: int = 0
-    gray_levels: str = "0"
+    gray_levels: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{1,64}$")] = "0"
 
 
 def sealed(content: bytes) -> bytes:

@@ -100,7 +100,7 @@ class State:
             mine, theirs = module.state_dict(), content.get(name)
             if name == "optimiser":
                 mine, theirs = _with_momentum(mine, module, theirs)
-            if not _is_alike(mine, theirs):
+            if not _is_alike(mine, theirs) or (name == "optimiser" and not _is_set_alike(mine, theirs)):
                 raise FormatError(f"its {name} is missing, or of another network")
 
     def load(self, content: dict[str, Any]) -> None:
@@ -150,6 +150,15 @@ def _is_alike(mine: Any, theirs: Any) -> bool:
     if isinstance(mine, bool) or mine is None:
         return isinstance(theirs, bool) or theirs is None
     return isinstance(theirs, int | float) if isinstance(mine, int | float) else isinstance(theirs, type(mine))
+
+
+def _is_set_alike(mine: Any, theirs: Any) -> bool:
+    """Whether two optimisers, alike in form, have the same settings but for the rate, which each step sets anew."""
+    return all(
+        0 <= other[key] < 1e6 if key in ("lr", "initial_lr") else value == other[key]
+        for group, other in zip(mine["param_groups"], theirs["param_groups"], strict=True)
+        for key, value in group.items()
+    )
 
 
 def _with_momentum(mine: Any, optimiser: torch.optim.Optimizer, theirs: Any) -> tuple[Any, Any]:

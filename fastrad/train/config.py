@@ -221,7 +221,7 @@ def changed_settings(stored: dict[str, object], asked: dict[str, object]) -> lis
     stored, asked = left_out | stored, left_out | asked
     phrases = {"train": "another training file", "val": "another validation file", "augment": "another augmentation"}
     return [
-        phrases.get(name, f"{name} {stored.get(name)} there, {asked.get(name)} asked")
+        phrases.get(name, f"{name} {str(stored.get(name))[:40]} there, {str(asked.get(name))[:40]} asked")
         for name in names
         if stored.get(name) != asked.get(name)
     ]
