@@ -18,8 +18,8 @@ def check_external(dataset: StudyDataset, study: StudyDataset) -> None:
     Raises
     ------
     InputError
-        If the two datasets share archive, patients or an image, or the external one has fewer than two patients of a
-        class.
+        If the two datasets share archive or patients, or the external one has fewer than two patients of a class;
+        images that they share are looked up by `seen.external_seen`.
     """
     if dataset.card.manifest_sha256 and dataset.card.manifest_sha256 == study.card.manifest_sha256:
         raise InputError(f"{dataset.path}: was converted from the archive of the study itself: it is not external")
@@ -31,9 +31,6 @@ def check_external(dataset: StudyDataset, study: StudyDataset) -> None:
             f"notice: {dataset.path}: {len(same)} patients have ids that occur in the study too; make sure that they "
             "are not the same people"
         )
-    shared = len(set(dataset.digests) & set(study.digests))
-    if shared:
-        raise InputError(f"{dataset.path}: {shared} of its images are in the study's own dataset: it is not external")
     for label, name in ((1, "malignant"), (0, "benign")):
         count = int((dataset.patient_labels == label).sum())
         if count < 2:

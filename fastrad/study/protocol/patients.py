@@ -43,8 +43,6 @@ class StudyDataset:
         1 where any of the patient's images is positive.
     groups : int64 array, shape (patients,)
         Patients that share an image, identical or a near copy, have one group number; they must not be separated.
-    digests : tuple of bytes
-        `pixel_digest` of each image.
     notices : tuple of str
         What the reader of the study must know, a line each.
     fingerprints : tuple of Fingerprints
@@ -61,7 +59,6 @@ class StudyDataset:
     patients: tuple[str, ...]
     patient_labels: NDArray[np.int64]
     groups: NDArray[np.int64]
-    digests: tuple[bytes, ...]
     notices: tuple[str, ...]
     fingerprints: tuple[Fingerprints, ...]
     copies: Copies
@@ -133,7 +130,6 @@ def read_patients(path: Path | str, positive: str | None = None) -> StudyDataset
         tuple(str(name) for name in patients),
         patient_labels,
         groups,
-        tuple(digests),
         tuple(notices),
         (stored_ones,) if sources is None else (sources, stored_ones),
         copies,

@@ -164,6 +164,15 @@ def test_the_studys_images_resized_and_renamed_are_not_external(study, tmp_path,
     assert any("they are phantoms" in notice for notice in plan.notices)
 
 
+def test_frames_that_show_nothing_make_no_dataset_the_studys(study, tmp_path):
+    black = np.zeros((240, 320), np.uint8)
+    ours = converted(tmp_path / "s", [*map(picture, range(COUNT - 2)), black, black], LABELS)
+    theirs = converted(tmp_path / "e", [*map(picture, range(800, 806)), black], LABELS[:7], patient="other{}".format)
+    plan = make_plan(replace(study, dataset=ours, external=(theirs,)))
+    (own,) = (one for one in plan.seen if not one.by)
+    assert (own.among, own.confirmed, own.possible) == (2 * COUNT, (), ())
+
+
 def test_an_external_dataset_that_trained_an_arm_is_refused(study, tmp_path):
     external = converted(tmp_path / "e", map(picture, range(800, 808)), LABELS[:8], patient="other{}".format)
     trained = converted(
