@@ -82,6 +82,8 @@ def convert(value: Any, kind: type[Checked], name: str, way_out: str) -> Checked
         raise FormatError(f"{name}: is nested too deeply; {way_out}") from None
     except msgspec.ValidationError as error:
         raise FormatError(f"{name}: {_said(error)}; {way_out}") from None
+    except (TypeError, AttributeError, ValueError, RuntimeError):  # of a tensor, say, which seems to be a mapping
+        raise FormatError(f"{name}: holds a value of a kind that has no place there; {way_out}") from None
 
 
 def refuse_unbounded(value: Any, name: str, way_out: str) -> None:

@@ -128,3 +128,14 @@ def test_a_row_that_is_no_file_costs_that_row(tmp_path, monkeypatch):
     assert {entry["row"] for entry in file.card.quarantined} == set(range(1, len(names)))
     left = [child for child in psutil.Process().children(recursive=True) if child not in before]
     assert all("forkserver" in " ".join(child.cmdline()) or "resource" in " ".join(child.cmdline()) for child in left)
+
+
+def test_a_tensor_is_no_mapping():
+    """It has `__getitem__` and no `keys`: a checkpoint may hold one anywhere."""
+    import torch
+
+    from fastrad.errors import FormatError
+    from fastrad.system.json_file import convert
+
+    with pytest.raises(FormatError, match="no place there|not as it should be"):
+        convert(torch.zeros(3), dict[str, float], "a", "copy it again")
