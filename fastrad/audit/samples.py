@@ -10,7 +10,6 @@ import pandas as pd
 from fastrad.dataset import Dataset
 from fastrad.dataset.opening import reopened
 from fastrad.dataset.pixels import pixel_digest
-from fastrad.errors import MissingDependencyError
 from fastrad.system.processes import WorkerPool
 from fastrad.system.progress import track
 
@@ -18,6 +17,7 @@ CHUNK = 512
 # A stored ultrasound frame uses most gray levels; two levels or one value on all but a thousandth of it say nothing.
 BLANK_DEVIATION = 2.0
 BLANK_SHARE = 0.999
+_HASHED = 32  # pixels a side
 
 
 def describe_samples(datasets: Sequence[Dataset], workers: int) -> pd.DataFrame:
@@ -35,16 +35,7 @@ def describe_samples(datasets: Sequence[Dataset], workers: int) -> pd.DataFrame:
         Columns `dataset` (position in `datasets`), `index` (position in the file), `row`, `label` (class name),
         `patient` (pseudonym or ""), `split`, `digest` (`pixel_digest`, hex), `phash` (uint64),
         `deviation` (standard deviation of the pixels, gray levels), `blank` (bool).
-
-    Raises
-    ------
-    MissingDependencyError
-        If ImageHash is not installed.
     """
-    try:
-        import imagehash  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("ImageHash", "the audit", "pip install 'fastrad[audit]'") from error
     jobs = [
         (str(dataset.path), number, start, min(start + CHUNK, len(dataset)))
         for number, dataset in enumerate(datasets)
@@ -101,11 +92,31 @@ def _describe_chunk(job: tuple[str, int, int, int]) -> list[tuple[str, int, floa
 
 def describe_image(image: np.ndarray) -> tuple[str, int, float, bool]:
     """Digest, perceptual hash (64 bits), standard deviation and blankness of one (H, W) uint8 image."""
-    import imagehash
-    from PIL import Image
-
-    bits = imagehash.phash(Image.fromarray(image)).hash.ravel()
-    phash = int(np.packbits(bits).view(">u8")[0])
+    phash = perceptual_hash(image)
     deviation = float(image.std())
     share = np.bincount(image.ravel(), minlength=256).max() / image.size
     return pixel_digest(image).hex(), phash, deviation, bool(deviation < BLANK_DEVIATION or share > BLANK_SHARE)
+
+
+def perceptual_hash(image: np.ndarray) -> int:
+    """64 bits that stay when an image is scaled, compressed or brightened.
+
+    They say which of the 8 x 8 lowest coefficients of the cosine transform of the image at 32 x 32 pixels lie above
+    their median: the hash `phash` of the library ImageHash, bit for bit.
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        (H, W) uint8.
+
+    Returns
+    -------
+    int
+        0 to 2**64 - 1.
+    """
+    from PIL import Image
+    from scipy.fft import dct
+
+    small = np.asarray(Image.fromarray(image).resize((_HASHED, _HASHED), Image.Resampling.LANCZOS), dtype=np.float64)
+    low = dct(dct(small, axis=0), axis=1)[:8, :8]
+    return int(np.packbits((low > np.median(low)).ravel()).view(">u8")[0])

@@ -67,9 +67,15 @@ def command(
         f"class imbalance: {imbalance['ratio']:.1f} to 1 ({imbalance['largest']['class']} "
         f"{imbalance['largest']['images']}, {imbalance['smallest']['class']} {imbalance['smallest']['images']})"
     )
-    tell(f"burned-in text: on {text['images_with_text']} of {text['images_read']} images read")
+    not_read = ", not looked for" if text["not_looked_for"] else ""
+    tell(f"burned-in text: on {text['images_with_text']} of {text['images_read']} images read{not_read}")
     for word in text["words"]:
         if word["is_leak"]:
             counts = ", ".join(f"{name} {count}" for name, count in word["by_class"].items())
             tell(f"  leak of the label: {word['word']} ({counts}; p {word['p_value']:.2g})")
-    tell(f"report: {out_dir / 'audit.html'}, {out_dir / 'audit.json'}")
+    if proposed := sum(sample["drop"] for group in exact["listed"] for sample in group["samples"]):
+        tell(
+            f"{proposed} exact copies are proposed to be left out ('drop' in audit.json, which you may change): "
+            f"fastrad convert ... --drop {out_dir / 'audit.json'}"
+        )
+    tell(f"report: {out_dir / 'audit.html'}, {out_dir / 'audit.json'}, {out_dir / 'rows.csv'}")

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fastrad.archives.manifest import Manifest
+from fastrad.convert.drop import fingerprint_of_drop, rows_to_drop
 from fastrad.convert.images import SourceImages
 from fastrad.convert.sample import ImageOptions
 from fastrad.dataset.pseudonym import without_values
@@ -36,6 +39,8 @@ class ArchiveSplit:
         From a patient id to its pseudonym; None stores the ids.
     options : mapping
         What the source was read with; no absolute paths.
+    dropped : mapping
+        Usable rows that are left out on purpose, with why.
     """
 
     manifest: Manifest
@@ -49,6 +54,7 @@ class ArchiveSplit:
     patient_ids: str
     name_patient: Callable[[str], str] | None
     options: Mapping[str, Any]
+    dropped: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -73,7 +79,8 @@ class ArchiveSplit:
     @property
     def notes(self) -> list[str]:
         """The source's remarks."""
-        return list(self.manifest.notes)
+        counts = Counter(reason.partition(" of row ")[0] for reason in self.dropped.values())
+        return [*self.manifest.notes, *(f"{count} rows are {why}" for why, count in sorted(counts.items()))]
 
     @property
     def statistics(self) -> None:
@@ -82,7 +89,7 @@ class ArchiveSplit:
 
     def parameters(self) -> dict[str, Any]:
         """What the card says of the source among its parameters."""
-        return {}
+        return {"dropped": fingerprint_of_drop(self.dropped)} if self.dropped else {}
 
     def images(self, positions: np.ndarray | slice, options: ImageOptions) -> SourceImages:
         """The images at some positions in `rows`, for a worker."""
@@ -110,7 +117,15 @@ class ArchiveSplit:
         refused = np.flatnonzero((table["reason"] != "").to_numpy() & (table["split"] == self.split).to_numpy())
         reasons = dict(zip(refused.tolist(), table["reason"].iloc[refused].tolist(), strict=True))
         reasons.update(found)
+        ours = table["split"] == self.split
+        reasons.update((row, reason) for row, reason in self.dropped.items() if ours.iloc[row])
         return [(row, table["path"].iloc[row], reasons[row]) for row in sorted(reasons)]
+
+    def shown_paths(self, rows: Sequence[int] | np.ndarray) -> list[str]:
+        """The paths of some rows, or "" for each where patients are pseudonyms, whom a path may name."""
+        if self.patient_ids == "pseudonym":
+            return [""] * len(rows)
+        return self.manifest.table["path"].iloc[rows].tolist()
 
     def unlabelled(self) -> dict[str, Any]:
         """The card's `unlabelled`."""
@@ -121,7 +136,10 @@ class ArchiveSplit:
 
 
 def split_archive(
-    manifest: Manifest, options: Mapping[str, Any], name_patient: Callable[[str], str] | None
+    manifest: Manifest,
+    options: Mapping[str, Any],
+    name_patient: Callable[[str], str] | None,
+    drop: Path | None = None,
 ) -> list[ArchiveSplit]:
     """Every split that occurs in the manifest, also where it has no usable row.
 
@@ -131,6 +149,8 @@ def split_archive(
         What the source was read with, for the card.
     name_patient : callable or None
         From a patient id to its pseudonym; None stores the ids.
+    drop : Path, optional
+        An `audit.json` that says which rows to leave out.
 
     Raises
     ------
@@ -151,6 +171,10 @@ def split_archive(
         row = int(np.flatnonzero(usable & (labels < 0))[0])
         raise InputError(f"{manifest.root}: row {row} has a label that no row of the train split has")
     sha256 = manifest.sha256()
+    dropped = rows_to_drop(drop, sha256) if drop is not None else {}
+    if dropped:
+        dropped = {row: reason for row, reason in dropped.items() if row < len(usable) and usable[row]}
+        usable = usable & ~np.isin(np.arange(len(usable)), list(dropped))
     splits = []
     for split in manifest.split_names:
         if split == "" and len(manifest.split_names) > 1:
@@ -171,6 +195,7 @@ def split_archive(
                 patient_ids=kind,
                 name_patient=name_patient,
                 options=options,
+                dropped=dropped,
             )
         )
     return splits

@@ -92,6 +92,10 @@ class ConvertOptions:
         File with the key of the patients' pseudonyms, made where missing; by default in your configuration folder.
     keep_patient_ids : bool
         Store patient ids as the source has them.
+    rows_csv : bool
+        Write NAME.rows.csv beside each card: row, path, label, split and patient of every stored image.
+    drop : Path or None
+        Leave out what this audit.json says: samples with "drop": true, of an audit of the same archive.
     window_from : str
         How the window was found: "auto" or a name; "" where it was given in numbers, or there is none.
     source_options : mapping
@@ -115,6 +119,8 @@ class ConvertOptions:
     scheduler: str | None = field(default=None, metadata={"metavar": "tcp://HOST:PORT"})
     pseudonym_key: Path | None = None
     keep_patient_ids: bool = False
+    rows_csv: bool = False
+    drop: Path | None = field(default=None, metadata={"metavar": "AUDIT.JSON"})
     window_from: str = field(default="", metadata={"option": ""})
     source_options: Mapping[str, Any] = field(default_factory=dict, metadata={"option": ""})
 

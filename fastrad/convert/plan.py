@@ -186,7 +186,10 @@ def plan_splits(
     """
     splits: list[tuple[ArchiveSplit | TarSplit, ImageOptions]]
     if isinstance(source, Manifest):
-        splits = [(split, options.image) for split in split_archive(source, options.source_options, name_patient)]
+        splits = [
+            (split, options.image)
+            for split in split_archive(source, options.source_options, name_patient, options.drop)
+        ]
     else:
         splits = [(split, split.image) for split in split_shards(source, options.encode, options.quality)]
     output = FORMATS[options.format]

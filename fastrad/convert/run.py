@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fastrad.archives.manifest import Manifest
+from fastrad.convert.archive import ArchiveSplit
 from fastrad.convert.chunk import changed_sources
 from fastrad.convert.cluster import ClusterWorkers
 from fastrad.convert.destination import Destination
@@ -24,6 +25,7 @@ from fastrad.convert.options import ConvertOptions
 from fastrad.convert.outputs import FORMATS
 from fastrad.convert.plan import SplitPlan, plan_splits
 from fastrad.convert.pool import ChunkRunner, LocalWorkers, start_early
+from fastrad.convert.rows import SUFFIX, rows_csv
 from fastrad.convert.summary import ConvertedFile, ConvertSummary, Preview
 from fastrad.dataset.card import Card
 from fastrad.dataset.fingerprints import fingerprints_path
@@ -31,7 +33,7 @@ from fastrad.dataset.pseudonym import default_key_path, pseudonym, read_or_make_
 from fastrad.dataset.tar.shards import ShardSet
 from fastrad.errors import FastradError, InputError, OptionError
 from fastrad.system.cores import available_cores
-from fastrad.system.files import free_space, in_units
+from fastrad.system.files import free_space, in_units, write_atomically
 from fastrad.system.place import is_url
 from fastrad.system.progress import track
 
@@ -118,6 +120,8 @@ def convert(
 
     for plan in plans:
         if plan.name in cards:
+            if options.rows_csv and isinstance(plan.source, ArchiveSplit):
+                _write_rows(plan, cards[plan.name], destination)
             remove_leftover(plan, work_dir)
         elif not len(plan.rows):
             notices += _left_out(plan)
@@ -136,6 +140,14 @@ def convert(
         listings=tuple(listings),
         rows=len(source) if isinstance(source, Manifest) else 0,
     )
+
+
+def _write_rows(plan: SplitPlan, card: Card, destination: Destination) -> None:
+    assert isinstance(plan.source, ArchiveSplit)
+    destination.work_dir.mkdir(parents=True, exist_ok=True)
+    draft = destination.work_dir / f".{plan.name}{SUFFIX}"
+    write_atomically(draft, rows_csv(plan.source, card))
+    destination.put(draft, plan.name + SUFFIX)
 
 
 def _settled(source: Manifest | Sequence[ShardSet], options: ConvertOptions) -> ConvertOptions:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fastrad.convert.drop import LEFT_OUT
 from fastrad.convert.plan import SplitPlan
 from fastrad.dataset.card import Card
 from fastrad.system.files import in_units
@@ -48,8 +49,11 @@ class ConvertedFile:
         if count := card.unlabelled["count"]:
             known = card.unlabelled.get("patients")
             lines.append(f"  unlabelled, left out: {count:,} images" + (f" of {known:,} patients" if known else ""))
-        if card.quarantined:
-            lines.append(f"  quarantined: {len(card.quarantined):,} rows (the card says why)")
+        asked = sum(_is_asked_for(entry["reason"]) for entry in card.quarantined)
+        if len(card.quarantined) > asked:
+            lines.append(f"  quarantined: {len(card.quarantined) - asked:,} rows (the card says why)")
+        if asked:
+            lines.append(f"  left out as asked: {asked:,} rows (the card says why)")
         if card.gray_levels:
             lines.append(f"  {card.gray_levels} of 256 gray levels are used")
         if window := card.parameters.get("window"):
@@ -97,11 +101,13 @@ class ConvertSummary:
 
     @property
     def tally(self) -> dict[str, int]:
-        """Where the archive's rows are: stored, quarantined, unlabelled, or in a split of which no file is written."""
+        """Where the archive's rows are: stored, quarantined, left out as asked, unlabelled, of a split without file."""
         cards = [file.card for file in self.files]
+        asked = sum(_is_asked_for(entry["reason"]) for card in cards for entry in card.quarantined)
         tally = {
             "stored": sum(card.samples for card in cards),
-            "quarantined": sum(len(card.quarantined) for card in cards),
+            "quarantined": sum(len(card.quarantined) for card in cards) - asked,
+            "left out as asked": asked,
             "unlabelled": sum(card.unlabelled["count"] for card in cards),
         }
         return {**tally, "of splits without a file": self.rows - sum(tally.values())}
@@ -110,7 +116,7 @@ class ConvertSummary:
     def quarantine_reasons(self) -> list[tuple[str, int]]:
         """Each reason with the number of rows that it keeps out, the most frequent first."""
         reasons = Counter(entry["reason"] for file in self.files for entry in file.card.quarantined)
-        return reasons.most_common()
+        return [(reason, count) for reason, count in reasons.most_common() if not _is_asked_for(reason)]
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -208,3 +214,8 @@ class Preview:
         ]
         free = f"{in_units(self.bytes_free)} are free"
         return "\n".join([*lines, f"needs {in_units(self.bytes_needed)}, {free}; nothing was written"])
+
+
+def _is_asked_for(reason: str) -> bool:
+    """Whether a row is left out because somebody said so: by its label, as colour Doppler, by `--drop`."""
+    return reason.startswith(LEFT_OUT) or reason.endswith(" is excluded")

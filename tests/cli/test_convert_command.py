@@ -178,4 +178,5 @@ def test_every_row_of_a_table_is_stored_or_listed(tmp_path):
     assert "quarantined 1: no such file; with the suffix .PNG it is there" in done.stdout
     assert "val: 1 rows left out: the same image is listed as 'b' in row 5" in done.stdout
     tally = json.loads(fastrad(*words, "--json", config=tmp_path / "config").stdout)["rows"]
-    assert tally == {"all": 12, "stored": 2, "quarantined": 6, "unlabelled": 1, "of splits without a file": 3}
+    assert [tally[part] for part in ("all", "stored", "quarantined", "left out as asked")] == [12, 2, 6, 0]
+    assert (tally["unlabelled"], tally["of splits without a file"]) == (1, 3)

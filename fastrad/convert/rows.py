@@ -1,0 +1,42 @@
+"""NAME.rows.csv beside a card: which row of the archive's table each stored image is, with its path.
+
+In: a split and its finished card. Out: CSV, a line a stored image in the order of the file: row, path, label, split,
+patient, frame. Where patients are stored as pseudonyms no path is given, for it may name them: `row` leads to the
+archive's own table.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+
+from fastrad.convert.archive import ArchiveSplit
+from fastrad.dataset.card import Card
+
+SUFFIX = ".rows.csv"
+COLUMNS = ("row", "path", "label", "split", "patient", "frame")
+
+
+def rows_csv(source: ArchiveSplit, card: Card) -> bytes:
+    """The table of the images that a card's dataset stores, UTF-8."""
+    left_out = [entry["row"] for entry in card.quarantined]
+    stored = np.flatnonzero(~np.isin(source.rows, left_out))
+    rows = source.rows[stored]
+    patients = [source.patient_names[index] if index >= 0 else "" for index in source.patients[stored].tolist()]
+    table = source.manifest.table
+    lines = zip(
+        rows.tolist(),
+        source.shown_paths(rows),
+        [source.classes[label] for label in source.labels[stored].tolist()],
+        [source.split] * len(rows),
+        patients,
+        table["frame"].iloc[rows].tolist(),
+        strict=True,
+    )
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(lines)
+    return text.getvalue().encode("utf-8", "backslashreplace")
