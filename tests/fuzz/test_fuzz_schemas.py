@@ -370,7 +370,10 @@ def _read_checkpoint(content: Any) -> bool:
     from fastrad.train.checkpoint import newest_checkpoint, write_checkpoint
 
     with tempfile.TemporaryDirectory() as scratch:
-        write_checkpoint(Path(scratch), 1, content)
+        try:
+            write_checkpoint(Path(scratch), 1, content)
+        except RecursionError:  # nobody can write it so
+            raise FastradError("nested too deeply") from None
         state = _state()
         before = {name: value.clone() for name, value in state.learner.model.state_dict().items()}
         found, refused = newest_checkpoint(Path(scratch), SETTINGS, state.check)
