@@ -56,4 +56,5 @@ def own_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     key = tmp_path / "config" / "fastrad" / "pseudonym.key"
     key.parent.mkdir(parents=True)
     key.write_text("ab" * 32)
+    key.chmod(0o600)
     return key

@@ -81,7 +81,7 @@ def note_colour_doppler(root: Path, rows: pd.DataFrame, doppler: str) -> list[st
 
     candidates = rows[(rows["reason"] == "") & (rows["label"] != "")].drop_duplicates("path")
     if doppler == "":
-        candidates = candidates[candidates["path"].map(looks_like_dicom)]
+        candidates = candidates[candidates["path"].map(looks_like_dicom).astype(bool)]
     if doppler == "ignore" or candidates.empty:
         return []
     frame = dict(zip(candidates["path"], candidates["frame"], strict=True))
@@ -121,7 +121,7 @@ def notes_on_files(root: Path, rows: pd.DataFrame, *, stills_by_name: bool = Fal
 
     usable = rows[(rows["reason"] == "") & ~rows["path"].str.lower().str.endswith(_HDF5)].drop_duplicates("path")
     if stills_by_name:
-        usable = usable[usable["path"].map(looks_like_dicom)]
+        usable = usable[usable["path"].map(looks_like_dicom).astype(bool)]
     seen = _each(root, usable["path"].tolist(), look, (Frames(), False))
     held = dict(zip(usable["path"], [of_file for of_file, _ in seen], strict=True))
     notes = note_clips(rows, {path: of_file.held for path, of_file in held.items() if of_file.choosable})

@@ -20,6 +20,7 @@ _KEY_BYTES = 32
 _MAX_KEY_BYTES = 1 << 12
 _QUOTED = re.compile(r"""(?<!\w)(['"]).*?\1(?!\w)""", re.DOTALL)
 _SUFFIX = "png|jpe?g|jfif|bmp|dib|tiff?|btf|gif|dcm|dicom|h5|hdf5|xml|json|csv"
+_NO_PATHS = {"Input/output"}  # of the operating system's words
 _PATH = re.compile(rf"[^\s()]*(?:[/\\][^\s()]*|\.(?:{_SUFFIX})\b)", re.IGNORECASE)
 
 
@@ -98,4 +99,4 @@ def without_values(reason: str) -> str:
     >>> without_values("no such file; scans/0042137.dcm is there")
     'no such file; ... is there'
     """
-    return _PATH.sub("...", _QUOTED.sub("...", reason))
+    return _PATH.sub(lambda found: found[0] if found[0] in _NO_PATHS else "...", _QUOTED.sub("...", reason))

@@ -17,7 +17,7 @@ from fastrad.doctor.machine import Gpu
 
 REPOSITORY = Path(__file__).parents[2]
 # What `fastrad doctor` itself stands on; torch, OpenCV, FFCV and DALI are not among it.
-BASE = ("click", "numpy", "psutil")
+BASE = ("click", "msgspec", "numpy", "psutil")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def machine() -> Machine:
 
 @pytest.fixture
 def bare_site(tmp_path: Path) -> Path:
-    """A folder for PYTHONPATH that holds fastrad, click, numpy and psutil, and nothing else."""
+    """A folder for PYTHONPATH that holds fastrad, click, msgspec, numpy and psutil, and nothing else."""
     for name in BASE:
         specification = importlib.util.find_spec(name)
         assert specification is not None

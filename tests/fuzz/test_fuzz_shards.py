@@ -69,7 +69,7 @@ def _check(whole: Path, folder: Path, seed: int, count: int) -> None:
     (stored,) = run_isolated(_read, [("whole", str(whole))])
     assert len(stored) == 8
     cases = _copies(whole, folder, seed, count)
-    assert len(cases) == 3 * count
+    assert len(cases) == 4 * count  # tar, index, card, fingerprints
     for (name, _), sound in zip(cases, run_isolated(_verified, cases), strict=True):
         assert not isinstance(sound, Unforeseen), f"{name}: {sound}"
         assert sound is not True, f"{name}: verify found nothing"

@@ -96,7 +96,7 @@ def _alter(shards: Path, position: int, old: bytes, new: bytes) -> None:
         (b'"row": 1035', b'"row": 1036', "json is damaged"),
         (b'{"row', b'["row', "json is damaged"),
         (b'"label": "0"', b'"label": "7"', "its label is no class"),
-        (b'"crc32": ', b'"crc32":-', "checksum"),
+        (b'"crc32": ', b'"crc32":-', "is damaged"),
     ],
 )
 def test_altered_facts_of_a_shards_sample_are_noticed(jpeg_shards: Path, old: bytes, new: bytes, reason: str) -> None:

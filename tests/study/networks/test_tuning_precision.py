@@ -64,7 +64,7 @@ def test_a_network_is_tuned_in_the_best_precision_of_the_device_and_says_so(prot
 def test_a_study_of_an_earlier_version_goes_on_in_float32_and_is_not_refused(protocol, tmp_path):
     first, second = Network(NONE, 0, 0), Network(NONE, 0, 1)
     tune([first], protocol, tmp_path / "runs", CPU)
-    recorded(tmp_path / "runs", first.name, precision=None)
+    recorded(tmp_path / "runs", first.name, precision=None, head_first=None)
     tune([first, second], protocol, tmp_path / "runs", CPU)
     assert "precision" not in settings(tmp_path / "runs", first.name)
     assert settings(tmp_path / "runs", second.name)["precision"] == "float32"
