@@ -88,8 +88,8 @@ def test_images_that_trained_or_chose_a_network_are_marked_at_any_size(finished,
 
 
 def test_without_the_file_of_what_it_has_seen_nothing_is_called_new(finished, network, tmp_path, capsys):
-    alone = tmp_path / "alone" / "weights.safetensors"
-    alone.parent.mkdir()
+    alone = tmp_path / "another" / "study" / "alone" / "weights.safetensors"
+    alone.parent.mkdir(parents=True)
     alone.write_bytes(network.read_bytes())
     assert set(predict([alone], finished.protocol.dataset.path, "cpu")["seen"]) == {"unknown"}
     assert "is not beside it: copy it there" in capsys.readouterr().err
