@@ -23,7 +23,8 @@ NEAR_CORRELATION = 0.98
 def near_copies(dataset: Dataset, fingerprints: Fingerprints) -> list[tuple[int, int, float]]:
     """Pairs of stored images that are near copies: hash and code alike, and pixels that correlate.
 
-    Frames that show next to nothing are nobody's copies, and identical ones are left to their digests.
+    One of a pair may be the other's mirror image, left to right: networks train with these. that show next to
+    nothing are nobody's copies, and identical ones are left to their digests.
 
     Parameters
     ----------
@@ -43,8 +44,14 @@ def near_copies(dataset: Dataset, fingerprints: Fingerprints) -> list[tuple[int,
     """
     pairs = [pair for part in Lookup(fingerprints).pairs(fingerprints) for pair in part.tolist()]
     digests = fingerprints.digests
-    different = sorted({(i, j) for i, j in pairs if i < j and digests[i] != digests[j]})
-    return confirm_pairs(np.array(different, dtype=np.int64).reshape(-1, 2), dataset.decode, NEAR_CORRELATION)
+    different = sorted({(i, j, turned) for i, j, turned in pairs if i < j and digests[i] != digests[j]})
+    suspects = np.array(different, dtype=np.int64).reshape(-1, 3)
+    found: dict[tuple[int, int], float] = {}
+    for turned, other in ((0, dataset.decode), (1, lambda index: dataset.decode(index)[:, ::-1])):
+        some = suspects[suspects[:, 2] == turned, :2]
+        for i, j, correlation in confirm_pairs(some, dataset.decode, NEAR_CORRELATION, other):
+            found[i, j] = max(correlation, found.get((i, j), correlation))
+    return [(i, j, correlation) for (i, j), correlation in sorted(found.items())]
 
 
 def near_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
@@ -86,7 +93,10 @@ def near_pairs(hashes: np.ndarray, distance: int) -> np.ndarray:
 
 
 def confirm_pairs(
-    pairs: np.ndarray, read: Callable[[int], np.ndarray], least_correlation: float
+    pairs: np.ndarray,
+    read: Callable[[int], np.ndarray],
+    least_correlation: float,
+    read_other: Callable[[int], np.ndarray] | None = None,
 ) -> list[tuple[int, int, float]]:
     """Keep the pairs whose pixels correlate: a 64-bit hash alone takes two normal heads for one.
 
@@ -97,17 +107,20 @@ def confirm_pairs(
         Position to (H, W) uint8 image.
     least_correlation : float
         Pearson correlation of the pixels from which a pair counts as a copy.
+    read_other : callable, optional
+        As `read`, for the second of each pair.
 
     Returns
     -------
     list of (i, j, correlation)
     """
+    read_other = read_other or read
     confirmed = []
     cached: tuple[int, np.ndarray | None] = (-1, None)
     for i, j in pairs.tolist():
         if cached[0] != i:
             cached = (i, _standardised(read(i)))
-        first, second = cached[1], _standardised(read(j))
+        first, second = cached[1], _standardised(read_other(j))
         if first is None or second is None or first.shape != second.shape:
             continue
         correlation = float(first @ second)

@@ -4,6 +4,9 @@ Two images are the same where their digests agree. A pair whose hashes differ by
 its codes: where these agree too it is confirmed, where they contradict each other the hashes were alike by chance, and
 between the two it is possible. `benchmarks/fingerprints.py` chose the limits, and measures what they take for one.
 
+Networks see images mirrored left to right as well, so that each image asked about is looked up both ways. That
+needs no pixels: waves with an odd number of half turns across the image change their sign, and a code's rows turn.
+
 The images asked about, thousands, are held; the others, millions, are read in stretches: seconds, and little memory.
 """
 
@@ -22,6 +25,9 @@ CONFIRMED_DISTANCE, POSSIBLE_DISTANCE = 0.15, 0.30
 _PIECES, _PIECE_BITS = 4, 16  # of a hash: 7 differing bits leave a piece with at most one
 _NEIGHBOURS = np.array([0, *(1 << bit for bit in range(_PIECE_BITS))], dtype=np.uint64)
 _PAIRS_AT_ONCE = 1 << 18
+_SWAPS = [(np.uint64(bits), np.uint64(((1 << 64) - 1) // ((1 << bits) + 1))) for bits in (1, 2, 4, 8, 16)]
+_ACROSS = [v for _, _, v in sorted((u * u + v * v, u, v) for u in range(9) for v in range(9) if u or v)[:64]]
+_ODD = np.uint64(sum((v & 1) << bit for bit, v in enumerate(_ACROSS)))  # of the hash's waves, as `sketches` orders them
 
 
 def code_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -42,8 +48,16 @@ def code_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return 1 - 2 * shared / np.maximum(each, 1)
 
 
+def mirrored(sketches: Sketches) -> Sketches:
+    """The sketches of the images mirrored left to right."""
+    codes = sketches.codes
+    for bits, low in _SWAPS:  # neighbours, pairs, ...: at last the 32 bits of each row are in the opposite order
+        codes = codes >> bits & low | (codes & low) << bits
+    return Sketches(sketches.images, sketches.hashes ^ _ODD, codes)
+
+
 class Lookup:
-    """Looks images up among others.
+    """Looks images, and their mirror images, up among others.
 
     Parameters
     ----------
@@ -56,8 +70,10 @@ class Lookup:
         self._digest_order = np.argsort(asked.digests, kind="stable")
         self._digests = asked.digests[self._digest_order]
         parts = list(asked.sketches())
+        self._upright = sum(len(part.images) for part in parts)  # behind these lie as many of mirror images
         if parts:
-            self._sketches = Sketches(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            both = [*parts, *map(mirrored, parts)]
+            self._sketches = Sketches(*(np.concatenate(column) for column in zip(*both, strict=True)))
         else:
             self._sketches = Sketches(np.empty(0, "<u4"), np.empty(0, "<u8"), np.empty((0, 16), "<u8"))
         self._tables = [_near_keys(_piece(self._sketches.hashes, number)) for number in range(_PIECES)]
@@ -75,12 +91,18 @@ class Lookup:
         return levels
 
     def pairs(self, known: Fingerprints) -> Iterator[np.ndarray]:
-        """Pairs (image of `known`, image asked about) whose codes do not contradict each other; (m, 2) int64 each."""
+        """Pairs (image of `known`, image asked about, whether mirrored) whose codes do not contradict each other.
+
+        Yields
+        ------
+        (m, 3) int64
+        """
         for stretch in known.sketches():
             for theirs, ours in self._near(stretch.hashes):
                 close = code_distances(stretch.codes[theirs], self._sketches.codes[ours]) <= POSSIBLE_DISTANCE
-                images = stretch.images[theirs[close]], self._sketches.images[ours[close]]
-                yield np.stack(images, axis=1).astype(np.int64)
+                ours = ours[close]
+                found = stretch.images[theirs[close]], self._sketches.images[ours], ours >= self._upright
+                yield np.stack(found, axis=1).astype(np.int64)
 
     def _agreeing(self, digests: np.ndarray) -> np.ndarray:
         """Positions in the sorted digests that occur in `digests`; 0 is none."""

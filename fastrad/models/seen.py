@@ -30,10 +30,19 @@ class Seen:
         What is not known, a line each.
     images : int
         In `parts`.
+    says : bool
+        False where the weights say nothing at all of what trained them.
+    missing : int
+        Images whose fingerprints the weights name, but the file is not beside them.
+    unkept : bool
+        True where of all images, or of some, there never were fingerprints.
     """
 
     parts: tuple[Fingerprints, ...] = ()
     notices: tuple[str, ...] = ()
+    says: bool = True
+    missing: int = 0
+    unkept: bool = False
 
     @property
     def images(self) -> int:
@@ -49,33 +58,38 @@ def read_seen(weights: Weights, origin: str) -> Seen:
     FormatError
         If a file of fingerprints was cut or altered.
     """
-    if KEY not in weights.metadata:
+    if not _listed(weights):
         if weights.seen:
             return Seen(
+                unkept=True,
                 notices=(
                     f"{origin}: an earlier version wrote it, without fingerprints: the images that trained it are "
                     "known by their archive alone, not one by one",
-                )
+                ),
             )
         return Seen(
-            notices=(f"{origin} doesn't say which images trained it: nobody can look whether these are new to it",)
+            says=KEY in weights.metadata,
+            unkept=True,
+            notices=(f"{origin} doesn't say which images trained it: nobody can look whether these are new to it",),
         )
-    parts, notices = [], []
+    parts, notices, missing, unkept = [], [], 0, False
     for listed in _listed(weights):
         path = _file_of(weights, listed)
         if path is not None:
             parts.append(read_fingerprints(path, listed.sha256))
         elif listed.sha256:
+            missing += listed.images
             notices.append(
                 f"{origin}: {listed.file_name}, the fingerprints of {listed.images:,} images that it has seen "
                 f"({listed.dataset}), is not beside it: copy it there, or whether these are new to it is not known"
             )
         else:
+            unkept = True
             notices.append(
                 f"{origin}: the images that it has seen ({listed.dataset}) have no fingerprints; whether others are "
                 "among them is not known"
             )
-    return Seen(tuple(parts), tuple(notices))
+    return Seen(tuple(parts), tuple(notices), missing=missing, unkept=unkept)
 
 
 def datasets_seen(datasets: Iterable[tuple[Path, Card]], folder: Path) -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ from fastrad.dataset.lookup import (
     UNSEEN,
     Lookup,
     code_distances,
+    mirrored,
 )
 from fastrad.dataset.pixels import FINGERPRINT, FingerprintMaker
 from fastrad.dataset.sketches import xxh64
@@ -77,9 +78,36 @@ def test_the_same_values_are_the_same_image_in_another_file_but_not_in_another_s
     image = picture(1)
     assert Lookup(fingerprints(image, image[:, ::-1], image.reshape(320, 240))).among(fingerprints(image)).tolist() == [
         SAME,
-        UNSEEN,
+        CONFIRMED,
         UNSEEN,
     ]
+
+
+@pytest.mark.parametrize("size", [(240, 320), (97, 131), (64, 64)])
+def test_the_sketches_of_a_mirror_image_are_those_that_its_pixels_have(size: tuple[int, int]) -> None:
+    frames = [padded(picture(seed, *size)) if seed % 2 else picture(seed, *size) for seed in range(8)]
+    (derived,), (made,) = (
+        list(fingerprints(*each).sketches()) for each in (frames, [each[:, ::-1] for each in frames])
+    )
+    derived = mirrored(derived)
+    assert np.array_equal(derived.images, made.images)
+    assert np.array_equal(derived.hashes, made.hashes)
+    assert np.bitwise_count(derived.codes ^ made.codes).sum() <= 2, "rounding, in sums of floats, of cells at the limit"
+
+
+@pytest.mark.parametrize("name", CHANGED)
+def test_a_changed_mirror_image_is_confirmed_and_one_upside_down_is_not(name: str) -> None:
+    known = fingerprints(*(picture(seed) for seed in range(20)))
+    frames = [
+        picture(3)[:, ::-1],
+        picture(11)[:, ::-1],
+        picture(100)[:, ::-1],
+        picture(5)[::-1],
+        picture(6)[::-1, ::-1],
+    ]
+    asked = fingerprints(*(CHANGED[name](np.ascontiguousarray(frame)) for frame in frames))
+    assert Lookup(asked).among(known).tolist() == [CONFIRMED, CONFIRMED, UNSEEN, UNSEEN, UNSEEN]
+    assert Lookup(known).among(asked).tolist() == [CONFIRMED if seed in (3, 11) else UNSEEN for seed in range(20)]
 
 
 def test_frames_that_show_next_to_nothing_are_nobodys() -> None:

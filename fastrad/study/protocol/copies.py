@@ -1,7 +1,8 @@
 """Copies inside a study: patients who share an image stay together, and one image has one label.
 
 What the audit looks for, without its page: identical pixels, and near copies, which hashes and codes suggest and
-the correlation of the pixels confirms. Frames that show next to nothing are nobody's.
+the correlation of the pixels confirms; and mirror images among these, which the audit leaves alone. Frames that show
+next to nothing are nobody's.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ class Copies:
             )
         if self.near_across:
             lines.append(
-                f"{self.near} pairs of images are near copies, {self.near_across} of them across patients: those "
-                "patients stay on one side of every split"
+                f"{self.near} pairs of images are near copies, mirrored or not, {self.near_across} of them across "
+                "patients: those patients stay on one side of every split"
             )
         if self.blank:
             lines.append(f"{self.blank} of {self.images} images show next to nothing; they join no patients")
@@ -146,6 +147,6 @@ def _refuse_two_labels(dataset: Dataset, pairs: Iterable[tuple[int, int]]) -> No
         named = "; ".join(f"rows {i} ({classes[a]}) and {j} ({classes[b]})" for i, j, a, b in found[:_NAMED])
         more = f"; and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         raise InputError(
-            f"{dataset.path}: one image stands under two labels: {named}{more}; correct the archive's table, or leave "
-            "these rows out, and convert again"
+            f"{dataset.path}: one image, mirrored or not, stands under two labels: {named}{more}; correct the "
+            "archive's table, or leave these rows out, and convert again"
         )

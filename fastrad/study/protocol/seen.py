@@ -8,7 +8,8 @@ listed. The look-up is as good as `fastrad.dataset.lookup` says: it misses crops
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,13 @@ from numpy.typing import NDArray
 from fastrad.dataset.fingerprints import Fingerprints
 from fastrad.dataset.lookup import CONFIRMED, POSSIBLE, Lookup
 from fastrad.errors import InputError
+from fastrad.models.seen import Seen as KnownImages
 from fastrad.models.seen import read_seen
 from fastrad.study.protocol.arms import Arm
 from fastrad.study.protocol.config import CompareConfig
 from fastrad.study.protocol.external import external_name
 from fastrad.study.protocol.patients import StudyDataset
-from fastrad.study.protocol.splits import Splits, check_splits
+from fastrad.study.protocol.splits import LEAST_TESTED, Splits, check_splits
 
 _NAMED = 8
 
@@ -44,6 +46,10 @@ class Seen:
         Patients of whom an image was found, by the dataset's names.
     rows : tuple of int
         Of the images that were confirmed.
+    missing : int
+        Further images that the arm's weights name, whose file of fingerprints is not beside them.
+    unkept : bool
+        True where the arm's weights keep no fingerprints of some images, or of any.
     """
 
     by: str
@@ -53,6 +59,8 @@ class Seen:
     confirmed: tuple[str, ...]
     possible: tuple[str, ...]
     rows: tuple[int, ...]
+    missing: int = 0
+    unkept: bool = False
 
     def to_json(self) -> dict:
         """For `study.json`."""
@@ -105,19 +113,25 @@ def _seen_by_arms(
     found: list[Seen] = []
     notices: list[str] = []
     confirmed = np.zeros(len(dataset.patients), dtype=bool)
-    done: set[str] = set()
+    done: dict[Path | None, tuple[KnownImages, list[Seen]]] = {}
     for arm in [start for each in arms for start in each.starts]:
-        if arm.weights is None or arm.sha256 in done or arm.source == "torchvision":
+        if arm.weights is None or arm.source == "torchvision":
             continue
-        done.add(arm.sha256)
-        known = read_seen(arm.weights, arm.source)
-        if arm.name != "imagenet" or known.parts:  # a file of ImageNet's weights says nothing, and need not
+        if arm.weights.path not in done:  # arms may share a file: one look-up serves them all
+            known, looked = read_seen(arm.weights, arm.source), []
+            for of, patients in groups:
+                one, mask = _look_up(dataset, patients, known.parts, arm.name, of)
+                looked.append(replace(one, missing=known.missing, unkept=known.unkept))
+                confirmed |= mask
+            done[arm.weights.path] = known, looked
+        known, looked = done[arm.weights.path]
+        if (
+            known.says or arm.name != "imagenet"
+        ):  # torchvision's own file, given by its path, says nothing, and need not
             notices += known.notices
-        for of, patients in groups:
-            one, mask = _look_up(dataset, patients, known.parts, arm.name, of)
-            found += [one] if known.parts else []
-            confirmed |= mask
-    return found, notices, confirmed
+        if known.says:
+            found += [replace(one, by=arm.name) for one in looked]
+    return list(dict.fromkeys(found)), list(dict.fromkeys(notices)), confirmed
 
 
 def without_seen(
@@ -134,11 +148,21 @@ def without_seen(
     found, notices, confirmed = _seen_by_arms(arms, dataset, groups)
     dropped = confirmed & splits.test()
     if config.drop_seen and dropped.any():
+        tested = int(splits.test().sum())
         splits = splits.without(dropped)
+        left = [int((splits.test() & (splits.labels == label)).sum()) for label in (1, 0)]
+        if min(left) < LEAST_TESTED:
+            names = list(dict.fromkeys(one.by for one in found if one.of == "test" and one.confirmed))
+            raise InputError(
+                f"{dataset.path}: --drop-seen took {int(dropped.sum())} of the {tested} test patients, whom the "
+                f"weights of {' and '.join(names)} have seen, and left {left[0]} malignant and {left[1]} benign ones: "
+                f"an interval needs at least {LEAST_TESTED} of each; give weights of other images, or more patients "
+                "that are new to them"
+            )
         check_splits(splits, dataset)
         notices.append(
-            f"{int(dropped.sum())} of {int(dropped.sum() + splits.test().sum())} test patients are left out: the "
-            "weights of an arm have seen images of theirs (--drop-seen)"
+            f"{int(dropped.sum())} of {tested} test patients are left out: the weights of an arm have seen images of "
+            "theirs (--drop-seen)"
         )
     elif not config.accept_seen:
         _refuse(
@@ -182,21 +206,26 @@ def _refuse(found: Sequence[Seen], dataset: StudyDataset, way_out: str) -> None:
     InputError
         If there are any.
     """
+    said = []
     for one in found:
         if one.confirmed:
             rows = ", ".join(map(str, one.rows[:_NAMED])) + (", ..." if len(one.rows) > _NAMED else "")
-            whose = f"the weights of the {one.by} arm have seen" if one.by else "the study's own dataset has"
-            raise InputError(
-                f"{dataset.path}: {whose} images of {len(one.confirmed)} of {one.patients} {one.of} patients (rows "
-                f"{rows}); {way_out}"
+            said.append(
+                f"{_whose(one)} images of {len(one.confirmed)} of {one.patients} {one.of} patients (rows {rows})"
             )
+    if said:
+        raise InputError(f"{dataset.path}: {'; '.join(dict.fromkeys(said))}; {way_out}")
+
+
+def _whose(one: Seen) -> str:
+    return f"the weights of the {one.by} arm have seen" if one.by else "the study's own dataset has"
 
 
 def _notices(found: Sequence[Seen], reason: str) -> list[str]:
     """What the reader must know of what was found, a line each; `reason` is the user's, where nothing is refused."""
     lines = []
     for one in found:
-        whose = f"the weights of the {one.by} arm have seen" if one.by else "the study's own dataset has"
+        whose = _whose(one)
         if one.confirmed and one.of == "development":
             lines.append(
                 f"{whose} images of {len(one.confirmed)} of {one.patients} development patients: what is measured in "

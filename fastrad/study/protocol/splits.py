@@ -19,6 +19,7 @@ from fastrad.system.csv_file import read_csv
 TEST, DEVELOPMENT, LEFT_OUT = "test", "development", "left out"
 HELD_OUT = -1
 NOWHERE = -2
+LEAST_TESTED = 2  # patients of each class, below which there is no interval
 
 
 @dataclass(frozen=True)
@@ -173,10 +174,10 @@ def check_splits(splits: Splits, dataset: StudyDataset) -> None:
         raise InputError(f"{splits.folds} fold: cross-validation needs at least 2")
     for name, label in (("malignant", 1), ("benign", 0)):
         held_out = int((splits.test() & (splits.labels == label)).sum())
-        if held_out < 2:
+        if held_out < LEAST_TESTED:
             raise InputError(
                 f"the test set has {held_out} {name} patients of {int((splits.labels == label).sum())} in all: "
-                "an interval needs at least 2; give more patients or another split"
+                f"an interval needs at least {LEAST_TESTED}; give more patients or another split"
             )
         for fold in range(splits.folds):
             if not (splits.validation(fold) & (splits.labels == label)).any():

@@ -151,13 +151,25 @@ class Facts:
                 "reason": self.study.get("accepted_seen") or "none",
             }
             for each in self.study.get("seen", [])
+            if each["among"]
         ]
 
     @property
     def unfingerprinted(self) -> list[dict[str, Any]]:
-        """The arms whose weights nobody could compare with the study image by image."""
-        compared = {each["by"] for each in self.study.get("seen", [])}
-        return [arm for arm in self.study["arms"] if arm["sha256"] and arm["name"] not in compared]
+        """The arms whose weights keep no fingerprints of the images, or of `which` of them, that trained them."""
+        found = []
+        for arm in self.study["arms"]:
+            said = [each for each in self.study.get("seen", []) if each["by"] == arm["name"]]
+            if arm["sha256"] and (not said or any(each.get("unkept") for each in said)):
+                some = any(each["among"] or each.get("missing") for each in said)
+                found.append({**arm, "which": "some of the" if some else "the"})
+        return found
+
+    @property
+    def missing(self) -> list[dict[str, Any]]:
+        """The arms whose weights name files of fingerprints that were not beside them."""
+        names = {each["by"] for each in self.study.get("seen", []) if each.get("missing")}
+        return [arm for arm in self.study["arms"] if arm["name"] in names]
 
     @property
     def named_by_option(self) -> list[str]:

@@ -233,16 +233,23 @@ _CHECKS = (
     ),
     Sentence(
         "checks",
-        "The look-up misses crops and other views of one lesion.",
+        "The look-up misses crops, turned images and other views of one lesion; mirrored ones it finds.",
         "images were looked up",
         where(lambda facts: facts.seen),
     ),
     Sentence(
         "checks",
-        "{arm}: its weights keep no fingerprints of the images that they were trained on, so that none could be looked "
-        "up among them.",
-        "of each arm with weights among whose images nothing was looked up",
-        of_each(lambda facts: facts.unfingerprinted),
+        "{arm}: its weights keep no fingerprints of {which} images that they were trained on, so that none could be "
+        "looked up among them.",
+        "of each arm whose weights have no fingerprints of the images, or of some, that trained them",
+        lambda facts: [{"arm": arm["label"], "which": arm["which"]} for arm in facts.unfingerprinted],
+    ),
+    Sentence(
+        "checks",
+        "{arm}: its weights name fingerprints of images that they have seen, but the files were not beside the "
+        "weights, so that none could be looked up among these images.",
+        "of each arm whose weights' fingerprints were not all at hand",
+        of_each(lambda facts: facts.missing),
     ),
     Sentence(
         "checks",

@@ -52,6 +52,19 @@ def test_near_copies_keep_their_patients_together(tmp_path, images):
             assert len({int(fold[dataset.patients.index(name)]) for name in names}) == 1
 
 
+def test_mirror_images_keep_their_patients_together_and_those_of_another_label_are_refused(tmp_path, images):
+    images[9], images[22] = images[3][:, ::-1], _jpeg(np.ascontiguousarray(images[4][:, ::-1]))
+    images[31] = images[5][::-1]  # upside down: not looked for
+    labels = np.arange(40) % 2
+    labels[[9, 22]] = labels[[3, 4]]
+    dataset = written(tmp_path / "all.beton", images, labels)
+    joined = {tuple(np.array(dataset.patients)[dataset.groups == group]) for group in dataset.groups}
+    assert {each for each in joined if len(each) > 1} == {("p3", "p9"), ("p22", "p4")}
+    labels[9] = 1 - labels[3]
+    with pytest.raises(InputError, match="one image, mirrored or not, stands under two labels: rows 3"):
+        written(tmp_path / "two.beton", images, labels)
+
+
 def _black(rng):
     return np.zeros((64, 64), np.uint8)
 

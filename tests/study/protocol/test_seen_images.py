@@ -94,6 +94,39 @@ def test_rows_are_named_and_every_one_of_them_is_a_test_image_that_was_seen(stud
     assert record["seen"][0]["confirmed"] == of_test.confirmed
 
 
+def test_fingerprints_missing_beside_imagenets_file_get_a_notice_and_a_record(study, pretrained, tmp_path):
+    shutil.copy(pretrained, tmp_path / "alone.safetensors")
+    plan = make_plan(replace(study, imagenet=str(tmp_path / "alone.safetensors")))
+    assert sum("is not beside it: copy it there" in each for each in plan.notices) == 2
+    assert {(one.by, one.among, one.missing, one.unkept) for one in plan.seen} == {("imagenet", 0, COUNT + 10, False)}
+    silent = make_plan(study)
+    assert not any("imagenet.pth" in notice for notice in silent.notices)
+    assert silent.seen == ()
+
+
+def test_two_arms_with_one_file_are_both_named(study, pretrained):
+    both = replace(study, imagenet=str(pretrained), radimagenet=str(pretrained))
+    with pytest.raises(
+        InputError, match=r"the imagenet arm have seen .*; the weights of the radimagenet arm have seen"
+    ):
+        make_plan(both)
+    plan = make_plan(replace(both, accept_seen="to compare them"))
+    assert [(one.by, one.of) for one in plan.seen] == [
+        (arm, of) for arm in ("imagenet", "radimagenet") for of in ("test", "development")
+    ]
+    assert plan.seen[0] == replace(plan.seen[2], by="imagenet")
+    for arm in ("imagenet", "radimagenet"):
+        assert sum(f"weights of the {arm} arm have seen" in notice for notice in plan.notices) == 2
+
+
+def test_drop_seen_that_leaves_nobody_to_test_says_so(study, tmp_path):
+    weights = weights_of(tmp_path / "w" / "weights.safetensors", study.dataset)
+    with pytest.raises(
+        InputError, match=r"--drop-seen took 12 of the 12 test patients, whom the weights of radimagenet"
+    ):
+        with_weights(study, weights, drop_seen=True)
+
+
 @pytest.mark.parametrize("name", ["exported.pth", "exported.safetensors", "elsewhere/renamed.pth"])
 def test_exported_and_given_again(study, pretrained, tmp_path, name):
     export(pretrained, "torchvision", tmp_path / name)
@@ -153,6 +186,8 @@ def test_weights_of_other_images_are_taken_without_a_word_of_them(study, tmp_pat
         lambda image: cv2.resize(image, (128, 128), interpolation=cv2.INTER_AREA),
         lambda image: cv2.resize(padded(image), (224, 224), interpolation=cv2.INTER_AREA),
         lambda image: cv2.convertScaleAbs(image, alpha=0.8, beta=20),
+        lambda image: image[:, ::-1],
+        lambda image: cv2.resize(padded(image[:, ::-1]), (224, 224), interpolation=cv2.INTER_AREA),
     ],
 )
 def test_the_studys_images_resized_and_renamed_are_not_external(study, tmp_path, change):

@@ -111,6 +111,10 @@ def every_study(base):
     yield "seen test patients left out", Facts(dropped, plain.values), current
     every = [{**clean[0], "by": arm["name"]} for arm in plain.study["arms"] if arm["sha256"]]
     yield "fingerprints of every arm", Facts({**leaky, "seen": every}, plain.values), current
+    gone = [{**every[0], "among": 0, "missing": 40, "unkept": False}, *every[1:]]
+    yield "fingerprints that are not at hand", Facts({**leaky, "seen": gone}, plain.values), current
+    partly = [{**every[0], "missing": 0, "unkept": True}, *every[1:]]
+    yield "fingerprints of some images", Facts({**leaky, "seen": partly}, plain.values), current
     yield "unused", Facts(plain.study, plain.values, unused=("none-seed9-fold0",)), current
     yield "errors", Facts(plain.study, plain.values, errors=True), current
     yield "a learning curve", Facts(plain.study, plain.values, curve=True), current
@@ -210,12 +214,13 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "{of} is not external": lambda f: found_of(f, "away"),
     "{images} images were compared": lambda f: "copies" in f.study,
     "Of copies, fastrad 0.1.0": lambda f: "copies" not in f.study,
-    "The images of {patients}": lambda f: len(f.study.get("seen", [])) > 0,
+    "The images of {patients}": lambda f: sum(each["among"] for each in f.study.get("seen", [])) > 0,
     "The look-up misses": lambda f: len(f.study.get("seen", [])) > 0,
     "{arm}: its weights keep no": lambda f: (
-        {each["by"] for each in f.study.get("seen", [])} - {""}
+        {each["by"] for each in f.study.get("seen", []) if not each.get("unkept")} - {""}
         != {arm["name"] for arm in f.study["arms"] if arm["name"] != "none"}
     ),
+    "{arm}: its weights name": lambda f: any(each.get("missing", 0) > 0 for each in f.study.get("seen", [])),
     "Text burned": lambda f: True,
     "Test AUROC of the first seed's folds": lambda f: f.curve,
     "ROC curves": lambda f: True,
