@@ -132,12 +132,14 @@ CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "padded, JPEG": lambda image: _jpeg(_padded(image)),
     "window 20 to 220": lambda image: np.clip((image.astype(np.float32) - 20) * 255 / 200, 0, 255).astype(np.uint8),
     "gamma 0.8": lambda image: (255 * (image / 255) ** 0.8).astype(np.uint8),
+    "mirrored": lambda image: image[:, ::-1],
+    "mirrored, padded to 224 x 224": lambda image: _padded(image[:, ::-1]),
     "1 % cut off": lambda image: image[image.shape[0] // 100 + 1 :, image.shape[1] // 100 + 1 :],
 }
 
 
 def _pairs(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Distances of the codes of all pairs whose hashes are alike."""
+    """Distances of the codes of all pairs whose hashes are alike, as they are or with one image mirrored."""
     lookup = Lookup(Fingerprints.of(one))
     found: list[np.ndarray] = [np.empty(0)]
     for stretch in Fingerprints.of(other).sketches():

@@ -125,9 +125,7 @@ def _seen_by_arms(
                 confirmed |= mask
             done[arm.weights.path] = known, looked
         known, looked = done[arm.weights.path]
-        if (
-            known.says or arm.name != "imagenet"
-        ):  # torchvision's own file, given by its path, says nothing, and need not
+        if known.says or arm.name != "imagenet":  # torchvision's file, given by its path, says nothing, and need not
             notices += known.notices
         if known.says:
             found += [replace(one, by=arm.name) for one in looked]
