@@ -100,7 +100,7 @@ def test_fingerprints_missing_beside_imagenets_file_get_a_notice_and_a_record(st
     assert sum("is not beside it: copy it there" in each for each in plan.notices) == 2
     assert {(one.by, one.among, one.missing, one.unkept) for one in plan.seen} == {("imagenet", 0, COUNT + 10, False)}
     silent = make_plan(study)
-    assert not any("imagenet.pth" in notice for notice in silent.notices)
+    assert not any("imagenet.pth doesn't say which images" in notice for notice in silent.notices)
     assert silent.seen == ()
 
 
@@ -120,7 +120,8 @@ def test_two_arms_with_one_file_are_both_named(study, pretrained):
 
 
 def test_drop_seen_that_leaves_nobody_to_test_says_so(study, tmp_path):
-    weights = weights_of(tmp_path / "w" / "weights.safetensors", study.dataset)
+    seen = converted(tmp_path / "seen", map(picture, range(COUNT + 2)), [*LABELS, *LABELS[:2]], size=32)
+    weights = weights_of(tmp_path / "w" / "weights.safetensors", seen)
     with pytest.raises(
         InputError, match=r"--drop-seen took 12 of the 12 test patients, whom the weights of radimagenet"
     ):
