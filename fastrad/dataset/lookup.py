@@ -4,8 +4,9 @@ Two images are the same where their digests agree. A pair whose hashes differ by
 its codes: where these agree too it is confirmed, where they contradict each other the hashes were alike by chance, and
 between the two it is possible. `benchmarks/fingerprints.py` chose the limits, and measures what they take for one.
 
-Networks see images mirrored left to right as well, so that each image asked about is looked up both ways. That
-needs no pixels: waves with an odd number of half turns across the image change their sign, and a code's rows turn.
+Networks see images mirrored left to right as well, so that each image asked about is looked up both ways, which
+needs no pixels: waves with an odd number of half turns across the image change their sign, and a code's rows turn. A
+mirrored pair is confirmed by the same limit, or counts for nothing: nearly alike are some that share no image.
 
 The images asked about, thousands, are held; the others, millions, are read in stretches: seconds, and little memory.
 """
@@ -85,7 +86,8 @@ class Lookup:
             for theirs, ours in self._near(stretch.hashes):
                 distances = code_distances(stretch.codes[theirs], self._sketches.codes[ours])
                 found = np.where(distances <= CONFIRMED_DISTANCE, CONFIRMED, POSSIBLE).astype(np.uint8)
-                close = distances <= POSSIBLE_DISTANCE
+                limits = np.where(ours < self._upright, POSSIBLE_DISTANCE, CONFIRMED_DISTANCE)
+                close = distances <= limits
                 np.maximum.at(levels, self._sketches.images[ours[close]], found[close])
         levels[self._digest_order[self._agreeing(known.digests)]] = SAME
         return levels
