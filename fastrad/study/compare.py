@@ -22,13 +22,13 @@ from fastrad.study.networks.duration import announcement
 from fastrad.study.networks.external import external_file, score_external
 from fastrad.study.networks.grad_cam import explain
 from fastrad.study.networks.jobs import tune_in_jobs
-from fastrad.study.networks.runs import check_finished, gather, pieces_of, settings_digest
+from fastrad.study.networks.runs import check_finished, gather, is_open, pieces_of, settings_digest
 from fastrad.study.networks.unlock import open_test, validation_lines
 from fastrad.study.predictions import refuse_contradictions, refuse_other_labels
 from fastrad.study.protocol.config import CompareConfig
-from fastrad.study.protocol.ledger import enter
+from fastrad.study.protocol.ledger import enter, scorings_of
 from fastrad.study.protocol.plan import Plan, make_plan
-from fastrad.study.protocol.planned import check_plan, close_test, opened, planned, write_plan
+from fastrad.study.protocol.planned import DEVELOPMENT, check_plan, close_test, opened, planned, write_plan
 from fastrad.study.protocol.record import study_record, study_scoring
 from fastrad.study.report.error_pictures import Explained, write_errors
 from fastrad.study.report.page import write_report
@@ -72,10 +72,10 @@ def carry_on(config: CompareConfig) -> bool:
     intended = planned(plan, config)
     if config.plan:
         out.mkdir(parents=True, exist_ok=True)
-        say(write_plan(out, intended, scored=any(finished) and opened(out) != ""))
+        say(write_plan(out, intended, scored=_is_scored(config, plan, finished)))
         return False
     check_plan(out, intended)
-    _refuse_a_closed_test_set(config, finished)
+    _refuse_a_closed_test_set(config, plan, finished)
     out.mkdir(parents=True, exist_ok=True)
     with shared(out / ".at-work", settings_digest(everything, plan.protocol)) as agreed:
         if not agreed:
@@ -104,8 +104,10 @@ def carry_on(config: CompareConfig) -> bool:
             return False
         with locked(out / ".report"):
             if opened(out) is not None:
-                open_test(everything, plan.protocol, out, runs, device)
-                enter(out, study_scoring(plan, plan.protocol.dataset))
+                try:
+                    open_test(everything, plan.protocol, out, runs, device)
+                finally:  # stopped in between, it has scored test patients too
+                    enter(out, study_scoring(plan, plan.protocol.dataset))
             _report(config, plan, device)
     return True
 
@@ -134,14 +136,30 @@ def _tune(config: CompareConfig, plan: Plan, device: torch.device) -> None:
             wait_for_others=alone,
         )
     finally:  # stopped in between, it has scored test patients too
-        if opened(config.out) is None and any((runs / network.name).is_dir() for network in everything):
+        if opened(config.out) != "" and any((runs / network.name).is_dir() for network in everything):
             with locked(config.out / ".report"):
                 enter(config.out, study_scoring(plan, plan.protocol.dataset))
 
 
-def _refuse_a_closed_test_set(config: CompareConfig, finished: list[bool]) -> None:
+def _is_scored(config: CompareConfig, plan: Plan, finished: list[bool]) -> bool:
+    """Whether test patients have been scored, by this folder or by what the ledgers know of other ones."""
+    done = [network for network, there in zip(plan.everything, finished, strict=True) if there]
+    return (
+        bool(opened(config.out))
+        or any(is_open(config.out / "runs" / network.name) for network in done)
+        or bool(scorings_of(config.out, study_scoring(plan, plan.protocol.dataset)))
+    )
+
+
+def _refuse_a_closed_test_set(config: CompareConfig, plan: Plan, finished: list[bool]) -> None:
     """Only `--unlock-test` opens the test set of a study that was begun without; and it opens it once."""
     state = opened(config.out)
+    done = [network for network, there in zip(plan.everything, finished, strict=True) if there]
+    if state is None and not all(is_open(config.out / "runs" / network.name) for network in done):
+        raise InputError(
+            f"{config.out / DEVELOPMENT}: is missing, and networks here were tuned with --development-only; put the "
+            "file back as it was, or give the study another --out"
+        )
     if state == "" and not (config.development_only or config.unlock_test):
         raise InputError(
             f"{config.out}: its test set is closed (--development-only); give --unlock-test to score it, once"

@@ -68,16 +68,43 @@ def read_predictions(path: Path) -> pd.DataFrame:
     Raises
     ------
     FormatError
-        If it is cut short, altered, or empty.
+        If it is cut short, altered, or empty, or a score is not finite.
     """
     try:
         # only an empty field is empty: pandas would take a patient called NA or null for a missing one
         table = pd.read_csv(path, dtype={**_TEXTS, **_NUMBERS}, keep_default_na=False, na_values=[""])
     except (ValueError, OverflowError, OSError) as error:  # pandas' own errors among them
-        raise FormatError(f"{path}: cut short or altered ({error}); {AGAIN}") from None
+        raise FormatError(f"{path}: {_no_number(path) or f'cut short or altered ({error})'}; {AGAIN}") from None
+    if missing := [name for name in PREDICTION_COLUMNS if name not in table]:
+        raise FormatError(f"{path}: cut short or altered (it has no column {missing[0]}); {AGAIN}")
     if table.empty or table.isna().any(axis=None):
         raise FormatError(f"{path}: has no rows, or empty fields; {AGAIN}")
+    infinite = np.flatnonzero(~np.isfinite(table["score"]))
+    if len(infinite):
+        first = int(infinite[0])
+        raise FormatError(
+            f"{path}: line {first + 2} (row {int(table['row'].iloc[first])}): the score {table['score'].iloc[first]} "
+            f"is not finite ({len(infinite)} lines have such a score); {AGAIN}"
+        )
     return table
+
+
+def _no_number(path: Path) -> str:
+    """The first field of a table that should be a number and is none, or nan; "" where there is none to name."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[])
+    except (ValueError, OverflowError, OSError):
+        return ""
+    for name in _NUMBERS:
+        if name not in table:
+            continue
+        wrong = np.flatnonzero(pd.to_numeric(table[name], errors="coerce").isna())
+        if len(wrong):
+            first = int(wrong[0])
+            row = str(table["row"].iloc[first]) if "row" in table else ""
+            where = f"line {first + 2}" + (f" (row {row})" if row.isdecimal() else "")
+            return f"{where}: the {name} is no number ({len(wrong)} lines have none)"  # its text may be a patient's
+    return ""
 
 
 def refuse_contradictions(table: pd.DataFrame, path: Path) -> None:

@@ -50,7 +50,8 @@ def parts(several, tmp_path_factory) -> Path:
 
 
 @pytest.mark.slow
-def test_a_planned_study_keeps_its_test_set_closed_until_it_is_opened(several, parts, tmp_path, capfd):
+def test_a_planned_study_keeps_its_test_set_closed_until_it_is_opened(several, parts, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))  # `parts` has scored the same patients
     out = tmp_path / "study"
     words = [*several, "--out", out]
     assert run(*words, "--unlock-test") == 1

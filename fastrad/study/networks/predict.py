@@ -167,6 +167,11 @@ def predict(weights: Sequence[Path], source: Path, device: str | None = None) ->
         asked = [Fingerprints.of(stored), *([] if own is None else [own])]
         table = _with_scores(table, score_dataset(networks, file, where))
         return table.assign(seen=_seen(weights, networks, asked, len(table)))
+    if source.is_dir() and (files := sorted(path.name for path in source.iterdir() if path.suffix == ".beton")):
+        raise InputError(
+            f"{source}: holds dataset files, {', '.join(files[:5])}{' ...' if len(files) > 5 else ''}, and no "
+            "all.beton; give the one that is to be scored, or a folder of images alone"
+        )
     return _predict_images(weights, networks, source, where)
 
 

@@ -21,7 +21,7 @@ from fastrad.study.networks.predict import load_network, score_dataset
 from fastrad.study.networks.score import score_images
 from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.patients import StudyDataset, read_patients
-from fastrad.study.protocol.record import NETWORKS, is_sealed, read_record, read_study, seal_study
+from fastrad.study.protocol.record import NETWORKS, check_intentions, is_sealed, read_record, read_study, seal_study
 from fastrad.study.protocol.seals import SEAL, check_files, seal_of, sealed
 from fastrad.study.protocol.splits import Splits, read_splits
 from fastrad.system.devices import choose_device
@@ -53,6 +53,7 @@ def rescore(folder: Path, datasets: Sequence[Path], device: str | None = None) -
     """
     where = choose_device(device)
     study = read_study(folder)
+    check_intentions(study, folder)
     own, external = _recognised(study, datasets)
     splits = read_splits(folder / "splits.csv", own, folds=int(study["protocol"]["folds"]))
     runs = [_Run(folder / "runs" / name) for name in _names(folder, study)]

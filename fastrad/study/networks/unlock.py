@@ -30,10 +30,10 @@ from fastrad.train.outputs import whole_frames
 
 
 def open_test(networks: Sequence[Network], protocol: Protocol, folder: Path, runs: Path, device: torch.device) -> None:
-    """Note the time, unless that was done before, and score the test patients with every network that has not."""
-    if not opened(folder):
-        note_opening(folder)
+    """Score the test patients with every network that has not, and note the time if there is one."""
     left = [network for network in networks if not is_open(runs / network.name)]
+    if left or not opened(folder):
+        note_opening(folder)
     if left:
         with track("scoring the test set", len(left), "networks") as progress:
             for network in left:

@@ -105,6 +105,16 @@ def enter(folder: Path, scoring: Scoring) -> None:
     write_atomically(folder / LEDGER, "".join(lines).encode())
 
 
+def scorings_of(folder: Path, scoring: Scoring) -> list[Scoring]:
+    """What the ledgers, the study's in `folder` and the user's, know of a scoring's images."""
+    try:
+        known = read_ledger(home_ledger(scoring.dataset))
+    except (OSError, RuntimeError):  # no home, or one that cannot be read: `enter` says so
+        known = []
+    found = {each.key: each for each in (*known, *read_ledger(folder / LEDGER)) if overlap(each, scoring)}
+    return list(found.values())
+
+
 def home_ledger(dataset: str) -> Path:
     """The file of a dataset in the user's configuration folder."""
     return default_key_path().parent / "ledger" / f"{hashlib.sha256(dataset.encode()).hexdigest()[:24]}.jsonl"

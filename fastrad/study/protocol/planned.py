@@ -3,14 +3,14 @@
 
 A plan may be changed, by writing another; the earlier ones stay in the file with their times, and the report says what
 was changed, and whether test patients had been scored by then. `development.json` is there where a study was begun with
-`--development-only`: no test patient has a score before the time that it names.
+`--development-only`: its networks score no test patient before the first time that it names. Both carry a seal.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import combinations, pairwise
@@ -19,7 +19,9 @@ from pathlib import Path
 import fastrad
 from fastrad.errors import FormatError, InputError
 from fastrad.study.protocol.config import CompareConfig
+from fastrad.study.protocol.ledger import Scoring
 from fastrad.study.protocol.plan import Plan
+from fastrad.study.protocol.seals import SEAL, check_record, sealed
 from fastrad.system.files import write_atomically
 
 PLAN, DEVELOPMENT = "plan.json", "development.json"
@@ -81,12 +83,33 @@ def write_plan(folder: Path, content: dict, *, scored: bool) -> str:
         "fastrad": fastrad.__version__,
         "plan": content,
     }
-    write_atomically(folder / PLAN, (json.dumps({**now, "earlier": earlier}, indent=1) + "\n").encode())
+    _write(folder / PLAN, {**now, "earlier": earlier})
     changed = f"; changed: {'; '.join(changes(former['plan'], content))}" if former is not None else ""
     return f"{folder / PLAN}: written{changed}"
 
 
 _OWN = ("written", "after_scoring", "fastrad", "plan")
+_WAY_OUT = "put the file back as it was, or give the study another --out"
+
+
+def _write(path: Path, content: Mapping[str, object]) -> None:
+    write_atomically(path, (json.dumps(sealed(content, path.parent, ()), indent=1) + "\n").encode())
+
+
+def _read(path: Path) -> dict | None:
+    """What `_write` wrote, by its seal; None where there is no file."""
+    try:
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise TypeError
+    except FileNotFoundError:
+        return None
+    except (ValueError, TypeError, RecursionError):
+        raise FormatError(f"{path}: cut short or altered; {_WAY_OUT}") from None
+    if SEAL not in found:
+        raise FormatError(f"{path}: cut short or altered (it has no seal); {_WAY_OUT}")
+    check_record(found, path, _WAY_OUT)
+    return found
 
 
 def read_plan(folder: Path) -> dict | None:
@@ -98,18 +121,16 @@ def read_plan(folder: Path) -> dict | None:
         If it was cut short or altered.
     """
     path = folder / PLAN
+    found = _read(path)
+    if found is None:
+        return None
     try:
-        found = json.loads(path.read_bytes())
         for each in (found, *found["earlier"]):
             if not (isinstance(each["plan"], dict) and isinstance(each["written"], str)):
                 raise TypeError
             bool(each["after_scoring"]), str(each["fastrad"])
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise FormatError(
-            f"{path}: cut short or altered; put the file back as it was, or move it away and plan again with --plan"
-        ) from None
+    except (KeyError, TypeError):
+        raise FormatError(f"{path}: holds values that fastrad does not write; {_WAY_OUT}") from None
     return found
 
 
@@ -129,11 +150,20 @@ def check_plan(folder: Path, content: dict) -> None:
         )
 
 
-def adherence(folder: Path) -> list[str]:
-    """What the report says of plan and test set: that all went as planned, or what was changed, and when."""
-    found, when = read_plan(folder), opened(folder)
-    unseen = f"No test patient was scored before the networks were finished, at {when} (--unlock-test)."
-    sentences = [unseen] if when else []
+def adherence(folder: Path, scored: Sequence[Scoring] = (), tuned_later: int = 0) -> list[str]:
+    """What the report says of plan and test set: that all went as planned, or what was changed, and when.
+
+    Parameters
+    ----------
+    folder : Path
+        The study's.
+    scored : sequence of Scoring
+        What the ledgers know of its test images, its own scoring among them.
+    tuned_later : int
+        How many of its networks were tuned when the test set was open already.
+    """
+    found, openings = read_plan(folder), _openings(folder)
+    sentences = _of_the_test_set(openings, scored, tuned_later) if openings else []
     if found is None:
         return sentences
     history = [*found["earlier"], found]
@@ -165,26 +195,59 @@ def _flat(values: dict, before: str = "") -> Iterator[tuple[str, str]]:
             yield f"{before}{name}", text[:12] if len(text) == 64 else text  # of a hash, what a reader compares
 
 
+def _of_the_test_set(openings: Sequence[str], scored: Sequence[Scoring], tuned_later: int) -> list[str]:
+    when = openings[0]
+    before = [each.when for each in scored if not _is_time(each.when) or _time(each.when) < _time(when)]
+    sentences = []
+    if before:
+        sentences.append(
+            f"Test patients had been scored before the test set was opened, at {when} (--unlock-test): the ledger has "
+            f"{len(before)} earlier {'scoring' if len(before) == 1 else 'scorings'}, the first at {min(before)}."
+        )
+    if tuned_later:
+        whom = "1 network was" if tuned_later == 1 else f"{tuned_later} networks were"
+        sentences.append(f"{whom} tuned after the test set was opened, at {when} (--unlock-test).")
+    if not sentences:
+        sentences.append(f"No test patient was scored before the networks were finished, at {when} (--unlock-test).")
+    if openings[1:]:
+        sentences.append(f"The test set was opened again at {', '.join(openings[1:])}.")
+    return sentences
+
+
+def _time(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _is_time(text: object) -> bool:
+    try:
+        return isinstance(text, str) and bool(_time(text))
+    except ValueError:
+        return False
+
+
+def _openings(folder: Path) -> list[str] | None:
+    """When the test set was opened, and opened again; None where the study is not development-only."""
+    path = folder / DEVELOPMENT
+    found = _read(path)
+    if found is None:
+        return None
+    times = found.get("test_opened")
+    if not isinstance(times, list) or not all(map(_is_time, times)):
+        raise FormatError(f"{path}: holds values that fastrad does not write; {_WAY_OUT}")
+    return times
+
+
 def opened(folder: Path) -> str | None:
-    """When a development-only study's test set was opened: "" if it is closed; None where the study is no such one.
+    """When a development-only study's test set was first opened: "" if it is closed; None where it is no such study.
 
     Raises
     ------
     FormatError
         If `development.json` was cut short or altered.
     """
-    path = folder / DEVELOPMENT
-    try:
-        found = json.loads(path.read_bytes())["test_opened"]
-        if found is not None and not isinstance(found, str):
-            raise TypeError
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise FormatError(
-            f'{path}: cut short or altered; write {{"test_opened": null}} into it if the test set was not opened'
-        ) from None
-    return found or ""
+    times = _openings(folder)
+    return None if times is None else next(iter(times), "")
 
 
 def close_test(folder: Path, any_finished: bool) -> None:
@@ -203,10 +266,10 @@ def close_test(folder: Path, any_finished: bool) -> None:
             f"{folder}: its networks have scored the test set already; give --development-only another --out"
         )
     if state is None:
-        write_atomically(folder / DEVELOPMENT, b'{"test_opened": null}\n')
+        _write(folder / DEVELOPMENT, {"test_opened": []})
 
 
 def note_opening(folder: Path) -> None:
-    """Write down that test patients are scored from now on."""
+    """Write down that test patients are scored from now on, behind the times at which that was so before."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    write_atomically(folder / DEVELOPMENT, (json.dumps({"test_opened": now}) + "\n").encode())
+    _write(folder / DEVELOPMENT, {"test_opened": [*(_openings(folder) or []), now]})

@@ -20,15 +20,17 @@ from fastrad.errors import FormatError
 from fastrad.study.protocol.arms import Arm
 from fastrad.study.protocol.config import CompareConfig
 from fastrad.study.protocol.external import external_name
-from fastrad.study.protocol.ledger import LEDGER, Scoring, scoring_now
+from fastrad.study.protocol.ledger import LEDGER, Scoring, scoring_now, scorings_of
 from fastrad.study.protocol.patients import StudyDataset
 from fastrad.study.protocol.plan import Network, Plan
-from fastrad.study.protocol.planned import adherence
-from fastrad.study.protocol.seals import AGAIN, SEAL, check_record, seal_of, sealed
+from fastrad.study.protocol.planned import DEVELOPMENT, PLAN, adherence
+from fastrad.study.protocol.seals import AGAIN, SEAL, check_files, check_record, seal_of, sealed
 from fastrad.study.protocol.search import PARTS, trial_rows
 
 _FILE_NAME = re.compile(r"(?!\.+$)[^/\\\0]{1,255}")
-SEALED = ("splits.csv", "predictions.csv", "subgroups.csv", "learning_curve.csv", "fixed_recipe.csv", LEDGER)
+_TABLES = ("splits.csv", "predictions.csv", "subgroups.csv", "learning_curve.csv", "fixed_recipe.csv")
+_INTENTIONS = (PLAN, DEVELOPMENT)
+SEALED = (*_TABLES, LEDGER, *_INTENTIONS)
 NETWORKS = ("networks", "limited_networks", "fixed_networks")
 
 
@@ -59,6 +61,8 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             "malignant": int(dataset.patient_labels[patients].sum()),
         }
 
+    scoring = study_scoring(plan, dataset)
+    later = tuned_later(plan.everything, config.out / "runs")
     record = {
         "command": config.command,
         "title": config.title,
@@ -107,7 +111,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             "augmentation": "isotropic crops of at least 70 % of the area, horizontal flip",
             "normalisation": {"mean": normalisation.mean[0], "std": normalisation.std[0]},
         },
-        "scoring": study_scoring(plan, dataset).key,
+        "scoring": scoring.key,
         "networks": network_records(plan.networks, config.out / "runs"),
         "limited_networks": network_records(plan.limited, config.out / "runs"),
         **({"fixed_networks": network_records(plan.fixed, config.out / "runs")} if plan.fixed else {}),
@@ -127,7 +131,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
         "copies": dataset.copies.to_json(),
         "seen": [each.to_json() for each in plan.seen],
         "accepted_seen": config.accept_seen,
-        "notices": [*plan.notices, *adherence(config.out)],
+        "notices": [*plan.notices, *adherence(config.out, scorings_of(config.out, scoring), later)],
         "versions": versions(),
     }
     return seal_study(record, config.out)
@@ -137,6 +141,27 @@ def seal_study(record: Mapping[str, Any], folder: Path) -> dict:
     """The record of the study in `folder` with a seal of itself and of the tables that its report is made from."""
     tables = [name for name in SEALED if (folder / name).is_file()]
     return sealed(record, folder, [*tables, *(f"external/{each['file']}" for each in record["external"])])
+
+
+def check_intentions(record: Mapping[str, Any], folder: Path) -> None:
+    """Compare `plan.json` and `development.json` with a study's seal: no score shows what stood in them.
+
+    Raises
+    ------
+    FormatError
+        If one of them is missing, or is not what was sealed.
+    """
+    rest = [name for name in record.get(SEAL, {}).get("files", {}) if name not in _INTENTIONS]
+    check_files(record, folder, f"put the file back as it was, or {AGAIN}", but=rest)
+
+
+def tuned_later(networks: Sequence[Network], runs: Path) -> int:
+    """How many networks of a development-only study scored the test patients as soon as they were tuned.
+
+    Those that were tuned while the test set was closed say in their record that they scored it later.
+    """
+    records = [runs / network.name / "run.json" for network in networks if (runs / network.name).is_dir()]
+    return sum("test_scored" not in read_record(path, AGAIN) for path in records)
 
 
 def network_records(networks: Sequence[Network], runs: Path) -> list[dict]:
@@ -156,11 +181,15 @@ def read_record(path: Path, way_out: str) -> dict:
     Raises
     ------
     FormatError
-        If it is no record, or does not match its seal.
+        If it is missing, is no record, or does not match its seal.
     """
     try:
         record = json.loads(path.read_bytes())
-    except (ValueError, OSError, RecursionError):
+    except FileNotFoundError:
+        raise FormatError(f"{path}: is missing; {way_out}") from None
+    except OSError as error:
+        raise FormatError(f"{path}: cannot be read ({error.strerror}); {way_out}") from None
+    except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict):
         raise FormatError(f"{path}: cut short or altered; {way_out}")

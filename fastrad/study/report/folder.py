@@ -15,7 +15,7 @@ import pandas as pd
 from fastrad.errors import FormatError, InputError
 from fastrad.study.predictions import read_predictions, refuse_contradictions
 from fastrad.study.protocol.ledger import LEDGER, Scoring, overlap, read_ledger
-from fastrad.study.protocol.record import NETWORKS, labels_sha256, read_record, read_study
+from fastrad.study.protocol.record import NETWORKS, check_intentions, labels_sha256, read_record, read_study
 from fastrad.study.protocol.seals import AGAIN, check_files, seal_of
 
 
@@ -69,6 +69,7 @@ def read_folder(folder: Path) -> StudyFolder:
         if not (folder / name).is_file():
             raise InputError(f"{folder}: has no {name}; `fastrad compare ... --out {folder}` makes a study")
     study = read_study(folder)
+    check_intentions(study, folder)
     check_files(study, folder, f"`fastrad report {folder} --rescore DATASET` scores again from the weights, or {AGAIN}")
     predictions = _table(folder / "predictions.csv")
     unknown = sorted(set(predictions["arm"]) ^ {arm["name"] for arm in study["arms"]})

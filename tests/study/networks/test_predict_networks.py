@@ -101,3 +101,12 @@ def test_a_folder_without_images_is_refused(network, tmp_path):
         predict([network], tmp_path, "cpu")
     with pytest.raises(InputError, match="no such file or folder"):
         predict([network], tmp_path / "nowhere", "cpu")
+
+
+def test_a_folder_of_dataset_files_is_not_searched_for_pictures(finished, network, tmp_path):
+    (tmp_path / "samples").mkdir()
+    cv2.imwrite(str(tmp_path / "samples" / "1.png"), finished.protocol.dataset.dataset.decode(0))
+    for name in ("train", "val", "test"):
+        (tmp_path / f"{name}.beton").symlink_to(finished.protocol.dataset.path)
+    with pytest.raises(InputError, match=r"holds dataset files, test\.beton, train\.beton, val\.beton, and no all"):
+        predict([network], tmp_path, "cpu")

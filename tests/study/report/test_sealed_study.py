@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from fastrad.errors import FormatError
+from fastrad.study.networks.rescore import rescore
 from fastrad.study.predictions import read_predictions
 from fastrad.study.protocol.ledger import LEDGER
 from fastrad.study.protocol.record import read_study, seal_study
@@ -98,6 +99,26 @@ def test_the_other_tables_are_sealed_too(study, name):
     refused(study, rf"{name}: was altered")
     (study / name).unlink()
     refused(study, rf"{name}: is missing")
+
+
+@pytest.mark.parametrize("name", ["plan.json", "development.json"])
+def test_what_was_intended_is_sealed_and_not_mended_by_scoring_again(study, name):
+    (study / name).write_text("{}")
+    reseal(study)
+    write_report(study)
+    (study / name).write_text("{ }")
+    assert "--rescore" not in refused(study, rf"{name}: was altered")
+    with pytest.raises(FormatError, match=rf"{name}: was altered"):
+        rescore(study, [study / "all.beton"], "cpu")
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_a_study_that_was_never_finished_is_not_called_altered(tmp_path, made):
+    folder = tmp_path / "study"
+    if made:
+        folder.mkdir()
+    with pytest.raises(FormatError, match=r"study/study\.json: is missing; give the `fastrad compare` command again"):
+        rescore(folder, [tmp_path / "all.beton"], "cpu")
 
 
 def test_the_record_itself_is_sealed(study):
