@@ -25,8 +25,8 @@ class Equivalence(NamedTuple):
 
     @property
     def p_value(self) -> float:
-        """The larger of the two."""
-        return max(self.p_above, self.p_below)
+        """The larger of the two; NaN where one is."""
+        return _largest(self.p_above, self.p_below)
 
     @property
     def equivalent(self) -> bool:
@@ -41,9 +41,14 @@ def equivalence(difference: NetworkDifference, margin: float) -> Equivalence:
     both = (difference.networks, difference.folds)
     return Equivalence(
         margin,
-        max(_above(each, -margin) for each in both),
-        max(_above(each._replace(estimate=-each.estimate), -margin) for each in both),
+        _largest(*(_above(each, -margin) for each in both)),
+        _largest(*(_above(each._replace(estimate=-each.estimate), -margin) for each in both)),
     )
+
+
+def _largest(*p_values: float) -> float:
+    """Python's `max` would drop a NaN that comes second, and with it a test that does not exist."""
+    return math.nan if any(map(math.isnan, p_values)) else max(p_values)
 
 
 def _above(found: Contrast, limit: float) -> float:

@@ -112,7 +112,7 @@ def paired_readers(a: ReaderScores, b: ReaderScores) -> Contrast:
     same = (_between(a) + _between(b)) / 2
     cross = a.deviations @ b.deviations.T
     other = float(cross.sum() - np.trace(cross)) / (r * (r - 1))
-    return _difference(a, b, [(2 / r * interaction, r - 1)], 2 * max(same - other, 0.0))
+    return _difference(a, b, [(2 / r * interaction, r - 1)], 2 * _positive(same - other))
 
 
 def nested_readers(a: ReaderScores, b: ReaderScores) -> Contrast:
@@ -123,7 +123,7 @@ def nested_readers(a: ReaderScores, b: ReaderScores) -> Contrast:
     """
     shares = [(_variance(each.auroc) / each.auroc.size, each.auroc.size - 1) for each in (a, b)]
     shared = float((a.deviations @ b.deviations.T).mean())
-    return _difference(a, b, shares, max(_between(a) + _between(b) - 2 * shared, 0.0))
+    return _difference(a, b, shares, _positive(_between(a) + _between(b) - 2 * shared))
 
 
 def one_modality(readers: ReaderScores) -> Contrast:
@@ -135,14 +135,35 @@ def one_modality(readers: ReaderScores) -> Contrast:
     """
     estimate = float(readers.auroc.mean())
     share = (_variance(readers.auroc) / readers.auroc.size, readers.auroc.size - 1)
-    patients = max(_between(readers), 0.0)
+    patients = _positive(_between(readers))
     error, df = _satterthwaite([share], patients)
-    if error == 0 or not 0 < estimate < 1:
-        interval = newcombe_interval(estimate, readers.malignant, readers.benign)
-    else:
-        reach = quantile(df, 0.975) * error / (estimate * (1 - estimate))
-        interval = Interval(float(expit(logit(estimate) - reach)), float(expit(logit(estimate) + reach)))
+    interval = _interval_of_mean(readers, error, df)
     return Contrast(estimate, error, df, interval, math.nan, share[0], patients)
+
+
+def given_readers(readers: ReaderScores) -> Interval:
+    """95 % interval of the mean AUROC of these very readers, for other patients alone (DeLong's variance of the mean).
+
+    No interval that holds for other readers as well can be narrower; by chance, one of few readers may come out so.
+    """
+    mean = readers.flat().averaged(0).deviations
+    return _interval_of_mean(readers, math.sqrt(float(mean @ mean)), math.inf)
+
+
+def given_pairs(a: ReaderScores, b: ReaderScores) -> Interval:
+    """As `given_readers`, of the difference of two modalities' means."""
+    mean = a.flat().averaged(0).deviations - b.flat().averaged(0).deviations
+    reach = quantile(math.inf, 0.975) * math.sqrt(_positive(float(mean @ mean)))
+    estimate = float(a.auroc.mean() - b.auroc.mean())
+    return Interval(max(-1.0, estimate - reach), min(1.0, estimate + reach))
+
+
+def _interval_of_mean(readers: ReaderScores, error: float, df: float) -> Interval:
+    estimate = float(readers.auroc.mean())
+    if error == 0 or not 0 < estimate < 1:
+        return newcombe_interval(estimate, readers.malignant, readers.benign)
+    reach = quantile(df, 0.975) * error / (estimate * (1 - estimate))
+    return Interval(float(expit(logit(estimate) - reach)), float(expit(logit(estimate) + reach)))
 
 
 def quantile(df: float, probability: float) -> float:
@@ -183,6 +204,11 @@ def _between(readers: ReaderScores) -> float:
     r = readers.auroc.size
     total = readers.deviations.sum(axis=0)
     return float(total @ total - (readers.deviations**2).sum()) / (r * (r - 1))
+
+
+def _positive(variance: float) -> float:
+    """A difference of covariances as a variance: what is left of equal ones is rounding."""
+    return variance if variance > 1e-15 else 0.0
 
 
 def _variance(values: FloatArray) -> float:

@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from fastrad.study.inference.multireader import (
     Contrast,
     ReaderScores,
+    given_pairs,
+    given_readers,
     nested_readers,
     one_modality,
     paired_readers,
@@ -44,8 +46,8 @@ class ArmNetworks:
     auroc, sd : float
         Mean and standard deviation of the test AUROC over all networks.
     interval : Interval
-        95 % of the mean, for other networks and patients: the wider of networks and folds as readers; NaN with one
-        seed.
+        95 % of the mean, for other networks and patients: the widest of networks as readers, folds as readers and
+        these very networks for other patients; NaN with one seed.
     starts : int
         Weights files.
     """
@@ -67,20 +69,22 @@ class NetworkDifference:
     bootstrap : Interval
         95 %; NaN with one seed, or where there are no resamples.
     difference : float
+    given : Interval
+        95 % for other patients alone, given these networks; NaN with one seed.
     """
 
     difference: float
     networks: Contrast | None
     folds: Contrast | None
     bootstrap: Interval
+    given: Interval = NOTHING
 
     @property
     def interval(self) -> Interval:
-        """The wider of networks and folds as readers, each limit for itself; NaN with one seed."""
+        """The widest of networks, folds, and these very networks, each limit for itself; NaN with one seed."""
         if self.networks is None or self.folds is None:
             return NOTHING
-        both = self.networks.interval, self.folds.interval
-        return Interval(min(each.low for each in both), max(each.high for each in both))
+        return _widest(self.networks.interval, self.folds.interval, self.given)
 
     @property
     def detectable(self) -> float:
@@ -95,7 +99,7 @@ class NetworkDifference:
         """True where all three intervals do; without resamples, the two that there are."""
         if self.networks is None or self.folds is None:
             return False
-        intervals = [self.networks.interval, self.folds.interval]
+        intervals = [self.interval]
         if not math.isnan(self.bootstrap.low):
             intervals.append(self.bootstrap)
         return all(each.low > 0 for each in intervals) or all(each.high < 0 for each in intervals)
@@ -114,7 +118,13 @@ def arm_networks(readers: ReaderScores) -> ArmNetworks:
     if seeds == 1:
         return ArmNetworks(mean, spread, NOTHING, starts)
     own, folds = (one_modality(each).interval for each in (units(readers), readers.averaged((0, 1))))
-    return ArmNetworks(mean, spread, Interval(min(own.low, folds.low), max(own.high, folds.high)), starts)
+    return ArmNetworks(mean, spread, _widest(own, folds, given_readers(readers)), starts)
+
+
+def _widest(*intervals: Interval) -> Interval:
+    """Each limit for itself, of the intervals that there are."""
+    known = [each for each in intervals if not math.isnan(each.low)]
+    return Interval(min(each.low for each in known), max(each.high for each in known))
 
 
 def network_difference(a: ReaderScores, b: ReaderScores, bootstrap: Interval = NOTHING) -> NetworkDifference:
@@ -133,7 +143,7 @@ def network_difference(a: ReaderScores, b: ReaderScores, bootstrap: Interval = N
     alone = len(a.auroc) == len(b.auroc) == 1
     compare = paired_readers if alone else nested_readers
     folds = paired_readers(a.averaged((0, 1)), b.averaged((0, 1)))
-    return NetworkDifference(difference, compare(units(a), units(b)), folds, bootstrap)
+    return NetworkDifference(difference, compare(units(a), units(b)), folds, bootstrap, given_pairs(a, b))
 
 
 def units(readers: ReaderScores) -> ReaderScores:

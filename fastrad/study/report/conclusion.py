@@ -11,15 +11,16 @@ from fastrad.study.report.notation import format_p
 
 SYNTHETIC_NOTE = "Synthetic images: these numbers show that the software works and say nothing about patients."
 INTERVAL_NOTE = (
-    "One network: mean test AUROC over all networks of an arm (each seed and fold), SD over them; the 95 % interval is "
-    "for other networks and other test patients (Obuchowski and Rockette with Hillis's degrees of freedom, the wider "
-    "of networks and folds as readers). Its differences: networks as readers, and beside them folds, because intervals "
-    "and p of networks alone are too favourable where an arm suits the training patients of one fold more than those "
-    "of another; p adjusted after Holm over the abstract's three pairs, and over all pairs with further arms apart. "
-    "One is shown only if both and a bootstrap over patients, folds and seeds exclude zero. Ensemble: the mean logit "
-    "over images, folds and seeds, with DeLong's 95 % interval (logit scale, t quantile): sampling of test patients, "
-    "given the trained networks. Cross-validated AUROC is that of the epoch that was chosen on the same validation "
-    "patients: it is biased upwards, and the same networks' mean test AUROC stands beside it."
+    "One network: mean test AUROC over all networks of an arm (each seed and fold), SD over them; the 95 % interval "
+    "is for other networks and other test patients (Obuchowski and Rockette with Hillis's degrees of freedom, the "
+    "widest of networks and folds as readers and of these very networks). Its differences: networks as readers, and "
+    "beside them folds, because intervals and p of networks alone are too favourable where an arm suits the training "
+    "patients of one fold more than those of another; p adjusted after Holm over the abstract's three pairs, and over"
+    " all pairs with further arms apart. One is shown only if both and a bootstrap over patients, folds and seeds "
+    "exclude zero. Ensemble: the mean logit over images, folds and seeds, with DeLong's 95 % interval (logit scale, t"
+    " quantile): sampling of test patients, given the trained networks. Cross-validated AUROC is that of the epoch "
+    "that was chosen on the same validation patients: it is biased upwards, and the same networks' mean test AUROC "
+    "stands beside it."
 )
 PUBLISHED_NOTE = (
     "The published figures are of thyroid nodules of other patients (abstract: 145 of 721; journal: JACR 2024, 101 "
@@ -70,7 +71,7 @@ def _of_difference(labels: dict[str, str], difference: Difference, few: bool) ->
     adjusted = max(difference.network_holm_p_value, difference.folds_holm_p_value)
     measured = (
         f"difference in one network's test AUROC {difference.network.difference:+.3f}, "
-        f"95 % interval {interval.low:+.3f} to {interval.high:+.3f}, "
+        f"95 % interval {interval.low:+.3f} to {interval.high:+.3f}, the widest of networks, folds and patients alone, "
         f"adjusted p {format_p(adjusted)}"
     )
     control = " (negative control)" if {difference.a, difference.b} == set(RANDOM_STARTS) else ""

@@ -12,7 +12,10 @@ class Conclusion(NamedTuple):
     condition: str
 
 
-_MEASURED = "(difference in one network's test AUROC {difference}, 95 % interval {low} to {high}, adjusted p {p})"
+_MEASURED = (
+    "(difference in one network's test AUROC {difference}, 95 % interval {low} to {high}, the widest of networks, "
+    "folds and patients alone, adjusted p {p})"
+)
 
 CONCLUSIONS = (
     Conclusion(

@@ -12,11 +12,13 @@ import pytest
 
 from fastrad.errors import InputError
 from fastrad.study.inference import multireader
+from fastrad.study.inference.auroc import structural_components
 from fastrad.study.inference.bootstrap import resample_counts
 from fastrad.study.inference.equivalence import equivalence
 from fastrad.study.inference.evaluation import evaluate
 from fastrad.study.inference.hierarchical import mean_aurocs
-from fastrad.study.inference.networks import network_difference, score_correlation
+from fastrad.study.inference.multireader import reader_scores
+from fastrad.study.inference.networks import arm_networks, network_difference, score_correlation
 from fastrad.study.inference.samples import Interval
 
 PATIENTS = 40
@@ -180,8 +182,27 @@ def test_all_three_intervals_and_both_holms_are_needed():
     found = network_difference(readers(result, "imagenet"), readers(result, "none"))
     above, across = Interval(0.01, 0.2), Interval(-0.01, 0.2)
     one, other = (found.networks._replace(interval=each) for each in (above, across))
+    found = replace(found, given=above)
     assert replace(found, networks=one, folds=one, bootstrap=above).excludes_zero
+    assert not replace(found, networks=one, folds=one, bootstrap=above, given=across).excludes_zero
     for networks, folds, bootstrap in ((other, one, above), (one, other, above), (one, one, across)):
         assert not replace(found, networks=networks, folds=folds, bootstrap=bootstrap).excludes_zero
     down = found.networks._replace(interval=Interval(-0.2, -0.01))
     assert not replace(found, networks=one, folds=down, bootstrap=above).excludes_zero
+
+
+def test_no_interval_is_narrower_than_that_of_these_very_networks():
+    """Four equal networks: Hillis's reader variance is zero, and folds too; DeLong's of the one network remains."""
+    draw = np.random.default_rng(4)
+    y = (np.arange(40) % 2).astype(np.int64)
+    noise = draw.normal(0, 1, (1, 2, 2, 40))
+    found = arm_networks(reader_scores(y, noise + 0.5 * y))
+    alone = [structural_components(y, each) for each in (noise + 0.5 * y).reshape(4, 40)]
+    malignant = np.mean([each.malignant[0] for each in alone], axis=0)
+    benign = np.mean([each.benign[0] for each in alone], axis=0)
+    error = np.sqrt(malignant.var(ddof=1) / 20 + benign.var(ddof=1) / 20)
+    reach = 1.959964 * error / (found.auroc * (1 - found.auroc))
+    logit = np.log(found.auroc / (1 - found.auroc))
+    low, high = 1 / (1 + np.exp(-(logit - reach))), 1 / (1 + np.exp(-(logit + reach)))
+    assert found.interval.low <= low + 1e-6
+    assert found.interval.high >= high - 1e-6

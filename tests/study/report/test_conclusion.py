@@ -34,7 +34,10 @@ def test_few_patients_are_said_and_nothing_is_detectable(record, result):
         ({"networks": ACROSS}, "between ImageNet and No transfer was not shown (diff"),
         ({"holm": 0.06, "comparisons": 3}, "not shown once 3 comparisons are allowed for"),
         ({"folds": ACROSS}, "was not shown (difference in one network's test AUROC +0.200, 95 % interval -0.100 to"),
-        ({"folds_holm": 0.06, "comparisons": 3}, "0.300, adjusted p 0.060"),
+        (
+            {"folds_holm": 0.06, "comparisons": 3},
+            "0.300, the widest of networks, folds and patients alone, adjusted p 0.060",
+        ),
         ({"bootstrap": ACROSS}, "was not shown: the bootstrap over patients, folds and seeds gives -0.100 to +0.300"),
         ({"p_value": float("nan")}, "ImageNet against No transfer: no test exists"),
     ],
