@@ -74,7 +74,7 @@ CAPTIONS = (
     Sentence("variation", "One mark a network ({folds} folds, seeds: {seeds}), line: mean.", "always", always),
     Sentence(
         "variation",
-        "{arm}: standard deviation of the test AUROC over seeds {sd:.3f}.",
+        "{arm}: standard deviation over seeds of the ensembles' test AUROC {sd:.3f}.",
         "of each arm, where there are several seeds",
         lambda facts: [
             {"arm": arm["label"], "sd": arm["seed_sd"]} for arm in facts.values["arms"] if arm["seed_sd"] is not None
@@ -82,7 +82,8 @@ CAPTIONS = (
     ),
     Sentence(
         "variation",
-        "The ensembles' intervals hold for the sampling of {unit} alone; those of one network hold this spread too.",
+        "The ensembles' intervals hold for the sampling of {unit} alone; those of one network hold for other networks "
+        "too.",
         "there are several seeds",
         where(lambda facts: not facts.one_seed),
     ),

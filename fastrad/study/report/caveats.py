@@ -136,7 +136,8 @@ CAVEATS = (
         "caveats",
         "Cross-validated AUROC is too good here: each network's epoch was chosen on the patients that it is computed "
         "from, and in {excess_arm} it is {excess:.2f} above the same networks' mean on the test set.",
-        f"in some arm it is at least {CV_EXCESS} above the mean test AUROC of the arm's networks",
+        f"in some tuned arm of more than one epoch it is at least {CV_EXCESS}, and twice its standard error over "
+        "folds, above the mean test AUROC of the arm's networks",
         where(lambda facts: facts.excess[1] >= CV_EXCESS),
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -182,12 +183,18 @@ class Facts:
 
     @cached_property
     def excess(self) -> tuple[str, float]:
-        """The arm whose cross-validated AUROC is most above its networks' mean on the test set, and by how much."""
-        found = [
-            (arm["cv_auroc"] - _mean(arm["test_auroc_by_seed_and_fold"]), arm["label"]) for arm in self.values["arms"]
-        ]
-        most, label = max(found)
-        return label, most
+        """The arm whose cross-validated AUROC is most above its networks' mean on the test set, and by how much.
+
+        Of arms of which an epoch was chosen, and beyond twice the standard error over folds; ("", 0) where none is.
+        """
+        chosen = {arm["label"] for arm in self.tuned} if self.recipe["epochs"] > 1 else set()
+        found = [("", 0.0)]
+        for arm in self.values["arms"]:
+            most = arm["cv_auroc"] - _mean(arm["test_auroc_by_seed_and_fold"])
+            error = arm["cv_auroc_sd"] / math.sqrt(self.study["protocol"]["folds"])
+            if arm["label"] in chosen and most > 2 * error:
+                found.append((arm["label"], most))
+        return max(found, key=lambda each: each[1])
 
     @cached_property
     def words(self) -> dict[str, Any]:

@@ -131,7 +131,13 @@ def every_study(base):
     yield "networks of 0.1.0", Facts({**plain.study, "networks": old}, plain.values), current
     values = copy.deepcopy(plain.values)
     values["arms"][2]["cv_auroc"] = 0.05 + sum(map(sum, values["arms"][2]["test_auroc_by_seed_and_fold"])) / 4 + 1e-9
+    values["arms"][2]["cv_auroc_sd"] = 0.03  # 0.05 is more than twice what it says of two folds
     yield "a chosen epoch that flatters", Facts(plain.study, values), current
+    alike = copy.deepcopy(values)
+    alike["arms"][2]["cv_auroc_sd"] = 0.05
+    yield "a chosen epoch that flatters no more than chance", Facts(plain.study, alike), current
+    alone = changed(plain.study, protocol__recipe__epochs=1)
+    yield "a single epoch", Facts(alone, values), current
     flat = copy.deepcopy(plain.values)
     for arm in flat["arms"]:
         arm["cv_auroc"] = arm["test_auroc_by_seed_and_fold"][0][0] - 0.2
@@ -146,8 +152,14 @@ def nameless(study: dict) -> str:
     return "some" if count else "none"
 
 
-def excess(values: dict) -> float:
-    return max(arm["cv_auroc"] - sum(map(sum, arm["test_auroc_by_seed_and_fold"])) / 4 for arm in values["arms"])
+def excess(study: dict, values: dict) -> float:
+    if study["protocol"]["recipe"]["epochs"] == 1:
+        return 0.0
+    tuned = [arm["label"] for arm in study["arms"] if not arm["frozen"]]
+    arms = [arm for arm in values["arms"] if arm["label"] in tuned]
+    means = [sum(map(sum, arm["test_auroc_by_seed_and_fold"])) / 4 for arm in arms]
+    found = [(arm["cv_auroc"] - mean, arm["cv_auroc_sd"]) for arm, mean in zip(arms, means, strict=True)]
+    return max([most for most, sd in found if most > 2 * sd / study["protocol"]["folds"] ** 0.5], default=0.0)
 
 
 def thyroid(study: dict) -> bool:
@@ -201,7 +213,7 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "{unsealed} of the networks": lambda f: any(each["seal"] == "" for each in f.study.get("networks", [])),
     "These tables had been altered": lambda f: "rescored" in f.study,
     "{by_option}: so called": lambda f: any("trained_on" not in arm for arm in f.study["arms"]),
-    "Cross-validated AUROC is too good": lambda f: excess(f.values) >= 0.05,
+    "Cross-validated AUROC is too good": lambda f: excess(f.study, f.values) >= 0.05,
     "The abstract: Vahdati": lambda f: thyroid(f.study),
     "No network of this study was tuned or chosen on them": lambda f: (
         f.values["external"] != [] and not found_of(f, "away", by="")
