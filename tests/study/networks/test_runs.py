@@ -101,7 +101,8 @@ def test_damaged_predictions_are_refused_by_name(finished, tmp_path):
     shutil.copytree(runs, tmp_path / "runs")
     path = tmp_path / "runs" / networks[1].name / "predictions.csv"
     path.write_bytes(path.read_bytes()[:-30])
-    with pytest.raises(FormatError, match=r"none-seed0-fold1/predictions\.csv: (cut short|has no rows, or empty|line \d+: the \w+ is no number)"):
+    said = r"cut short|has no rows, or empty|line \d+: the \w+ is no number"
+    with pytest.raises(FormatError, match=rf"none-seed0-fold1/predictions\.csv: ({said})"):
         gather(networks, tmp_path / "runs")
 
 
