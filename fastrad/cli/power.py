@@ -53,6 +53,12 @@ def command(as_json: bool, **words: Any) -> None:
                 f"{row['auroc_correlation']:.2f}), SE {row['standard_error']:.3f} with {row['patients']} patients and "
                 f"{row['networks']} networks an arm"
             )
+        if not row.get("patients_vary", True):
+            print(
+                f"{name}: no number of patients follows, the part of the variance that they share came out at zero or "
+                "below by chance; ask with stated variances, without --study"
+            )
+            continue
         if question.study is None and question.network_sd == 0:
             print(f"{name}: {row['needed'][0]['patients']:,} patients")
             continue
@@ -60,3 +66,4 @@ def command(as_json: bool, **words: Any) -> None:
         for each in row["needed"]:
             enough = "no number is enough" if each["patients"] is None else f"{each['patients']:,} patients"
             print(f"  {each['networks']} networks an arm: {enough}")
+    print("With networks as readers alone: that folds and bootstrap must agree before one is shown takes more.")

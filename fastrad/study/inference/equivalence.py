@@ -13,10 +13,10 @@ from fastrad.study.inference.networks import NetworkDifference
 
 
 class Equivalence(NamedTuple):
-    """What a margin D says of one difference, at 5 % one-sided each; both networks and folds as readers must say it.
+    """What a margin D says of one difference, at 5 % one-sided each; networks, folds and patients alone must say it.
 
-    `p_above` is that of the difference being -D or less, `p_below` that of it being D or more (the larger of the two
-    analyses'); NaN with one seed. `equivalent`: both are below 0.05, the difference is within (-D, D).
+    `p_above` is that of the difference being -D or less, `p_below` that of it being D or more (the largest of the
+    three analyses'); NaN with one seed. `equivalent`: both are below 0.05, the difference is within (-D, D).
     """
 
     margin: float
@@ -38,11 +38,13 @@ def equivalence(difference: NetworkDifference, margin: float) -> Equivalence:
     """Both one-sided tests of one difference against a margin above zero."""
     if difference.networks is None or difference.folds is None:
         return Equivalence(margin, math.nan, math.nan)
-    both = (difference.networks, difference.folds)
+    analyses = [difference.networks, difference.folds]
+    if difference.given is not None and difference.given.standard_error > 0:  # at zero the other two are the wider
+        analyses.append(difference.given)
     return Equivalence(
         margin,
-        _largest(*(_above(each, -margin) for each in both)),
-        _largest(*(_above(each._replace(estimate=-each.estimate), -margin) for each in both)),
+        _largest(*(_above(each, -margin) for each in analyses)),
+        _largest(*(_above(each._replace(estimate=-each.estimate), -margin) for each in analyses)),
     )
 
 

@@ -112,7 +112,7 @@ def paired_readers(a: ReaderScores, b: ReaderScores) -> Contrast:
     same = (_between(a) + _between(b)) / 2
     cross = a.deviations @ b.deviations.T
     other = float(cross.sum() - np.trace(cross)) / (r * (r - 1))
-    return _difference(a, b, [(2 / r * interaction, r - 1)], 2 * _positive(same - other))
+    return _difference(a, b, [(2 / r * interaction, r - 1)], 2 * positive(same - other))
 
 
 def nested_readers(a: ReaderScores, b: ReaderScores) -> Contrast:
@@ -123,7 +123,7 @@ def nested_readers(a: ReaderScores, b: ReaderScores) -> Contrast:
     """
     shares = [(_variance(each.auroc) / each.auroc.size, each.auroc.size - 1) for each in (a, b)]
     shared = float((a.deviations @ b.deviations.T).mean())
-    return _difference(a, b, shares, _positive(_between(a) + _between(b) - 2 * shared))
+    return _difference(a, b, shares, positive(_between(a) + _between(b) - 2 * shared))
 
 
 def one_modality(readers: ReaderScores) -> Contrast:
@@ -135,7 +135,7 @@ def one_modality(readers: ReaderScores) -> Contrast:
     """
     estimate = float(readers.auroc.mean())
     share = (_variance(readers.auroc) / readers.auroc.size, readers.auroc.size - 1)
-    patients = _positive(_between(readers))
+    patients = positive(_between(readers))
     error, df = _satterthwaite([share], patients)
     interval = _interval_of_mean(readers, error, df)
     return Contrast(estimate, error, df, interval, math.nan, share[0], patients)
@@ -150,12 +150,11 @@ def given_readers(readers: ReaderScores) -> Interval:
     return _interval_of_mean(readers, math.sqrt(float(mean @ mean)), math.inf)
 
 
-def given_pairs(a: ReaderScores, b: ReaderScores) -> Interval:
-    """As `given_readers`, of the difference of two modalities' means."""
-    mean = a.flat().averaged(0).deviations - b.flat().averaged(0).deviations
-    reach = quantile(math.inf, 0.975) * math.sqrt(_positive(float(mean @ mean)))
-    estimate = float(a.auroc.mean() - b.auroc.mean())
-    return Interval(max(-1.0, estimate - reach), min(1.0, estimate + reach))
+def given_pairs(a: ReaderScores, b: ReaderScores) -> Contrast:
+    """As `given_readers`, of the difference of two modalities' means; `readers` is zero, `df` infinite."""
+    a, b = a.flat(), b.flat()
+    mean = a.averaged(0).deviations - b.averaged(0).deviations
+    return _difference(a, b, [], positive(float(mean @ mean)))
 
 
 def _interval_of_mean(readers: ReaderScores, error: float, df: float) -> Interval:
@@ -206,7 +205,7 @@ def _between(readers: ReaderScores) -> float:
     return float(total @ total - (readers.deviations**2).sum()) / (r * (r - 1))
 
 
-def _positive(variance: float) -> float:
+def positive(variance: float) -> float:
     """A difference of covariances as a variance: what is left of equal ones is rounding."""
     return variance if variance > 1e-15 else 0.0
 

@@ -64,27 +64,27 @@ class NetworkDifference:
 
     Attributes
     ----------
+    difference : float
     networks, folds : Contrast or None
         Networks and folds as readers; None with one seed.
     bootstrap : Interval
         95 %; NaN with one seed, or where there are no resamples.
-    difference : float
-    given : Interval
-        95 % for other patients alone, given these networks; NaN with one seed.
+    given : Contrast or None
+        These very networks, for other patients alone; None with one seed.
     """
 
     difference: float
     networks: Contrast | None
     folds: Contrast | None
     bootstrap: Interval
-    given: Interval = NOTHING
+    given: Contrast | None = None
 
     @property
     def interval(self) -> Interval:
         """The widest of networks, folds, and these very networks, each limit for itself; NaN with one seed."""
         if self.networks is None or self.folds is None:
             return NOTHING
-        return _widest(self.networks.interval, self.folds.interval, self.given)
+        return _widest(*(each.interval for each in (self.networks, self.folds, self.given) if each is not None))
 
     @property
     def detectable(self) -> float:
@@ -96,7 +96,7 @@ class NetworkDifference:
 
     @property
     def excludes_zero(self) -> bool:
-        """True where all three intervals do; without resamples, the two that there are."""
+        """True where `interval` and the bootstrap's do; without resamples, `interval` alone."""
         if self.networks is None or self.folds is None:
             return False
         intervals = [self.interval]

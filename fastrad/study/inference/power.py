@@ -24,7 +24,7 @@ from scipy.special import ndtr, ndtri
 from fastrad.errors import OptionError
 from fastrad.study.inference.differences import FEWEST_FOR_A_TEST
 from fastrad.study.inference.evaluation import StudyResult
-from fastrad.study.inference.multireader import ReaderScores, quantile, reader_scores
+from fastrad.study.inference.multireader import ReaderScores, positive, quantile, reader_scores
 from fastrad.study.inference.networks import units
 
 MOST_PATIENTS = 10_000_000  # beyond: the networks' own variance is too large for any number of patients
@@ -150,10 +150,10 @@ def observed_variances(a: ReaderScores, b: ReaderScores) -> Variances:
         2 * r * (r - 1)
     )
     neither = float(cross.sum() - np.trace(cross)) / (r * (r - 1))
-    shared = max(same_arm - neither, 0.0)
-    residual = max(float(error - same_network - same_arm + neither), 0.0)
+    shared = positive(same_arm - neither)
+    residual = positive(float(error - same_network - same_arm + neither))
     mean_square = float((a.auroc - b.auroc).var(ddof=1)) / 2
-    return Variances(max(mean_square - residual, 0.0), residual, shared, a.malignant + a.benign)
+    return Variances(positive(mean_square - residual), residual, shared, a.malignant + a.benign)
 
 
 def power_of(variances: Variances, difference: float, patients: float, networks: int) -> float:
@@ -190,8 +190,9 @@ def answer(question: PowerQuestion, result: StudyResult | None = None) -> dict[s
     -------
     dict
         `rows`: of each correlation (or pair of arms) `score_correlation`, `auroc_correlation`, and `needed`, a list of
-        `networks` and `patients` (None: no number is enough). Of a study's pairs also `pair`, `standard_error` and the
-        study's `patients` and `networks`.
+        `networks` and `patients` (None: no number is enough). Of a study's pairs also `pair`, `standard_error`, the
+        study's `patients` and `networks`, and `patients_vary`: False where what networks share of the patients'
+        variance came out at zero or below, so that no number of patients follows and `needed` is empty.
 
     Raises
     ------
@@ -210,7 +211,8 @@ def answer(question: PowerQuestion, result: StudyResult | None = None) -> dict[s
             if each.network.networks is None:
                 raise OptionError(f"--study {question.study}: has one seed, so nothing is known of how networks vary")
             a, b = (_one_file(readers[name]) for name in (each.a, each.b))
-            own = a.auroc.size
+            own, variances = a.auroc.size, observed_variances(a, b)
+            counts = tuple(sorted({*question.networks, own}))
             rows.append(
                 {
                     "pair": [each.a, each.b],
@@ -219,12 +221,10 @@ def answer(question: PowerQuestion, result: StudyResult | None = None) -> dict[s
                     "standard_error": each.network.networks.standard_error,
                     "patients": len(result.labels),
                     "networks": own,
-                    "needed": _needed(
-                        question,
-                        observed_variances(a, b),
-                        tuple(sorted({*question.networks, own})),
-                        float(result.labels.mean()),
-                    ),
+                    "patients_vary": variances.shared > 0,
+                    "needed": _needed(question, variances, counts, float(result.labels.mean()))
+                    if variances.shared > 0
+                    else [],
                 }
             )
     return {"difference": question.difference, "power": question.power, "rows": rows}

@@ -43,7 +43,12 @@ CAPTIONS = (
         "there is one seed",
         where(lambda facts: facts.one_seed),
     ),
-    Sentence("differences", "One network.", "there are several seeds", where(lambda facts: not facts.one_seed)),
+    Sentence(
+        "differences",
+        "One network; each interval is the widest of networks and folds as readers and of these very networks.",
+        "there are several seeds",
+        where(lambda facts: not facts.one_seed),
+    ),
     Sentence(
         "differences",
         "An interval that crosses the line at 0 shows no difference. Gray: too small to be found here with 80 % power.",
@@ -74,11 +79,9 @@ CAPTIONS = (
     Sentence("variation", "One mark a network ({folds} folds, seeds: {seeds}), line: mean.", "always", always),
     Sentence(
         "variation",
-        "{arm}: standard deviation over seeds of the ensembles' test AUROC {sd:.3f}.",
-        "of each arm, where there are several seeds",
-        lambda facts: [
-            {"arm": arm["label"], "sd": arm["seed_sd"]} for arm in facts.values["arms"] if arm["seed_sd"] is not None
-        ],
+        "{arm}: standard deviation of the test AUROC over networks {sd:.3f}.",
+        "always, of each arm",
+        lambda facts: [{"arm": arm["label"], "sd": arm["network_auroc_sd"]} for arm in facts.values["arms"]],
     ),
     Sentence(
         "variation",

@@ -181,13 +181,18 @@ class Facts:
             if "trained_on" not in arm and arm["name"] != "none" and arm["name"] in LABELS
         ]
 
+    @property
+    def epoch_chosen(self) -> bool:
+        """Whether networks were tuned for more than one epoch, of which one was chosen on validation patients."""
+        return bool(self.tuned) and self.recipe["epochs"] > 1
+
     @cached_property
     def excess(self) -> tuple[str, float]:
         """The arm whose cross-validated AUROC is most above its networks' mean on the test set, and by how much.
 
         Of arms of which an epoch was chosen, and beyond twice the standard error over folds; ("", 0) where none is.
         """
-        chosen = {arm["label"] for arm in self.tuned} if self.recipe["epochs"] > 1 else set()
+        chosen = {arm["label"] for arm in self.tuned} if self.epoch_chosen else set()
         found = [("", 0.0)]
         for arm in self.values["arms"]:
             most = arm["cv_auroc"] - _mean(arm["test_auroc_by_seed_and_fold"])

@@ -74,7 +74,7 @@ def runs_figure(study: dict, result: StudyResult) -> Figure:
                 position + spread.ravel(), table.ravel(), s=26, color=colour, marker=marker, alpha=0.75, linewidth=0
             )
             axes.plot([position - 0.34, position + 0.34], [table.mean()] * 2, color=colour, linewidth=2)
-        axes.set_xticks(range(len(values)), [fill(label, 14) for _, label, _, _ in _styles(study)])
+        _name_arms(axes, [label for _, label, _, _ in _styles(study)])
         axes.set_xlim(-0.6, len(values) - 0.4)
         axes.axhline(0.5, color="#bbbbbb", linewidth=1, linestyle=(0, (4, 4)))
         _finish(axes, study, title)
@@ -88,7 +88,7 @@ def differences_figure(study: dict, result: StudyResult) -> Figure:
     With one seed, of the ensembles: nothing else has an interval.
     """
     labels = {name: label for name, label, _, _ in _styles(study)}
-    figure = Figure(figsize=(5.2, 1.0 + 0.5 * len(result.differences)), layout="constrained")
+    figure = Figure(figsize=(5.2, 1.2 + 0.5 * len(result.differences)), layout="constrained")
     axes = figure.subplots()
     axes.axvline(0, color="#444444", linewidth=1)
     one_seed = any(each.network.networks is None for each in result.differences)
@@ -104,7 +104,7 @@ def differences_figure(study: dict, result: StudyResult) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
     what = "the ensembles'" if one_seed else "one network's"
-    axes.set_xlabel(f"Difference in {what} test AUROC (95 % interval)")
+    axes.set_xlabel(f"Difference in {what}\ntest AUROC (95 % interval)")  # beside long names one line is cut off
     _finish(axes, study, "")
     return figure
 
@@ -174,6 +174,15 @@ def _styles(study: dict) -> list[tuple[str, str, str, str]]:
         (arm["name"], arm["label"], COLOURS[index % len(COLOURS)], MARKERS[index % len(MARKERS)])
         for index, arm in enumerate(study["arms"])
     ]
+
+
+def _name_arms(axes: Axes, labels: list[str]) -> None:
+    """Labels below an axis of half the figure's width: beneath each other's reach, or from three arms on aslant."""
+    if len(labels) < 4 and all(len(word) <= 14 for label in labels for word in label.split()):
+        axes.set_xticks(range(len(labels)), [fill(label, 14) for label in labels])
+    else:
+        axes.set_xticks(range(len(labels)), [fill(label, 22) for label in labels], rotation=35, ha="right")
+        axes.tick_params(axis="x", pad=1)
 
 
 def _finish(axes: Axes, study: dict, title: str) -> None:

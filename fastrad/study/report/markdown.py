@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastrad.study.report.conclusion import INTERVAL_NOTE, PUBLISHED_NOTE, SYNTHETIC_NOTE
+from fastrad.study.report.conclusion import EPOCH_NOTE, INTERVAL_NOTE, PUBLISHED_NOTE, SYNTHETIC_NOTE
 from fastrad.study.report.notation import estimate, format_p, number, range_text, subgroup_text
 from fastrad.study.report.search import markdown_lines
 from fastrad.system.markdown import markdown_text
@@ -46,7 +46,7 @@ def to_markdown(values: dict) -> str:
     lines += _grid(
         [
             "Difference in one network's AUROC",
-            "Estimate (95 % interval)",
+            "Networks as readers (95 % interval)",
             "SE",
             "p",
             "p, Holm",
@@ -174,7 +174,8 @@ def to_markdown(values: dict) -> str:
         "fixed on the validation folds (largest Youden index), on copies of the scores that are calibrated on each "
         "network's own fold; Brier score and calibration are of these copies. "
         + (PUBLISHED_NOTE if published else "")
-        + INTERVAL_NOTE,
+        + INTERVAL_NOTE
+        + (f" {EPOCH_NOTE}" if values.get("epoch_chosen") else ""),
         "",
         *(f"- {markdown_text(sentence)}" for sentence in values["conclusion"] if sentence not in caveats),
     ]

@@ -55,7 +55,8 @@ def write_report(folder: Path) -> Path:
     values = table_values(study, result, external, groups, fixed)
     errors = read_errors(folder)
     facts = Facts(study, values, found.earlier, found.unused, bool(errors), found.curve is not None)
-    values = {**values, "title": title(facts), "unit": facts.unit, "caveats": said("caveats", facts)}
+    said_of_it = {"unit": facts.unit, "caveats": said("caveats", facts), "epoch_chosen": facts.epoch_chosen}
+    values = {**values, "title": title(facts), **said_of_it}
     for name, text in (
         ("table.json", to_json(values)),
         ("table.csv", to_csv(values)),
@@ -114,6 +115,7 @@ def render_page(
         errors=errors,
         colours=colours,
         thyroid=facts.thyroid,
+        epoch_chosen=facts.epoch_chosen,
         beside=development_beside_test(study),
         computing=computing_lines(study),
         ledger=ledger,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from fastrad.study.report.captions import CAPTIONS
 from fastrad.study.report.caveats import CAVEATS, LEAD
-from fastrad.study.report.conclusion import INTERVAL_NOTE
+from fastrad.study.report.conclusion import EPOCH_NOTE, INTERVAL_NOTE
 from fastrad.study.report.facts import Facts
 from fastrad.study.report.sentence import Sentence, always, of_each, where
 
@@ -33,6 +33,7 @@ def title(facts: Facts) -> str:
     return "Which start tells {positive} from {negatives} best?".format_map(facts.words)
 
 
+_SEVERAL_EPOCHS = "networks were tuned for more than one epoch"
 _SPLIT = "{tested} held out for the test, {developed} in {folds}-fold cross-validation ({splits})."
 _METHODS = (
     Sentence(
@@ -127,8 +128,8 @@ _METHODS = (
     Sentence(
         "methods",
         "The epoch with the highest AUROC over the fold's validation {unit} was kept.",
-        "always: an arm without transfer is always tuned",
-        always,
+        _SEVERAL_EPOCHS,
+        where(lambda facts: facts.epoch_chosen),
     ),
     Sentence(
         "methods",
@@ -261,6 +262,7 @@ _CHECKS = (
 
 _STATISTICS = (
     Sentence("statistics", INTERVAL_NOTE, "always", always),
+    Sentence("statistics", EPOCH_NOTE, _SEVERAL_EPOCHS, where(lambda facts: facts.epoch_chosen)),
     Sentence(
         "statistics",
         "Detectable: the 0.975 and 0.8 quantiles of Student's t (of the normal distribution for the ensembles) times "

@@ -182,9 +182,9 @@ def test_all_three_intervals_and_both_holms_are_needed():
     found = network_difference(readers(result, "imagenet"), readers(result, "none"))
     above, across = Interval(0.01, 0.2), Interval(-0.01, 0.2)
     one, other = (found.networks._replace(interval=each) for each in (above, across))
-    found = replace(found, given=above)
+    found = replace(found, given=found.given._replace(interval=above))
     assert replace(found, networks=one, folds=one, bootstrap=above).excludes_zero
-    assert not replace(found, networks=one, folds=one, bootstrap=above, given=across).excludes_zero
+    assert not replace(found, networks=one, folds=one, bootstrap=above, given=other).excludes_zero
     for networks, folds, bootstrap in ((other, one, above), (one, other, above), (one, one, across)):
         assert not replace(found, networks=networks, folds=folds, bootstrap=bootstrap).excludes_zero
     down = found.networks._replace(interval=Interval(-0.2, -0.01))
@@ -206,3 +206,31 @@ def test_no_interval_is_narrower_than_that_of_these_very_networks():
     low, high = 1 / (1 + np.exp(-(logit - reach))), 1 / (1 + np.exp(-(logit + reach)))
     assert found.interval.low <= low + 1e-6
     assert found.interval.high >= high - 1e-6
+
+
+def test_a_difference_of_fixed_networks_is_that_of_the_mean_deviations_and_bounds_a_margin():
+    """Patients' variance of the mean difference, from DeLong's components; a margin within its reach is not claimed."""
+    draw = np.random.default_rng(7)
+    y = (np.arange(40) % 2).astype(np.int64)
+    a, b = (reader_scores(y, draw.normal(0, 1, (1, 2, 2, 40)) + shift * y) for shift in (0.6, 0.5))
+    found = network_difference(a, b)
+    alone = [each.deviations.reshape(4, 40).mean(axis=0) for each in (a, b)]
+    error = math.sqrt(((alone[0] - alone[1]) ** 2).sum())
+    assert found.given.standard_error == pytest.approx(error)
+    low, high = found.difference - 1.959964 * error, found.difference + 1.959964 * error
+    assert found.interval.low <= low + 1e-6
+    assert found.interval.high >= high - 1e-6
+    narrow = found.networks._replace(standard_error=1e-4, df=math.inf)
+    alike = replace(found, networks=narrow, folds=narrow)
+    margin = abs(found.difference) + error
+    assert equivalence(replace(alike, given=None), margin).equivalent
+    assert not equivalence(alike, margin).equivalent, "one standard error away, p is 0.16"
+
+
+def test_an_undefined_test_makes_a_margin_undefined_in_whatever_order():
+    draw = np.random.default_rng(7)
+    y = (np.arange(40) % 2).astype(np.int64)
+    found = network_difference(*(reader_scores(y, draw.normal(0, 1, (1, 2, 2, 40)) + y) for _ in range(2)))
+    still = found.networks._replace(standard_error=0.0)
+    for networks, folds in ((found.networks, still), (still, found.folds)):
+        assert math.isnan(equivalence(replace(found, networks=networks, folds=folds), 0.9).p_value)

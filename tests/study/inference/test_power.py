@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -127,3 +128,20 @@ def test_the_command_prints_what_it_answers():
     listed = runner.invoke(cli, words[:-1]).output
     assert f"  15 networks an arm: {row['needed'][1]['patients']} patients" in listed
     assert "  5 networks an arm: no number is enough" in listed
+
+
+def test_a_studys_patients_that_seem_not_to_vary_give_no_number_of_patients():
+    """The same scores in both arms but for which network has them: Cov2 - Cov3 is rounding, or below zero."""
+    draw = np.random.default_rng(3)
+    y = np.arange(40) % 2
+    a = draw.normal(size=(6, 40)) + y
+    one, other = reader_scores(y, a), reader_scores(y, a[::-1])
+    assert power.observed_variances(one, other).shared == 0.0
+    assert power.observed_variances(one, one) == (0.0, 0.0, 0.0, 40)
+    result = evaluate(table({"none": 1, "imagenet": 1}, folds=4), resamples=0)
+    (row,) = power.answer(PowerQuestion(), result)["rows"]
+    assert row["patients_vary"]
+    same = {**result.networks, "imagenet": result.networks["none"][:, ::-1]}
+    (row,) = power.answer(PowerQuestion(), replace(result, networks=same))["rows"]
+    assert not row["patients_vary"]
+    assert row["needed"] == []

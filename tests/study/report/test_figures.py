@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -106,3 +107,19 @@ def test_a_heat_map_colours_what_it_marks():
     assert mixed.dtype == np.uint8
     assert (mixed[1:] == 200).all()
     assert not (mixed[0, 0] == 200).any()
+
+
+@pytest.mark.parametrize("name", ["differences", "runs"])
+def test_no_label_leaves_its_figure_or_lies_on_another(drawn, name):
+    figure = drawn[name]
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        low, high = axes.get_xlim()
+        ticks = [each for each in axes.get_xticklabels() if each.get_text() and low <= each.get_position()[0] <= high]
+        labels = [each for each in (axes.xaxis.label, axes.yaxis.label, *axes.get_yticklabels()) if each.get_text()]
+        for box in (each.get_window_extent() for each in (*ticks, *labels)):
+            assert box.x0 >= -1
+            assert box.y0 >= -1
+            assert box.x1 <= figure.bbox.x1 + 1
+        boxes = [each.get_window_extent() for each in ticks if each.get_rotation() == 0]
+        assert all(one.x1 < other.x0 for one, other in pairwise(boxes))
