@@ -56,7 +56,7 @@ def command(as_json: bool, **words: Any) -> None:
         if not row.get("patients_vary", True):
             print(
                 f"{name}: no number of patients follows, the part of the variance that they share came out at zero or "
-                "below by chance; ask with stated variances, without --study"
+                "below; ask with stated variances, without --study"
             )
             continue
         if question.study is None and question.network_sd == 0:
