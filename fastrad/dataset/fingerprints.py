@@ -26,7 +26,7 @@ from fastrad.dataset.base import Dataset
 from fastrad.dataset.card import Card
 from fastrad.dataset.tar.shards import card_path
 from fastrad.errors import FormatError
-from fastrad.system.files import sync_folder, write_atomically
+from fastrad.system.files import new_file_beside, sync_folder, write_atomically
 from fastrad.system.place import is_url
 from fastrad.system.reading import open_regular
 
@@ -238,12 +238,9 @@ def hand_on(source: Path, seen: SeenImages, folder: Path) -> None:
     if target.is_file():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
-    try:
-        shutil.copyfile(source, temporary)
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
+    with open(source, "rb") as content, new_file_beside(target) as (file, temporary):
+        shutil.copyfileobj(content, file)
+        file.flush()
+        os.fsync(file.fileno())
         os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
     sync_folder(folder)
