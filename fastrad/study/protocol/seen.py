@@ -68,16 +68,23 @@ class Seen:
 
 
 def _look_up(
-    dataset: StudyDataset, patients: NDArray[np.bool_], parts: Iterable[Fingerprints], by: str, of: str
-) -> tuple[Seen, NDArray[np.bool_]]:
-    """Look the images of some patients up; returns what was found, and a mask of the patients that are confirmed."""
+    lookups: Iterable[Lookup], dataset: StudyDataset, parts: Iterable[Fingerprints]
+) -> tuple[int, NDArray[np.uint8]]:
+    """Look all images of a dataset up; returns among how many, and the level of each."""
     among, levels = 0, np.zeros(len(dataset.rows), np.uint8)
-    ours = [Lookup(each) for each in dataset.fingerprints]
     for part in parts:
         among += len(part)
-        for lookup in ours:
+        for lookup in lookups:
             levels = np.maximum(levels, lookup.among(part))
-    levels[~patients[dataset.patient_of]] = 0
+    return among, levels
+
+
+def _found(
+    looked_up: tuple[int, NDArray[np.uint8]], dataset: StudyDataset, patients: NDArray[np.bool_], by: str, of: str
+) -> tuple[Seen, NDArray[np.bool_]]:
+    """What a look-up found of some patients, and a mask of those that are confirmed."""
+    among, levels = looked_up
+    levels = np.where(patients[dataset.patient_of], levels, 0).astype(np.uint8)
     most = np.zeros(len(dataset.patients), np.uint8)
     np.maximum.at(most, dataset.patient_of, levels)
 
@@ -90,14 +97,23 @@ def _look_up(
     return found, confirmed
 
 
+def _lookups(dataset: StudyDataset) -> list[Lookup]:
+    return [Lookup(each) for each in dataset.fingerprints]
+
+
 def _seen_by_arms(
-    arms: Sequence[Arm], dataset: StudyDataset, groups: Sequence[tuple[str, NDArray[np.bool_]]]
+    arms: Sequence[Arm],
+    lookups: Sequence[Lookup],
+    dataset: StudyDataset,
+    groups: Sequence[tuple[str, NDArray[np.bool_]]],
 ) -> tuple[list[Seen], list[str], NDArray[np.bool_]]:
     """Look patients up among the images that each arm's weights have seen.
 
     Parameters
     ----------
     arms : sequence of Arm
+    lookups : sequence of Lookup
+        Of the dataset's images.
     dataset : StudyDataset
     groups : sequence of (str, bool array)
         What each group of patients is called, and who is in it.
@@ -119,8 +135,9 @@ def _seen_by_arms(
             continue
         if arm.weights.path not in done:  # arms may share a file: one look-up serves them all
             known, looked = read_seen(arm.weights, arm.source), []
+            looked_up = _look_up(lookups, dataset, known.parts)
             for of, patients in groups:
-                one, mask = _look_up(dataset, patients, known.parts, arm.name, of)
+                one, mask = _found(looked_up, dataset, patients, arm.name, of)
                 looked.append(replace(one, missing=known.missing, unkept=known.unkept))
                 confirmed |= mask
             done[arm.weights.path] = known, looked
@@ -143,7 +160,7 @@ def without_seen(
         If there are such patients, and the user has not said what to do; or without them the study cannot be done.
     """
     groups = [("test", splits.test()), ("development", splits.development())]
-    found, notices, confirmed = _seen_by_arms(arms, dataset, groups)
+    found, notices, confirmed = _seen_by_arms(arms, _lookups(dataset), dataset, groups)
     dropped = confirmed & splits.test()
     if config.drop_seen and dropped.any():
         tested = int(splits.test().sum())
@@ -183,8 +200,9 @@ def external_seen(
         If some are there, and the user has not said why they may be.
     """
     name, everybody = external_name(external), np.ones(len(external.patients), dtype=bool)
-    own, _ = _look_up(external, everybody, study.fingerprints, "", name)
-    found, notices, _ = _seen_by_arms(arms, external, [(name, everybody)])
+    lookups = _lookups(external)
+    own, _ = _found(_look_up(lookups, external, study.fingerprints), external, everybody, "", name)
+    found, notices, _ = _seen_by_arms(arms, lookups, external, [(name, everybody)])
     found = [own, *found]
     if not config.accept_seen:
         _refuse(
