@@ -6,7 +6,6 @@ as the weights give them; tables that agree are left as they are.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -132,7 +131,7 @@ class _Run:
         check_files(_record(self.folder), self.folder, _WAY_OUT, but=("predictions.csv",))
         if self._settings.get("dataset_sha256") != dataset.card.sha256():
             raise FormatError(f"{self.folder}: was tuned on another dataset than {dataset.path}; {_WAY_OUT}")
-        if self._settings.get("splits_sha256") != hashlib.sha256(splits.to_csv().encode()).hexdigest():
+        if self._settings.get("splits_sha256") != splits.sha256:
             raise FormatError(
                 f"{self.folder.parents[1] / 'splits.csv'}: is not what {self.folder.name} was tuned by; {_WAY_OUT}"
             )

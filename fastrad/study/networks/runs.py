@@ -250,7 +250,7 @@ def _settings(network: Network, protocol: Protocol) -> dict:
         "weights_sha256": network.arm.sha256,
         "dataset_sha256": protocol.dataset.card.sha256(),
         "positive": protocol.dataset.positive,
-        "splits_sha256": hashlib.sha256(protocol.splits.to_csv().encode()).hexdigest(),
+        "splits_sha256": protocol.splits.sha256,
         **asdict(recipe.tuning),
         **chosen,
     }

@@ -5,7 +5,6 @@ Whatever can be refused is refused here: the first hour of training must not be 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -179,7 +178,7 @@ def _search(config: CompareConfig, dataset: StudyDataset, splits: Splits, arms: 
     about = {
         "dataset_sha256": dataset.card.sha256(),
         "positive": dataset.positive,
-        "splits_sha256": hashlib.sha256(splits.to_csv().encode()).hexdigest(),
+        "splits_sha256": splits.sha256,
         "seed": config.seed,
     }
     weights = {arm.name: arm.sha256 for arm in arms}

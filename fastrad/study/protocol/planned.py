@@ -8,7 +8,6 @@ was changed, and whether test patients had been scored by then. `development.jso
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -36,7 +35,7 @@ def planned(plan: Plan, config: CompareConfig) -> dict:
     return {
         "dataset_sha256": protocol.dataset.card.sha256(),
         "positive": protocol.dataset.positive,
-        "splits_sha256": hashlib.sha256(protocol.splits.to_csv().encode()).hexdigest(),
+        "splits_sha256": protocol.splits.sha256,
         "folds": protocol.splits.folds,
         "seeds": list(range(config.seed, config.seed + config.seeds)),
         "arms": {

@@ -105,7 +105,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             "margin": config.margin,
             "split_seed": config.split_seed if config.split_seed is not None else config.seed,
             "splits": f"imported from {config.splits.name}" if config.splits else "drawn, stratified by label",
-            "splits_sha256": hashlib.sha256(splits.to_csv().encode()).hexdigest(),
+            "splits_sha256": splits.sha256,
             "recipe": asdict(plan.protocol.tuning),
             **({} if plan.protocol.search is None else {"search": _searched(plan)}),
             "augmentation": "isotropic crops of at least 70 % of the area, horizontal flip",
@@ -278,7 +278,7 @@ def study_scoring(plan: Plan, dataset: StudyDataset) -> Scoring:
         "dataset": card.sha256(),
         "trained_on": protocol.dataset.card.sha256(),
         "positive": dataset.positive,
-        "splits": hashlib.sha256(protocol.splits.to_csv().encode()).hexdigest(),
+        "splits": protocol.splits.sha256,
     }
     return scoring_now(card.manifest_sha256 or card.sha256(), rows.tolist(), settings)
 

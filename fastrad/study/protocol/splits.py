@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +64,11 @@ class Splits:
     def without(self, patients: NDArray[np.bool_]) -> Splits:
         """The same with these patients left out."""
         return replace(self, fold=np.where(patients, NOWHERE, self.fold))
+
+    @cached_property
+    def sha256(self) -> str:
+        """The hash of `to_csv`, which names these splits in the records of a study."""
+        return hashlib.sha256(self.to_csv().encode()).hexdigest()
 
     def to_csv(self) -> str:
         """The table `patient,label,set,fold`; `fold` is empty for the test set."""
