@@ -5,7 +5,7 @@ In: hashes, or a dataset with the fingerprints of its stored images. Out: pairs,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -23,8 +23,8 @@ NEAR_CORRELATION = 0.98
 def near_copies(dataset: Dataset, fingerprints: Fingerprints) -> list[tuple[int, int, float]]:
     """Pairs of stored images that are near copies: hash and code alike, and pixels that correlate.
 
-    One of a pair may be the other's mirror image, left to right: networks train with these. that show next to
-    nothing are nobody's copies, and identical ones are left to their digests.
+    One of a pair may be the other's mirror image, left to right: networks train with these. Frames that show next
+    to nothing are nobody's copies, and identical ones are left to their digests.
 
     Parameters
     ----------
@@ -136,8 +136,8 @@ def _standardised(image: np.ndarray) -> np.ndarray | None:
     return values / norm if norm > 0 else None
 
 
-def groups_of_pairs(pairs: list[tuple[int, int, float]], count: int) -> list[np.ndarray]:
-    """Connected groups of positions below `count`, in order of first occurrence."""
+def groups_of_pairs(pairs: Sequence[Sequence[float]], count: int) -> list[np.ndarray]:
+    """Connected groups of positions below `count`, in order of first occurrence; a pair begins with its positions."""
     if not pairs:
         return []
     i, j = np.array([pair[0] for pair in pairs]), np.array([pair[1] for pair in pairs])

@@ -13,11 +13,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from fastrad.dataset import Dataset
-from fastrad.dataset.copies import near_copies
+from fastrad.dataset.copies import groups_of_pairs, near_copies
 from fastrad.dataset.fingerprints import Fingerprints
 from fastrad.errors import InputError
 
@@ -131,11 +129,10 @@ def find_copies(
 
 def _groups(pairs: NDArray[np.int64], patients: int) -> NDArray[np.int64]:
     """Patients connected by pairs have one number, the least of theirs."""
-    graph = coo_matrix((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(patients, patients))
-    _, component = connected_components(graph, directed=False)
-    first = np.full(component.max(initial=0) + 1, patients, dtype=np.int64)
-    np.minimum.at(first, component, np.arange(patients))
-    return first[component]
+    groups = np.arange(patients)
+    for members in groups_of_pairs(pairs.tolist(), patients):
+        groups[members] = members.min()
+    return groups
 
 
 def _refuse_two_labels(dataset: Dataset, pairs: Iterable[tuple[int, int]]) -> None:
