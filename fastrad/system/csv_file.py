@@ -131,11 +131,6 @@ def harmless(text: Any) -> Any:
     return f"'{text}" if isinstance(text, str) and _FORMULA.match(text) else text
 
 
-def as_meant(text: Any) -> Any:
-    """What a cell was before `harmless`."""
-    return text[1:] if isinstance(text, str) and text.startswith("'") and _FORMULA.match(text[1:]) else text
-
-
 def column_names(path: Path, columns: Sequence[str], encoding: str = "") -> list[str]:
     """The names in a CSV file's header, under the separator that finds most of `columns`.
 
