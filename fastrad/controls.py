@@ -10,7 +10,6 @@ easily than real ones.
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -28,7 +27,7 @@ from fastrad.convert.run import ConvertOptions, convert
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import FastradError
 from fastrad.phantom.archive import BOX_COLUMNS, TRUTH
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_json
 from fastrad.system.progress import say
 
 NETWORKS = {
@@ -157,7 +156,7 @@ def run_controls(out: Path, plan: ControlsPlan | None = None) -> dict:
     contrasts = [contrast(upper, lower, labels, scores[upper], scores[lower]) for upper, lower in CONTRASTS]
     found = report(labels, scores, contrasts, plan)
     found["seconds"] = round(time.monotonic() - began, 1)
-    write_atomically(out / "controls.json", (json.dumps(found, indent=1) + "\n").encode())
+    write_json(out / "controls.json", found)
     return found
 
 

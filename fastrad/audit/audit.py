@@ -5,7 +5,6 @@ In: dataset files. Out: a report; the datasets are not changed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from fastrad.dataset.copies import NEAR_CORRELATION, confirm_pairs, groups_of_pa
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError, MissingDependencyError
 from fastrad.system.cores import available_cores
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_atomically, write_json
 from fastrad.system.progress import say
 
 # Samples, words and patients listed in full; the counts beside them are of all. Groups of copies are all listed.
@@ -124,7 +123,7 @@ def audit(paths: Sequence[Path], out_dir: Path, options: AuditOptions | None = N
     }
     out_dir.mkdir(parents=True, exist_ok=True)
     write_atomically(out_dir / "rows.csv", rows_csv(table, exact, near))
-    write_atomically(out_dir / "audit.json", (json.dumps(report, indent=1) + "\n").encode())
+    write_json(out_dir / "audit.json", report)
     write_page(report, datasets, out_dir / "audit.html")
     return report
 

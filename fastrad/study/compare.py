@@ -7,7 +7,6 @@ only evaluated again.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
@@ -33,7 +32,7 @@ from fastrad.study.protocol.record import study_record, study_scoring
 from fastrad.study.report.error_pictures import Explained, write_errors
 from fastrad.study.report.page import write_report
 from fastrad.system.devices import choose_device
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_atomically, write_json
 from fastrad.system.locks import locked, shared
 from fastrad.system.progress import say
 
@@ -202,7 +201,7 @@ def _report(config: CompareConfig, plan: Plan, device: torch.device) -> None:
     if plan.limited:
         _write_csv(_learning_curve(config, plan, predictions), out / "learning_curve.csv")
     record = study_record(plan, config, external_files)
-    write_atomically(out / "study.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_json(out / "study.json", record)
 
     write_errors(out, _explained_errors(plan, predictions, runs))
     write_report(out)

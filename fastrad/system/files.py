@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import shutil
@@ -60,6 +61,11 @@ def write_atomically(path: Path, *chunks: bytes | memoryview, mode: int = 0o666)
     except OSError as error:
         error.filename, error.filename2 = str(path), None
         raise
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write values as indented JSON, as `write_atomically` does."""
+    write_atomically(path, (json.dumps(content, indent=1) + "\n").encode())
 
 
 @contextmanager

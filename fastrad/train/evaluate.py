@@ -7,7 +7,6 @@ folder, with a picture.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from fastrad.errors import InputError
 from fastrad.models.resnet import HEAD, resnet
 from fastrad.models.weights import Weights, initialise, load_weights
 from fastrad.system.devices import choose_device
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_atomically, write_json
 from fastrad.train import metrics
 from fastrad.train.config import EvaluateConfig
 from fastrad.train.intervals import Interval, bootstrap
@@ -170,7 +169,7 @@ def save(result: Evaluation, out: Path, source: Path, dataset: Dataset) -> None:
     kind = "synthetic images, " if dataset.card.synthetic else ""
     title = f"{kind}{dataset.card.name}: macro AUROC {result.found.macro_auroc:.4f}, top-1 {result.found.top1:.4f}"
     draw_classes(out / "classes.png", result.classes, result.found.class_auroc, result.confusion, title=title)
-    write_atomically(out / "evaluation.json", (json.dumps({**about, **result.record()}, indent=1) + "\n").encode())
+    write_json(out / "evaluation.json", {**about, **result.record()})
 
 
 def _classes(weights: Weights, source: Path) -> list[str]:

@@ -6,7 +6,6 @@ as the weights give them; tables that agree are left as they are.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from fastrad.study.protocol.record import NETWORKS, check_intentions, is_sealed,
 from fastrad.study.protocol.seals import SEAL, check_files, seal_of, sealed
 from fastrad.study.protocol.splits import Splits, read_splits
 from fastrad.system.devices import choose_device
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_atomically, write_json
 from fastrad.system.progress import say, track
 from fastrad.train.outputs import whole_frames
 
@@ -97,7 +96,7 @@ def rescore(folder: Path, datasets: Sequence[Path], device: str | None = None) -
     }
     if is_sealed(study):
         record = seal_study(record, folder)
-    write_atomically(folder / "study.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_json(folder / "study.json", record)
     for name in changed:
         say(f"notice: {folder / name}: did not hold what the networks say; it was written again")
     say(f"{len(runs)} networks scored again; the largest difference of a score that was kept is {largest:.1e}")
@@ -171,7 +170,7 @@ class _Run:
         write_atomically(self.folder / "predictions.csv", table.to_csv(index=False).encode())
         if is_sealed(record):
             record = sealed({**record, "rescored": True}, self.folder, record[SEAL]["files"])
-            write_atomically(self.folder / "run.json", (json.dumps(record, indent=1) + "\n").encode())
+            write_json(self.folder / "run.json", record)
 
 
 def _record(folder: Path) -> dict[str, Any]:

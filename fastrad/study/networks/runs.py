@@ -32,7 +32,7 @@ from fastrad.study.protocol.plan import Network, Protocol
 from fastrad.study.protocol.record import read_record, versions
 from fastrad.study.protocol.seals import check_files, sealed
 from fastrad.study.protocol.splits import training_subset
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_atomically, write_json
 from fastrad.system.hardware import describe_hardware
 from fastrad.system.locks import locked
 from fastrad.system.progress import say
@@ -367,7 +367,7 @@ def _keep(
         **({} if protocol.test else {"test_scored": False}),
     }
     record = sealed(record, partial, ("weights.safetensors", "predictions.csv", "history.csv"))
-    write_atomically(partial / "run.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_json(partial / "run.json", record)
     try:
         partial.rename(folder)
     except OSError:  # where a file system has no locks, another process may have been first, with the same network

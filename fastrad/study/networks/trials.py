@@ -7,7 +7,6 @@ loss. A recipe that diverges has lost.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -24,7 +23,7 @@ from fastrad.study.networks.tune import Task, Tuned, fine_tune
 from fastrad.study.protocol.arms import Arm
 from fastrad.study.protocol.plan import Network, Protocol
 from fastrad.study.protocol.search import Search, Trial
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_json
 from fastrad.train.precision import choose_precision
 
 
@@ -75,7 +74,7 @@ class TrialPiece(Piece):
         except DivergedError as error:
             found = {"log_loss": None, "reason": str(error)}
         record = {"settings": self._search.settings(self._trial), **found}
-        write_atomically(self.place, (json.dumps(record, indent=1) + "\n").encode())
+        write_json(self.place, record)
 
     def _run(self, tick: Tick) -> Tuned:
         dataset, arm, trial = self._protocol.dataset, self._arm, self._trial

@@ -7,7 +7,6 @@ would have.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,7 +23,7 @@ from fastrad.study.protocol.plan import Network, Protocol
 from fastrad.study.protocol.planned import note_opening, opened
 from fastrad.study.protocol.record import read_record
 from fastrad.study.protocol.seals import SEAL, sealed
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_atomically, write_json
 from fastrad.system.progress import track
 from fastrad.train.outputs import whole_frames
 
@@ -59,7 +58,7 @@ def _score_test(network: Network, protocol: Protocol, folder: Path, device: torc
     # as bytes: read and written again, a score might change by a last digit
     write_atomically(path, kept, tested.to_csv(index=False, header=False).encode())
     record = sealed({**record, "test_scored": True}, folder, record[SEAL]["files"])
-    write_atomically(folder / "run.json", (json.dumps(record, indent=1) + "\n").encode())
+    write_json(folder / "run.json", record)
 
 
 def validation_lines(networks: Sequence[Network], runs: Path) -> list[str]:

@@ -21,7 +21,7 @@ from fastrad.study.protocol.config import CompareConfig
 from fastrad.study.protocol.ledger import Scoring
 from fastrad.study.protocol.plan import Plan
 from fastrad.study.protocol.seals import SEAL, check_record, sealed
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_json
 
 PLAN, DEVELOPMENT = "plan.json", "development.json"
 _TESTS = (
@@ -92,7 +92,7 @@ _WAY_OUT = "put the file back as it was, or give the study another --out"
 
 
 def _write(path: Path, content: Mapping[str, object]) -> None:
-    write_atomically(path, (json.dumps(sealed(content, path.parent, ()), indent=1) + "\n").encode())
+    write_json(path, sealed(content, path.parent, ()))
 
 
 def _read(path: Path) -> dict | None:

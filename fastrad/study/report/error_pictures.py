@@ -21,7 +21,7 @@ from fastrad.errors import FormatError
 from fastrad.study.inference.confident_errors import ConfidentError
 from fastrad.study.protocol.seals import AGAIN, file_sha256
 from fastrad.study.report.figures import overlay
-from fastrad.system.files import write_atomically
+from fastrad.system.files import write_atomically, write_json
 from fastrad.system.progress import say
 
 Explained = tuple[Sequence[ConfidentError], NDArray[np.uint8], NDArray[np.float64]]
@@ -49,7 +49,7 @@ def write_errors(folder: Path, explained: Iterable[Explained]) -> None:
                 hashes[kind] = hashlib.sha256(encoded.tobytes()).hexdigest()
             entries.append({"arm": error.arm, "picture": name, **error._asdict(), "sha256": hashes})
     content = {"predictions": file_sha256(folder / "predictions.csv"), "entries": entries}
-    write_atomically(folder / "errors" / "errors.json", (json.dumps(content, indent=1) + "\n").encode())
+    write_json(folder / "errors" / "errors.json", content)
 
 
 def read_errors(folder: Path) -> list[dict]:
