@@ -27,6 +27,7 @@ from fastrad.imaging.gif import GIF_SIGNATURES
 from fastrad.imaging.structure import PNG_SIGNATURE, Header, ImageError, check_structure, is_dicom
 from fastrad.imaging.values import Values, of_bits, on_black
 from fastrad.imaging.window import Window
+from fastrad.system.reading import without_waiting
 
 Box = tuple[int, int, int, int]
 MAX_STILL_BYTES = 1 << 30
@@ -145,7 +146,7 @@ def read_values(
         if os.path.commonpath([root, os.path.realpath(path)]) != root:
             raise ImageError(name, "a link that leads outside ROOT")
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with open(path, "rb", opener=without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise ImageError(name, "not a regular file")
             return _read(file, name, frame, box, window)
@@ -175,11 +176,6 @@ def decode_values(
         As `read_gray`.
     """
     return _read(io.BytesIO(data), name, frame, box, window)
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    # A named pipe would otherwise keep a worker waiting for somebody to write into it.
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _read(file: BinaryIO, name: str, frame: int, box: Box | None, window: Window | None) -> Values:

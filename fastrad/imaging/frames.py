@@ -15,6 +15,7 @@ from typing import BinaryIO, NamedTuple
 from fastrad.errors import InputError
 from fastrad.imaging.gif import GIF_SIGNATURES, gif_frame_count
 from fastrad.imaging.structure import PNG_SIGNATURE, is_dicom
+from fastrad.system.reading import without_waiting
 
 _HEAD = 132
 _MOST_PARTS = 1000  # chunks or segments before the pixels
@@ -49,7 +50,7 @@ def frames_of(path: Path | str) -> Frames:
         If it cannot be read.
     """
     # a named pipe would otherwise keep the reader waiting
-    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as file:
+    with open(path, "rb", opener=without_waiting) as file:
         head = file.read(_HEAD) or b""
         if is_dicom(head):
             from fastrad.imaging.dicom import frame_count

@@ -47,7 +47,7 @@ def open_regular(path: Path | str, limit: int | None = None, what: str = "a file
         As of `refuse_irregular`, or if it may not be read.
     """
     try:
-        file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 - the caller closes it
+        file = open(path, "rb", opener=without_waiting)  # noqa: SIM115 - the caller closes it
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
@@ -80,7 +80,8 @@ def read_whole(path: Path | str, limit: int, what: str) -> bytes:
     return content
 
 
-def _without_waiting(path: str, flags: int) -> int:
+def without_waiting(path: str, flags: int) -> int:
+    """An opener for `open` that a named pipe does not keep waiting for somebody to write into it."""
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
