@@ -23,7 +23,7 @@ from fastrad.study.networks.grad_cam import explain
 from fastrad.study.networks.jobs import tune_in_jobs
 from fastrad.study.networks.runs import check_finished, gather, is_open, pieces_of, settings_digest
 from fastrad.study.networks.unlock import open_test, validation_lines
-from fastrad.study.predictions import refuse_contradictions, refuse_other_labels
+from fastrad.study.predictions import learning_curve_table, refuse_contradictions, refuse_other_labels
 from fastrad.study.protocol.config import CompareConfig
 from fastrad.study.protocol.ledger import enter, scorings_of
 from fastrad.study.protocol.plan import Plan, make_plan
@@ -199,7 +199,9 @@ def _report(config: CompareConfig, plan: Plan, device: torch.device) -> None:
         by_arm = sorted(plan.fixed, key=lambda network: names.index(network.arm.name))
         _write_csv(gather(by_arm, runs), out / "fixed_recipe.csv")
     if plan.limited:
-        _write_csv(_learning_curve(config, plan, predictions), out / "learning_curve.csv")
+        limited = ((each.patients, gather([each], runs)) for each in plan.limited if each.patients is not None)
+        curve = learning_curve_table(predictions, limited, plan.protocol.splits, config.seed)
+        _write_csv(curve, out / "learning_curve.csv")
     record = study_record(plan, config, external_files)
     write_json(out / "study.json", record)
 
@@ -221,16 +223,6 @@ def _write_csv(table: pd.DataFrame, path: Path) -> bytes:
     content = table.to_csv(index=False).encode()
     write_atomically(path, content)
     return content
-
-
-def _learning_curve(config: CompareConfig, plan: Plan, predictions: pd.DataFrame) -> pd.DataFrame:
-    """The predictions of the first seed, whole and limited, with the column `patients`."""
-    splits = plan.protocol.splits
-    everyone = min(int(splits.training(fold).sum()) for fold in range(splits.folds))
-    parts = [predictions[predictions["seed"] == config.seed].assign(patients=everyone)]
-    for network in plan.limited:
-        parts.append(gather([network], config.out / "runs").assign(patients=network.patients))
-    return pd.concat(parts, ignore_index=True)
 
 
 def _explained_errors(plan: Plan, predictions: pd.DataFrame, runs: Path) -> Iterator[Explained]:

@@ -7,6 +7,7 @@ written with: a patient called NA or 007 stays one.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,25 @@ def prediction_table(
             "score": scores,
         }
     )[list(PREDICTION_COLUMNS)]
+
+
+def learning_curve_table(
+    predictions: pd.DataFrame, limited: Iterable[tuple[int, pd.DataFrame]], splits: Splits, first_seed: int
+) -> pd.DataFrame:
+    """`learning_curve.csv`: the first seed's predictions, whole and limited, with the column `patients`.
+
+    Parameters
+    ----------
+    predictions : table
+        Of the networks that were tuned on everybody.
+    limited : iterable of (int, table)
+        How many training patients a network was limited to, and its predictions.
+    splits : Splits
+    first_seed : int
+    """
+    everyone = min(int(splits.training(fold).sum()) for fold in range(splits.folds))
+    whole = predictions[predictions["seed"] == first_seed].assign(patients=everyone)
+    return pd.concat([whole, *(part.assign(patients=patients) for patients, part in limited)], ignore_index=True)
 
 
 def read_predictions(path: Path) -> pd.DataFrame:

@@ -44,12 +44,12 @@ def tune_in_jobs(
         As `runs.tune` does, or if a process was ended from outside.
     """
     device = devices[0]
-    finished = check_finished(networks, protocol, folder)
     mine = [piece for piece in pieces_of(networks, protocol, folder, device, part) if not piece.finished]
     jobs = min(jobs, len(mine))
     if jobs <= 1:
-        tune(networks, protocol, folder, device, part=part, wait=wait_for_others)
+        tune(networks, protocol, folder, device, part=part, wait=wait_for_others)  # it checks what is finished
         return
+    finished = check_finished(networks, protocol, folder)
     if any(finished):
         say(f"{sum(finished)} of {len(networks)} runs are finished already and kept")
     threads = torch.get_num_threads()

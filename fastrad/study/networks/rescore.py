@@ -17,7 +17,7 @@ import torch
 from fastrad.errors import FormatError, InputError
 from fastrad.study.networks.predict import load_network, score_dataset
 from fastrad.study.networks.score import score_images
-from fastrad.study.predictions import prediction_table, read_predictions
+from fastrad.study.predictions import learning_curve_table, prediction_table, read_predictions
 from fastrad.study.protocol.patients import StudyDataset, read_patients
 from fastrad.study.protocol.record import NETWORKS, check_intentions, is_sealed, read_record, read_study, seal_study
 from fastrad.study.protocol.seals import SEAL, check_files, seal_of, sealed
@@ -79,10 +79,9 @@ def rescore(folder: Path, datasets: Sequence[Path], device: str | None = None) -
         again = [run.predictions(several) for run in by_arm if run.folder.name in fixed]
         changed += _mended(folder, "fixed_recipe.csv", pd.concat(again, ignore_index=True))
     if (folder / "learning_curve.csv").is_file():
-        everyone = min(int(splits.training(fold).sum()) for fold in range(splits.folds))
-        first = predictions[predictions["seed"] == study["protocol"]["seeds"][0]].assign(patients=everyone)
-        limited = [run.predictions(several).assign(patients=run.patients) for run in runs if run.patients is not None]
-        changed += _mended(folder, "learning_curve.csv", pd.concat([first, *limited], ignore_index=True))
+        limited = ((run.patients, run.predictions(several)) for run in runs if run.patients is not None)
+        curve = learning_curve_table(predictions, limited, splits, study["protocol"]["seeds"][0])
+        changed += _mended(folder, "learning_curve.csv", curve)
     for about, dataset in external:
         parts = [run.with_start(run.scored_external(dataset, where), several) for run in whole]
         changed += _mended(folder, f"external/{about['file']}", pd.concat(parts, ignore_index=True))
