@@ -169,7 +169,7 @@ def _run(words: list[str], debug: bool) -> None:
 
 
 def _say(what: object) -> None:
-    print(f"fastrad: {one_line(what)}", file=sys.stderr)
+    print(f"fastrad: {one_line(what)}\n", end="", file=sys.stderr)  # in one piece: ranks may share it
 
 
 def _os_error_line(error: OSError) -> str:

@@ -116,5 +116,5 @@ def time_text(seconds: float) -> str:
 
 
 def say(line: str) -> None:
-    """Print one line about the work on stderr, at once."""
-    print(one_line(line), file=sys.stderr, flush=True)
+    """Print one line about the work on stderr, at once and in one piece: several ranks may share it."""
+    print(f"{one_line(line)}\n", end="", file=sys.stderr, flush=True)

@@ -145,7 +145,7 @@ def test_a_second_signal_ends_a_rank_that_waits_for_one_that_stands_still(data, 
 
 
 ONE_LOSS = """
-import math, torch
+import math, os, torch
 from fastrad.train.pretrain import _non_finite, _read_losses
 from fastrad.train.ranks import joined
 
@@ -154,7 +154,7 @@ with joined("cpu") as ranks:
     pending = [(7 + step, 0.1, torch.tensor(loss), torch.tensor([3, 4])) for step, loss in enumerate(losses)]
     (total,) = ranks.sums(_read_losses(pending))
     assert not math.isfinite(total)
-    print(_non_finite(pending))
+    os.write(1, f"{_non_finite(pending)}\\n".encode())  # at once: print may be unbuffered, and both share a pipe
 """
 
 
