@@ -1,4 +1,4 @@
-"""`benchmarks/README.md`, its plot, and the figures in the README, from the JSON in `benchmarks/results/`.
+"""`benchmarks/README.md`, its plot, `docs/results.md` and the README's figures, from the JSON in `benchmarks/results/`.
 
     python benchmarks/report.py
 
@@ -17,6 +17,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # the scripts beside this one, wherever it is called from
 
 import convert  # noqa: E402
+import ddti  # noqa: E402
 import gpu  # noqa: E402
 import loader_report  # noqa: E402
 import versions  # noqa: E402
@@ -224,6 +225,13 @@ def headline(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def results_page(results: Path) -> str:
+    """The whole of docs/results.md."""
+    study, controls = (results / f"{name}.json" for name in ("ddti", "controls"))
+    found = [json.loads(path.read_text()) if path.is_file() else None for path in (study, controls)]
+    return ddti.page(*found)
+
+
 def put_into_readme(text: str, figures: str) -> str:
     """The README with the figures between its two comments."""
     before, rest = text.split(BEGIN)
@@ -236,6 +244,7 @@ def main() -> None:
     (HERE / "README.md").write_text(page(found))
     if "loaders" in found:
         loader_report.plot(found["loaders"], HERE / "results" / "loaders.svg")
+    (HERE.parent / "docs" / "results.md").write_text(results_page(HERE / "results"))
     readme = HERE.parent / "README.md"
     readme.write_text(put_into_readme(readme.read_text(), headline(found)))
 

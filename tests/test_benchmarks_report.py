@@ -24,6 +24,10 @@ def test_the_benchmarks_page_is_made_of_the_results(report):
     assert (ROOT / "benchmarks" / "README.md").read_text() == report.page(report.read(ROOT / "benchmarks" / "results"))
 
 
+def test_the_page_of_results_is_made_of_the_results(report):
+    assert (ROOT / "docs" / "results.md").read_text() == report.results_page(ROOT / "benchmarks" / "results")
+
+
 def test_the_readmes_figures_are_made_of_the_results(report):
     text = (ROOT / "README.md").read_text()
     assert text == report.put_into_readme(text, report.headline(report.read(ROOT / "benchmarks" / "results")))

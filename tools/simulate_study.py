@@ -4,6 +4,9 @@
     python tools/simulate_study.py --draws 1000 --out benchmarks/results/study_simulation.json
     python tools/simulate_study.py --draws 200 --cells 3,5 --bootstrap 400
 
+Each cell is drawn in blocks until it has so many draws, and each block is put with what the file holds, so that a run
+that was stopped goes on, and draws that are there are kept. Another version of the statistics needs another file.
+
 Scores are binormal. A test patient's score by a network is the sum of what all networks see in the patient, what those
 of one arm see, and the network's own noise (shares 0.5, 0.2 and 0.3 of the variance, so that scores correlate by 0.7
 within an arm and 0.5 between arms), and a shift by class that gives the network its true AUROC. That is the arm's, plus
@@ -136,12 +139,13 @@ def counted(cell: Cell, result: StudyResult) -> dict[str, float]:
     counts["difference"] = network.difference
     counts["standard_error"] = network.networks.standard_error
     counts["widest_covers"] = float(min(each.low for each in both) <= truth <= max(each.high for each in both))
+    counts["quoted_covers"] = float(network.interval.low <= truth <= network.interval.high)
     return counts
 
 
-def simulate(cell: Cell, draws: int, bootstrap: int, seed: int) -> dict:
-    """Means over draws."""
-    rng = np.random.default_rng([seed, CELLS.index(cell)])
+def simulate(cell: Cell, draws: int, bootstrap: int, seed: int, done: int = 0) -> dict:
+    """Means over draws; a cell that has `done` already goes on with others."""
+    rng = np.random.default_rng([seed, CELLS.index(cell), *([done] if done else [])])
     started = time.perf_counter()
     resamples = bootstrap if cell.bootstrap else 0
     lines = pd.DataFrame([counted(cell, evaluate(predictions(cell, rng), resamples=resamples)) for _ in range(draws)])
@@ -158,14 +162,40 @@ def simulate(cell: Cell, draws: int, bootstrap: int, seed: int) -> dict:
     }
 
 
+def pooled(one: dict, other: dict) -> dict:
+    """Two runs of one cell as one: means weighted by draws, the spread about the common mean.
+
+    What only one of them counted is left out: its rate would be one of fewer draws than the line says.
+    """
+    draws = one["draws"] + other["draws"]
+
+    def mean(name: str) -> float:
+        return (one["draws"] * one[name] + other["draws"] * other[name]) / draws
+
+    squares = sum(
+        (run["draws"] - 1) * run["sd_of_difference"] ** 2 + run["draws"] * (run["difference"] - mean("difference")) ** 2
+        for run in (one, other)
+    )
+    same = {*Cell._fields, "draws", "resamples", "sd_of_difference", "seconds"}
+    rates = {name: round(mean(name), 4) for name in one if name in other and name not in same}
+    return {
+        **{name: one[name] for name in Cell._fields},
+        "draws": draws,
+        "resamples": one["resamples"],
+        "sd_of_difference": round(math.sqrt(squares / (draws - 1)), 4),
+        **rates,
+        "seconds": round(one["seconds"] + other["seconds"], 1),
+    }
+
+
 def table(cells: dict[str, dict]) -> str:
     """The cells as a Markdown table, in percent: what each interval covers, and how often a difference is shown."""
     head = "cell | malignant + benign | seeds | AUROCs | SD by seed, by fold | draws | networks | folds | bootstrap | "
-    head += "ensembles | one arm | shown"
+    head += "ensembles | quoted | one arm | shown"
     lines = [f"| {head} |", "|" + " --- |" * (head.count("|") + 1)]
     for number, cell in cells.items():
         files = f"; {cell['starts']} files, SD {cell['start_sd']:g}" if cell.get("start_sd") else ""
-        covers = [cell.get(f"{name}_covers") for name in ("networks", "folds", "bootstrap", "ensembles")]
+        covers = [cell.get(f"{name}_covers") for name in ("networks", "folds", "bootstrap", "ensembles", "quoted")]
         cells_of_line = [
             number,
             f"{cell['malignant']} + {cell['benign']}",
@@ -180,32 +210,39 @@ def table(cells: dict[str, dict]) -> str:
 
 
 @click.command(help=__doc__)
-@click.option("--draws", default=1000, show_default=True, help="Studies a cell.")
+@click.option("--draws", default=1000, show_default=True, help="Studies a cell, those in --out among them.")
+@click.option("--block", default=100, show_default=True, help="Studies between two writings of --out.")
 @click.option("--bootstrap", default=500, show_default=True, help="Resamples, in the cells that have a bootstrap.")
 @click.option("--cells", default="", help="Numbers of cells, from 1, for example 3,5; all by default.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="JSON file; cells that it holds already are replaced.")
+@click.option("--out", type=click.Path(path_type=Path), help="JSON file, which a run goes on with.")
 @click.option("--table", "only_table", is_flag=True, help="Simulate nothing: print the table of --out, for the guide.")
-def main(draws: int, bootstrap: int, cells: str, seed: int, out: Path | None, only_table: bool) -> None:
+def main(draws: int, block: int, bootstrap: int, cells: str, seed: int, out: Path | None, only_table: bool) -> None:
     if only_table and out is not None:
         click.echo(table(json.loads(out.read_text())["cells"]))
         return
     numbers = [int(word) for word in cells.split(",")] if cells else list(range(1, len(CELLS) + 1))
-    kept = json.loads(out.read_text())["cells"] if out and out.is_file() else {}
+    content = json.loads(out.read_text()) if out and out.is_file() else {}
+    if content and (content["seed"], content["fastrad"]) != (seed, fastrad.__version__):
+        raise click.UsageError(f"{out}: was drawn with seed {content['seed']} by fastrad {content['fastrad']}")
+    kept = content.get("cells", {})
     for number in numbers:
-        found = simulate(CELLS[number - 1], draws, bootstrap, seed)
+        cell = CELLS[number - 1]
+        found = kept.get(str(number))
+        while (done := found["draws"] if found else 0) < draws:
+            more = simulate(cell, min(block, draws - done), bootstrap, seed, done)
+            kept[str(number)] = found = pooled(found, more) if found else more
+            if out:
+                content = {
+                    "command": "python tools/simulate_study.py",
+                    "fastrad": fastrad.__version__,
+                    "python": platform.python_version(),
+                    "cores": os.cpu_count(),
+                    "seed": seed,
+                    "cells": {name: kept[name] for name in sorted(kept, key=int)},
+                }
+                out.write_text(json.dumps(content, indent=1) + "\n")
         click.echo(f"cell {number}: {json.dumps(found)}")
-        kept[str(number)] = found
-        if out:
-            content = {
-                "command": "python tools/simulate_study.py",
-                "fastrad": fastrad.__version__,
-                "python": platform.python_version(),
-                "cores": os.cpu_count(),
-                "seed": seed,
-                "cells": {name: kept[name] for name in sorted(kept, key=int)},
-            }
-            out.write_text(json.dumps(content, indent=1) + "\n")
 
 
 if __name__ == "__main__":

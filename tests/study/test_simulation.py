@@ -58,6 +58,23 @@ def test_cells_are_written_one_by_one_and_kept(tool, tmp_path):
     assert 0 <= found["3"]["networks_covers"] <= 1
 
 
+def test_a_run_goes_on_from_what_is_written_and_puts_the_draws_together(tool, tmp_path):
+    out, cell = tmp_path / "simulation.json", tool.CELLS[0]
+    for draws in ("3", "5"):
+        done = CliRunner().invoke(tool.main, ["--draws", draws, "--cells", "1", "--block", "3", "--out", str(out)])
+        assert done.exit_code == 0, done.output
+    found = json.loads(out.read_text())["cells"]["1"]
+    lines = []
+    for seed, draws in (([0, 0], 3), ([0, 0, 3], 2)):
+        rng = np.random.default_rng(seed)
+        lines += [tool.counted(cell, evaluate(tool.predictions(cell, rng), resamples=0)) for _ in range(draws)]
+    assert found["draws"] == 5
+    for name in ("networks_covers", "quoted_covers", "shown", "difference", "standard_error"):
+        assert found[name] == pytest.approx(np.mean([line[name] for line in lines]), abs=2e-4)
+    spread = np.std([line["difference"] for line in lines], ddof=1)
+    assert found["sd_of_difference"] == pytest.approx(spread, abs=2e-4)
+
+
 def test_the_guides_table_is_that_of_the_results(tool):
     root = TOOL.parents[1]
     cells = json.loads((root / "benchmarks" / "results" / "study_simulation.json").read_text())["cells"]

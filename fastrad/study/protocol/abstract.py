@@ -13,6 +13,7 @@ LABELS = {"none": "No transfer", "imagenet": "ImageNet", "radimagenet": "RadImag
 TEST_AUROC = {"none": 0.74, "imagenet": 0.80, "radimagenet": 0.84}
 JOURNAL_TEST_AUROC = {"none": 0.69, "imagenet": 0.79, "radimagenet": 0.83}
 TEST_FRACTION = 145 / 721
+UNNAMED = "images that the file does not name"  # what trained weights that say nothing of it
 THYROID_LAYOUTS = ("ddti", "tn3k", "tn5000", "thyroidxl", "aimi")  # archives of thyroid nodules and of nothing else
 
 
@@ -29,3 +30,23 @@ def is_thyroid(study: Mapping[str, Any]) -> bool:
     dataset = study["dataset"]
     about = dataset["layout"] in THYROID_LAYOUTS or "thyroid" in str(study.get("title") or "").lower()
     return about and dataset["positive"] == "malignant" and not study["synthetic"]
+
+
+def published_arms(study: Mapping[str, Any]) -> frozenset[str]:
+    """The arms of a study that the abstract's figures may stand beside.
+
+    Where the images are thyroid nodules: those that bear an arm's name of the abstract, and those of whose weights
+    nothing but the option that gave them is known. Weights that say they were made from other images have no figure.
+
+    Parameters
+    ----------
+    study : mapping
+        `study.json`.
+    """
+    if not is_thyroid(study):
+        return frozenset()
+    return frozenset(
+        arm["name"]
+        for arm in study["arms"]
+        if arm["label"] == LABELS.get(arm["name"]) or arm.get("trained_on", UNNAMED) == UNNAMED
+    )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fastrad.models.weights import Weights
-from fastrad.study.protocol.abstract import LABELS
+from fastrad.study.protocol.abstract import LABELS, UNNAMED
 from fastrad.study.protocol.seals import file_sha256
 
 IMAGENET_FILE = "f37072fd"  # torchvision's resnet18-f37072fd.pth is named after the beginning of its SHA-256
@@ -43,7 +43,7 @@ def arm_name(key: str, source: str | None, weights: Weights | None) -> ArmName:
         return ArmName(LABELS["imagenet"] if key in LABELS else key, "photographs: ImageNet-1k, torchvision's weights")
     made_of, classes = metadata.get("dataset"), metadata.get("classes")
     if not isinstance(made_of, dict) or not isinstance(classes, list) or not {"layout", "samples"} <= set(made_of):
-        about = "a network of another study" if "arm" in metadata else "images that the file does not name"
+        about = "a network of another study" if "arm" in metadata else UNNAMED
         return ArmName(f"{shown} (--{key})" if key in LABELS else key, about)
     synthetic = bool(metadata.get("synthetic"))
     count = f"{int(made_of['samples']):,} {'synthetic ' if synthetic else ''}images of {len(classes)} classes"

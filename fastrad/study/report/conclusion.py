@@ -27,7 +27,7 @@ EPOCH_NOTE = (
 )
 PUBLISHED_NOTE = (
     "The published figures are of thyroid nodules of other patients (abstract: 145 of 721; journal: JACR 2024, 101 "
-    "test patients): they are there to compare the order of the arms. "
+    "test patients): they stand beside arms whose weights may be of that kind, to compare the order. "
 )
 RANDOM_STARTS = ("none", "null")  # arms that start from no file: every network is another start
 

@@ -20,7 +20,7 @@ from fastrad.study.inference.multireader import Contrast
 from fastrad.study.inference.networks import NOTHING, ArmNetworks
 from fastrad.study.inference.proportions import Proportion
 from fastrad.study.inference.samples import Interval
-from fastrad.study.protocol.abstract import JOURNAL_TEST_AUROC, TEST_AUROC, is_thyroid
+from fastrad.study.protocol.abstract import JOURNAL_TEST_AUROC, TEST_AUROC, published_arms
 from fastrad.study.report.conclusion import conclusion
 from fastrad.study.report.search import choices, trials
 
@@ -48,7 +48,7 @@ def table_values(
     """
     labels = {arm["name"]: arm["label"] for arm in study["arms"]}
     margin = study["protocol"].get("margin")  # absent in studies of 0.1.0
-    published = is_thyroid(study)
+    published = published_arms(study)
     return {
         "synthetic": study["synthetic"],
         "development": study["development"],
@@ -56,12 +56,12 @@ def table_values(
         "folds": study["protocol"]["folds"],
         "seeds": study["protocol"]["seeds"],
         "margin": margin,
-        "arms": [_arm(labels[arm.arm], arm, published) for arm in result.arms],
+        "arms": [_arm(labels[arm.arm], arm, arm.arm in published) for arm in result.arms],
         "differences": [_difference(labels, difference, margin) for difference in result.differences],
         "external": [
             {
                 **{name: about[name] for name in ("name", "patients", "images", "malignant", "synthetic")},
-                "arms": [_arm(labels[arm.arm], arm, published) for arm in each.arms],
+                "arms": [_arm(labels[arm.arm], arm, arm.arm in published) for arm in each.arms],
                 "differences": [_difference(labels, difference, margin) for difference in each.differences],
             }
             for about, each in zip(study["external"], external, strict=True)
@@ -74,12 +74,12 @@ def table_values(
 
 
 def _searched(
-    study: dict, labels: dict[str, str], fixed: StudyResult, published: bool, margin: float | None
+    study: dict, labels: dict[str, str], fixed: StudyResult, published: frozenset[str], margin: float | None
 ) -> dict[str, dict]:
     return {
         "search": {"choices": choices(study), "trials": trials(study)},
         "fixed_recipe": {
-            "arms": [_arm(labels[arm.arm], arm, published) for arm in fixed.arms],
+            "arms": [_arm(labels[arm.arm], arm, arm.arm in published) for arm in fixed.arms],
             "differences": [_difference(labels, difference, margin) for difference in fixed.differences],
         },
     }

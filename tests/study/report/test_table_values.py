@@ -51,6 +51,22 @@ def test_published_figures_stand_beside_thyroid_nodules_alone(record, result):
             assert arm["abstract_test_auroc"] is arm["journal_test_auroc"] is None
 
 
+def test_no_published_figure_stands_beside_weights_of_other_images(record, result):
+    """A network of generated pictures is not ImageNet's; of a file that says nothing the option's word is taken."""
+    thyroid = {**record, "external": [], "synthetic": False, "dataset": {**record["dataset"], "layout": "ddti"}}
+    said = {
+        "none": ("No transfer", "no images: random initialisation"),
+        "imagenet": ("Synthetic (out of domain)", "8,000 synthetic images of 12 classes, folder layout"),
+        "radimagenet": ("resnet.pth (--radimagenet)", "images that the file does not name"),
+    }
+    arms = [
+        {**arm, "label": said[arm["name"]][0], "trained_on": said[arm["name"]][1]} if arm["name"] in said else arm
+        for arm in record["arms"]
+    ]
+    found = table_values({**thyroid, "arms": arms}, result)["arms"]
+    assert [arm["abstract_test_auroc"] for arm in found] == [0.74, None, 0.84, None]
+
+
 def test_a_margin_is_tested_where_one_was_set(record, result):
     wide = {**record, "external": [], "protocol": {**record["protocol"], "margin": 0.49}}
     for values, each in zip(table_values(wide, result)["differences"], result.differences, strict=True):
