@@ -66,7 +66,7 @@ class Settings:
 
 def run(data: Path, folder: Path, jobs: int) -> dict[str, Any]:
     """Do everything, or what is left of it."""
-    settings = Settings()
+    settings, version = Settings(), commit()
     archives = folder / "archives"
     mini, ddti = unpacked(data / "radimagenet-mini.tar", archives), unpacked(data / "ddti.tar", archives) / "ddti"
     known = ddti_fingerprints(ddti)
@@ -114,7 +114,7 @@ def run(data: Path, folder: Path, jobs: int) -> dict[str, Any]:
         step("audit", readable / "all.beton", "--out", audit, "--text-images", len(known))
     text = json.loads((audit / "audit.json").read_text())["text"]
     return {
-        "commit": commit(),
+        "commit": version,
         "processor": processor(),
         "settings": asdict(settings),
         "seconds": seconds,
