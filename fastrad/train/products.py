@@ -86,6 +86,7 @@ def write_events(folder: Path, rows: Sequence[Mapping[str, float]]) -> bool:
 
 def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
     card = run.train.card
+    present = sum(count > 0 for count in card.class_counts.values())  # --drop may have left out all of a class
     return {
         "architecture": f"{run.recipe.architecture}, one channel",
         "normalisation": {"mean": list(run.normalisation.mean), "std": list(run.normalisation.std)},
@@ -94,7 +95,7 @@ def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
         "card_sha256": card.sha256(),
         "seen": [*card.identities(), *run.val.card.identities()],  # the second chose the epoch
         KEY: datasets_seen([(run.config.train, card), (run.config.val, run.val.card)], run.folder.path),
-        "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples},
+        "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples, "classes": present},
         "synthetic": card.synthetic,
         "metrics": state.rows[state.best_epoch],
         "recipe": run.recipe.record(),

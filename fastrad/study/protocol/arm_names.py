@@ -46,13 +46,14 @@ def arm_name(key: str, source: str | None, weights: Weights | None) -> ArmName:
         about = "a network of another study" if "arm" in metadata else UNNAMED
         return ArmName(f"{shown} (--{key})" if key in LABELS else key, about)
     synthetic = bool(metadata.get("synthetic"))
-    count = f"{int(made_of['samples']):,} {'synthetic ' if synthetic else ''}images of {len(classes)} classes"
+    present = int(made_of.get("classes", len(classes)))  # absent in weights of earlier versions
+    count = f"{int(made_of['samples']):,} {'synthetic ' if synthetic else ''}images of {present} classes"
     trained_on = f"{count}, {made_of['layout']} layout"
     if key not in LABELS:
         return ArmName(key, trained_on)
     if synthetic:
         return ArmName(f"Synthetic ({_ROLES[key]})", trained_on)
-    published = len(classes) == RADIMAGENET_CLASSES and int(made_of["samples"]) >= RADIMAGENET_IMAGES
+    published = present == RADIMAGENET_CLASSES and int(made_of["samples"]) >= RADIMAGENET_IMAGES
     if made_of["layout"] == "radimagenet" and published:
         return ArmName(LABELS["radimagenet"], trained_on)
     return ArmName(f"{made_of['layout']} layout, {int(made_of['samples']):,} images (--{key})", trained_on)
