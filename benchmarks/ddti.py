@@ -95,7 +95,7 @@ def run(data: Path, folder: Path, jobs: int) -> dict[str, Any]:
         out = folder / "runs" / name
         resume = ("--resume",) if (out / "config.json").is_file() else ()
         files = (folder / name / "train.beton", "--val", folder / name / "val.beton")
-        step("pretrain", *files, "--out", out, "--amp", *words, *common, *resume)
+        step("pretrain", *files, "--out", out, "--amp", *words, *common, *resume, threads=1)
 
     study = folder / "study"
     words = (
@@ -225,8 +225,8 @@ def runs(study: Path) -> list[Path]:
 PAGE = """# Results
 
 What this version gives on real images, and the controls on generated ones. Made by `python benchmarks/report.py` from
-[ddti.json](../benchmarks/results/ddti.json) and [controls.json](../benchmarks/results/controls.json), whose scripts have
-their settings; nothing here was written after looking at a number.
+[ddti.json](../benchmarks/results/ddti.json) and [controls.json](../benchmarks/results/controls.json). The settings are
+in the scripts and were fixed before any result was looked at.
 """
 
 _DDTI = """## Thyroid nodules of DDTI
@@ -236,11 +236,12 @@ Read this first; it says what the numbers below cannot mean.
 - **The labels are not pathology.** They are readers' TI-RADS categories: 2 and 3 count as benign, 4a to 5 as malignant,
   which therefore means suspicious.
 - **Neither ImageNet nor RadImageNet.** `{out}` is {natural} that fastrad drew: generated natural images, not ImageNet.
-  `{into}` is an archive in RadImageNet's layout: {in_domain}. Which part of the body a picture shows is an easy
-  question: validation macro AUROC {in_domain_auroc:.3f}; of the natural classes {natural_auroc:.3f}.
-- **No ultrasound in it.** The archive's {ultrasound} ultrasound images are DDTI's own. By its fingerprint every one of the
-  {looked_up:,} images was looked up among all {ddti} of DDTI: {confirmed} were found, {confirmed_ultrasound} of them
-  ultrasound; {left_out} were left out. Among the {stored:,} that were stored, {remaining} was found.
+  `{into}` is an archive in RadImageNet's layout: {in_domain} (CT and MR). Which part of the body a picture
+  shows is an easy question: validation macro AUROC {in_domain_auroc:.3f}; of the natural classes {natural_auroc:.3f}.
+- **No ultrasound in it.** The archive's {ultrasound} ultrasound images are DDTI's own. By its fingerprint every one of
+  the {looked_up:,} images was looked up among all {ddti} of DDTI: {confirmed} were found, {confirmed_ultrasound} of
+  them ultrasound; {left_out} were left out. Among the {stored:,} that were stored, {remaining} was found. The look-up
+  misses crops and other views.
 - **One weights file an arm**: what is said is said of these files, not of pretraining.
 - **Few patients**: {development} for training and validation, {test} for the test, {benign} of these benign.
 - **Small pictures**: the outlined nodule alone, {size} × {size} pixels.
@@ -319,9 +320,9 @@ def _text(text: dict[str, Any]) -> str:
 def _counts(table: dict[str, Any]) -> str:
     test, known = table["test"], table["development"]
     return (
-        f"Held-out test set: {test['patients']} patients, {test['images']} images, {test['malignant']} patients malignant "
-        f"by TI-RADS. Cross-validation: {table['folds']} folds over {known['patients']} patients, {known['images']} images, "
-        f"{known['malignant']} malignant; {len(table['seeds'])} seeds."
+        f"Held-out test set: {test['patients']} patients, {test['images']} images, {test['malignant']} patients "
+        f"malignant by TI-RADS. Cross-validation: {table['folds']} folds over {known['patients']} patients, "
+        f"{known['images']} images, {known['malignant']} patients malignant; {len(table['seeds'])} seeds."
     )
 
 

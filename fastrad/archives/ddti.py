@@ -39,6 +39,10 @@ _BURNED_IN = (
     'in DDTI as published "TIRADS n" is burned into 73 labelled images, 29 of 61 benign and 44 of 288 malignant ones: '
     "a network can read the label; store the nodules alone (--crop nodule), and look with `fastrad audit`"
 )
+_TIRADS = (
+    "labels are readers' TI-RADS categories, not pathology: 2 and 3 are called benign, 4a to 5 malignant, which means "
+    "suspicious"
+)
 _CLOSED = "freehand"  # the other region type, "arrow", points at something and encloses nothing
 
 
@@ -104,7 +108,7 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
 def _notes(cases: dict[int, _Case], paths: Sequence[str], walk_notes: Sequence[str]) -> list[str]:
     """Remarks for the reader; images by their rows, because the names of files are those of patients."""
     # The walk counts the case files among what are no images; that is no news here.
-    notes = [note for note in walk_notes if "no images by their names" not in note]
+    notes = [_TIRADS, *(note for note in walk_notes if "no images by their names" not in note)]
     for what in ("empty", "broken"):
         rows = []
         for row, path in enumerate(paths):

@@ -9,8 +9,8 @@ CAPTIONS = (
         "published",
         "The abstract: Vahdati, Khosravi, Rouzrokh, Erickson; 721 patients, 145 of them held out. The journal's "
         "version: JACR 2024, doi 10.1016/j.jacr.2024.06.011, 101 test patients. Their patients, with thyroid nodules, "
-        "are others than these: the figures stand beside arms whose weights may be of that kind, to compare their order, "
-        "not to be equalled.",
+        "are others than these: the figures stand beside arms whose weights may be of that kind, to compare their "
+        "order, not to be equalled.",
         "the images are real thyroid nodules, by the layout or by --title",
         where(lambda facts: facts.thyroid),
     ),

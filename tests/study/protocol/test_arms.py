@@ -82,6 +82,11 @@ def pretrained(path, **metadata) -> str:
             "folder layout, 2,000,000 images (--radimagenet)",
             "2,000,000 images of 165 classes, folder layout",
         ),
+        (  # all images of a class were left out
+            {"dataset": {"layout": "radimagenet", "split": "train", "samples": 1_080_000, "classes": 164}},
+            "radimagenet layout, 1,080,000 images (--radimagenet)",
+            "1,080,000 images of 164 classes, radimagenet layout",
+        ),
         ({"dataset": "a study's", "arm": "none"}, "w.safetensors (--radimagenet)", "a network of another study"),
     ],
 )
