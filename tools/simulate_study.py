@@ -35,6 +35,7 @@ from scipy.special import ndtri
 
 import fastrad
 from fastrad.study.inference.evaluation import StudyResult, evaluate
+from fastrad.system.files import write_json
 
 FOLDS = 5
 VALIDATION = 12  # patients of a fold: they give thresholds, which are not counted here
@@ -63,17 +64,17 @@ CELLS = (
     Cell(15, 15, 2, (0.80, 0.80), 0.00, 0.00),
     Cell(15, 35, 3, (0.80, 0.80), 0.02, 0.02, bootstrap=True),
     Cell(44, 101, 3, (0.80, 0.80), 0.00, 0.00),
-    Cell(44, 101, 2, (0.80, 0.80), 0.04, 0.04),
+    Cell(44, 101, 2, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
     Cell(44, 101, 3, (0.80, 0.80), 0.04, 0.00),
     Cell(44, 101, 3, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
-    Cell(44, 101, 5, (0.80, 0.80), 0.02, 0.04),
-    Cell(44, 101, 10, (0.80, 0.80), 0.04, 0.04),
-    Cell(250, 250, 3, (0.80, 0.80), 0.04, 0.04),
-    Cell(250, 250, 10, (0.80, 0.80), 0.02, 0.04),
+    Cell(44, 101, 5, (0.80, 0.80), 0.02, 0.04, bootstrap=True),
+    Cell(44, 101, 10, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
+    Cell(250, 250, 3, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
+    Cell(250, 250, 10, (0.80, 0.80), 0.02, 0.04, bootstrap=True),
     Cell(44, 101, 3, (0.80, 0.84), 0.02, 0.02, bootstrap=True),
     Cell(250, 250, 5, (0.80, 0.84), 0.04, 0.02),
     Cell(44, 101, 3, (0.80, 0.80), 0.02, 0.02, starts=4, start_sd=0.03),
-    Cell(44, 101, 3, (0.80, 0.80), 0.02, 0.02, starts=1, start_sd=0.03),
+    Cell(44, 101, 3, (0.80, 0.80), 0.02, 0.02, bootstrap=True, starts=1, start_sd=0.03),
     Cell(44, 101, 3, (0.97, 0.97), 0.01, 0.01),
 )
 
@@ -229,6 +230,9 @@ def main(draws: int, block: int, bootstrap: int, cells: str, seed: int, out: Pat
     for number in numbers:
         cell = CELLS[number - 1]
         found = kept.get(str(number))
+        design = [*json.loads(json.dumps(cell)), bootstrap if cell.bootstrap else 0]
+        if found and [found.get(name) for name in (*Cell._fields, "resamples")] != design:
+            found = None  # drawn anew
         while (done := found["draws"] if found else 0) < draws:
             more = simulate(cell, min(block, draws - done), bootstrap, seed, done)
             kept[str(number)] = found = pooled(found, more) if found else more
@@ -241,7 +245,7 @@ def main(draws: int, block: int, bootstrap: int, cells: str, seed: int, out: Pat
                     "seed": seed,
                     "cells": {name: kept[name] for name in sorted(kept, key=int)},
                 }
-                out.write_text(json.dumps(content, indent=1) + "\n")
+                write_json(out, content)
         click.echo(f"cell {number}: {json.dumps(found)}")
 
 

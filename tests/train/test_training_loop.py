@@ -47,6 +47,12 @@ def test_a_run_leaves_weights_metrics_curve_configuration_and_checkpoints(finish
     weights = load_weights(finished.out / "weights.safetensors")
     card = Card.read(tiny / "train.beton")
     assert weights.metadata["classes"] == card.classes
+    assert weights.metadata["dataset"] == {
+        "layout": card.layout,
+        "split": "train",
+        "samples": card.samples,
+        "classes": len(card.classes),
+    }
     assert weights.metadata["card_sha256"] == card.sha256()
     assert weights.metadata["synthetic"] is True
     assert weights.metadata["size"] == 16
