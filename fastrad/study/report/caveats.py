@@ -32,8 +32,8 @@ CAVEATS = (
     Sentence("caveats", SYNTHETIC_NOTE, "the dataset's card says synthetic", where(lambda facts: not facts.real)),
     Sentence(
         "caveats",
-        "Synthetic weights: {synthetic_arms} started from weights of generated images; the numbers say nothing about "
-        "pretraining on real ones.",
+        "Synthetic weights: {synthetic_arms} started from weights of generated images; their numbers say nothing "
+        "about pretraining on real ones.",
         "the images are real and an arm's weights say synthetic",
         where(lambda facts: facts.real and facts.synthetic_weights),
     ),
