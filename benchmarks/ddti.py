@@ -232,8 +232,8 @@ def runs(study: Path) -> list[Path]:
 PAGE = """# Results
 
 What this version gives on real images, and the controls on generated ones. Made by `python benchmarks/report.py` from
-[ddti.json](../benchmarks/results/ddti.json) and [controls.json](../benchmarks/results/controls.json). The settings are
-in the scripts and were fixed before any result was looked at.
+`benchmarks/results/ddti.json` and `controls.json`. The settings are in the scripts and were fixed before any result was
+looked at.
 """
 
 _DDTI = """## Thyroid nodules of DDTI
