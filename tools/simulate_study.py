@@ -5,7 +5,7 @@
     python tools/simulate_study.py --draws 200 --cells 3,5 --bootstrap 400
 
 Each cell is drawn in blocks until it has so many draws, and each block is put with what the file holds, so that a run
-that was stopped goes on, and draws that are there are kept. Another version of the statistics needs another file.
+that was stopped goes on. Another version of the statistics needs another file.
 
 Scores are binormal. A test patient's score by a network is the sum of what all networks see in the patient, what those
 of one arm see, and the network's own noise (shares 0.5, 0.2 and 0.3 of the variance, so that scores correlate by 0.7
@@ -43,11 +43,7 @@ SHARES = (0.5, 0.2, 0.3)  # of the variance: all networks, an arm's networks, on
 
 
 class Cell(NamedTuple):
-    """A design with its truth.
-
-    `bootstrap`: whether the hierarchical bootstrap is part of what decides. `starts`: weights files of the second arm,
-    whose true AUROCs differ by SD `start_sd`.
-    """
+    """A design with its truth; `starts` are weights files of the second arm, whose AUROCs differ by SD `start_sd`."""
 
     malignant: int
     benign: int
@@ -55,26 +51,25 @@ class Cell(NamedTuple):
     aurocs: tuple[float, float]
     seed_sd: float
     fold_sd: float
-    bootstrap: bool = False
     starts: int = 1
     start_sd: float = 0.0
 
 
 CELLS = (
     Cell(15, 15, 2, (0.80, 0.80), 0.00, 0.00),
-    Cell(15, 35, 3, (0.80, 0.80), 0.02, 0.02, bootstrap=True),
+    Cell(15, 35, 3, (0.80, 0.80), 0.02, 0.02),
     Cell(44, 101, 3, (0.80, 0.80), 0.00, 0.00),
-    Cell(44, 101, 2, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
+    Cell(44, 101, 2, (0.80, 0.80), 0.04, 0.04),
     Cell(44, 101, 3, (0.80, 0.80), 0.04, 0.00),
-    Cell(44, 101, 3, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
-    Cell(44, 101, 5, (0.80, 0.80), 0.02, 0.04, bootstrap=True),
-    Cell(44, 101, 10, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
-    Cell(250, 250, 3, (0.80, 0.80), 0.04, 0.04, bootstrap=True),
-    Cell(250, 250, 10, (0.80, 0.80), 0.02, 0.04, bootstrap=True),
-    Cell(44, 101, 3, (0.80, 0.84), 0.02, 0.02, bootstrap=True),
+    Cell(44, 101, 3, (0.80, 0.80), 0.04, 0.04),
+    Cell(44, 101, 5, (0.80, 0.80), 0.02, 0.04),
+    Cell(44, 101, 10, (0.80, 0.80), 0.04, 0.04),
+    Cell(250, 250, 3, (0.80, 0.80), 0.04, 0.04),
+    Cell(250, 250, 10, (0.80, 0.80), 0.02, 0.04),
+    Cell(44, 101, 3, (0.80, 0.84), 0.02, 0.02),
     Cell(250, 250, 5, (0.80, 0.84), 0.04, 0.02),
     Cell(44, 101, 3, (0.80, 0.80), 0.02, 0.02, starts=4, start_sd=0.03),
-    Cell(44, 101, 3, (0.80, 0.80), 0.02, 0.02, bootstrap=True, starts=1, start_sd=0.03),
+    Cell(44, 101, 3, (0.80, 0.80), 0.02, 0.02, starts=1, start_sd=0.03),
     Cell(44, 101, 3, (0.97, 0.97), 0.01, 0.01),
 )
 
@@ -128,7 +123,7 @@ def counted(cell: Cell, result: StudyResult) -> dict[str, float]:
     assert network.folds is not None
     truth = cell.aurocs[1] - cell.aurocs[0]
     intervals = {"networks": network.networks.interval, "folds": network.folds.interval, "ensembles": found.interval}
-    if cell.bootstrap:
+    if not math.isnan(network.bootstrap.low):
         intervals["bootstrap"] = network.bootstrap
     counts = {f"{name}_covers": float(low <= truth <= high) for name, (low, high) in intervals.items()}
     counts |= {f"{name}_excludes_zero": float(low > 0 or high < 0) for name, (low, high) in intervals.items()}
@@ -148,15 +143,14 @@ def simulate(cell: Cell, draws: int, bootstrap: int, seed: int, done: int = 0) -
     """Means over draws; a cell that has `done` already goes on with others."""
     rng = np.random.default_rng([seed, CELLS.index(cell), *([done] if done else [])])
     started = time.perf_counter()
-    resamples = bootstrap if cell.bootstrap else 0
-    lines = pd.DataFrame([counted(cell, evaluate(predictions(cell, rng), resamples=resamples)) for _ in range(draws)])
+    lines = pd.DataFrame([counted(cell, evaluate(predictions(cell, rng), resamples=bootstrap)) for _ in range(draws)])
     rates = {name: round(float(value), 4) for name, value in lines.mean().items()}
     seconds = round(time.perf_counter() - started, 1)
     spread = round(float(lines["difference"].std(ddof=1)), 4)
     return {
         **cell._asdict(),
         "draws": draws,
-        "resamples": resamples,
+        "resamples": bootstrap,
         "sd_of_difference": spread,
         **rates,
         "seconds": seconds,
@@ -195,7 +189,9 @@ def table(cells: dict[str, dict]) -> str:
     head += "ensembles | quoted | one arm | shown"
     lines = [f"| {head} |", "|" + " --- |" * (head.count("|") + 1)]
     for number, cell in cells.items():
-        files = f"; {cell['starts']} files, SD {cell['start_sd']:g}" if cell.get("start_sd") else ""
+        files = ""
+        if cell.get("start_sd"):
+            files = f"; {cell['starts']} file{'s' if cell['starts'] > 1 else ''}, SD {cell['start_sd']:g}"
         covers = [cell.get(f"{name}_covers") for name in ("networks", "folds", "bootstrap", "ensembles", "quoted")]
         cells_of_line = [
             number,
@@ -213,7 +209,7 @@ def table(cells: dict[str, dict]) -> str:
 @click.command(help=__doc__)
 @click.option("--draws", default=1000, show_default=True, help="Studies a cell, those in --out among them.")
 @click.option("--block", default=100, show_default=True, help="Studies between two writings of --out.")
-@click.option("--bootstrap", default=500, show_default=True, help="Resamples, in the cells that have a bootstrap.")
+@click.option("--bootstrap", default=500, show_default=True, help="Resamples a study.")
 @click.option("--cells", default="", help="Numbers of cells, from 1, for example 3,5; all by default.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="JSON file, which a run goes on with.")
@@ -230,7 +226,7 @@ def main(draws: int, block: int, bootstrap: int, cells: str, seed: int, out: Pat
     for number in numbers:
         cell = CELLS[number - 1]
         found = kept.get(str(number))
-        design = [*json.loads(json.dumps(cell)), bootstrap if cell.bootstrap else 0]
+        design = [*json.loads(json.dumps(cell)), bootstrap]
         if found and [found.get(name) for name in (*Cell._fields, "resamples")] != design:
             found = None  # drawn anew
         while (done := found["draws"] if found else 0) < draws:

@@ -49,19 +49,21 @@ def test_weights_files_are_those_of_the_second_arm(tool):
 def test_cells_are_written_one_by_one_and_kept(tool, tmp_path):
     out = tmp_path / "simulation.json"
     for cells in ("1", "3"):
-        words = ["--draws", "2", "--cells", cells, "--out", str(out)]
+        words = ["--draws", "2", "--cells", cells, "--bootstrap", "20", "--out", str(out)]
         done = CliRunner().invoke(tool.main, words)
         assert done.exit_code == 0, done.output
     found = json.loads(out.read_text())["cells"]
     assert list(found) == ["1", "3"]
     assert found["3"]["malignant"] == 44
     assert 0 <= found["3"]["networks_covers"] <= 1
+    assert 0 <= found["3"]["bootstrap_covers"] <= 1
 
 
 def test_a_run_goes_on_from_what_is_written_and_puts_the_draws_together(tool, tmp_path):
     out, cell = tmp_path / "simulation.json", tool.CELLS[0]
     for draws in ("3", "5"):
-        done = CliRunner().invoke(tool.main, ["--draws", draws, "--cells", "1", "--block", "3", "--out", str(out)])
+        words = ["--draws", draws, "--cells", "1", "--bootstrap", "0", "--block", "3", "--out", str(out)]
+        done = CliRunner().invoke(tool.main, words)
         assert done.exit_code == 0, done.output
     found = json.loads(out.read_text())["cells"]["1"]
     lines = []
