@@ -39,6 +39,10 @@ _BURNED_IN = (
     'in DDTI as published "TIRADS n" is burned into 73 labelled images, 29 of 61 benign and 44 of 288 malignant ones: '
     "a network can read the label; store the nodules alone (--crop nodule), and look with `fastrad audit`"
 )
+_STILL_BURNED_IN = (
+    'in DDTI as published the outline of one image (row 403) takes in its burned-in "TIRADS 4C", which a network can '
+    "read; `fastrad audit` finds such text"
+)
 _TIRADS = (
     "labels are readers' TI-RADS categories, not pathology: 2 and 3 are called benign, 4a to 5 malignant, which means "
     "suspicious"
@@ -102,7 +106,7 @@ def read(root: Path, options: Options, *, exclude: Sequence[Path | str] = ()) ->
         rows.append(((int(name[1]), name[2].zfill(9)), row))
     in_order = [row for _, row in sorted(rows, key=lambda row: row[0])]
     notes = _notes(cases, [row.path for row in in_order], found.notes)
-    return manifest_of_rows(root, "ddti", in_order, notes if options.crop else [*notes, _BURNED_IN])
+    return manifest_of_rows(root, "ddti", in_order, [*notes, _STILL_BURNED_IN if options.crop else _BURNED_IN])
 
 
 def _notes(cases: dict[int, _Case], paths: Sequence[str], walk_notes: Sequence[str]) -> list[str]:

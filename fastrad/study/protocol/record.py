@@ -78,6 +78,7 @@ def study_record(plan: Plan, config: CompareConfig, external_files: Sequence[str
             "patient_ids": card.patient_ids,
             "images_without_patient": int((np.asarray(dataset.dataset.patients)[studied] < 0).sum()),
             "parameters": card.parameters,
+            "source_options": card.source_options,
             "unlabelled_images": int(card.unlabelled["count"]),
             "quarantined_images": len(card.quarantined),
             "notes": list(card.notes),

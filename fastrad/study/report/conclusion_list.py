@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fastrad.study.report.conclusion import FILES_NOTE
+
 
 class Conclusion(NamedTuple):
     """One sentence of the conclusion, and when it is made; of several alternatives in `[a|b]` one is printed."""
@@ -90,6 +92,11 @@ CONCLUSIONS = (
         "of each arm and rate whose intervals on test set and validation folds do not overlap by chance alone",
     ),
     Conclusion(
+        "{arms} [was|were] not shown to do better than chance: the 95 % interval of [the ensemble's|one network's] "
+        "test AUROC does not lie above 0.5.",
+        "of the arms whose interval begins at 0.5 or below; of the ensemble's with one seed",
+    ),
+    Conclusion(
         "With {count} test patients, {m} of them malignant[ and {networks} networks an arm|], a single comparison "
         "would find a true difference of {size} in AUROC with 80 % power, and with less once several are "
         "allowed for; a smaller one may well be missed.",
@@ -97,8 +104,8 @@ CONCLUSIONS = (
     ),
     Conclusion(
         "{arms} [comes from one weights file: what is said of it|come from one weights file each: what is said of "
-        "them] is said of this weights file, not of others that were pretrained alike.",
-        "an arm starts from one weights file",
+        f"them] is said of this weights file, not of others that were pretrained alike[; {FILES_NOTE}|].",
+        "an arm starts from one weights file; what was simulated, with several seeds",
     ),
     Conclusion(
         "In no interval here: all networks learned from the same development patients (two folds share {share} of "

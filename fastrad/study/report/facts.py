@@ -12,7 +12,7 @@ from typing import Any
 
 from fastrad.study.protocol.abstract import LABELS, is_thyroid
 from fastrad.study.protocol.ledger import Scoring
-from fastrad.study.report.notation import listed
+from fastrad.study.report.notation import enumerated, listed
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class Facts:
             "unit": self.unit,
             "tested": study["test"]["patients"],
             "developed": study["development"]["patients"],
-            "arms": ", ".join(arm["label"] for arm in study["arms"]),
+            "arms": enumerated([arm["label"] for arm in study["arms"]]),
             "count": len(study["arms"]),
             "positive": dataset["positive"],
             "negatives": " and ".join(negatives),
@@ -233,9 +233,9 @@ class Facts:
             "nameless": dataset.get("images_without_patient", 0),
             "excess_arm": label,
             "excess": most,
-            "synthetic_arms": ", ".join(self.synthetic_weights),
-            "by_option": ", ".join(self.named_by_option),
-            "frozen_arms": ", ".join(arm["label"] for arm in self.frozen),
+            "synthetic_arms": enumerated(self.synthetic_weights),
+            "by_option": enumerated(self.named_by_option),
+            "frozen_arms": enumerated([arm["label"] for arm in self.frozen]),
             "rescored": listed(study.get("rescored", {}).get("altered", [])),
             **{f"recipe_{name}": value for name, value in recipe.items()},
         }

@@ -10,6 +10,7 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from scipy.special import expit
 
@@ -49,12 +50,22 @@ def roc_figure(study: dict, result: StudyResult) -> Figure:
         axes.fill_between(GRID, low, high, color=colour, alpha=0.10, linewidth=0)
         false_rate, true_rate = decision.roc_curve(result.labels, result.scores[name])
         bounds = f"{arm.test_interval.low:.2f} to {arm.test_interval.high:.2f}"
-        axes.plot(false_rate, true_rate, color=colour, linewidth=2, label=f"{label}: {arm.test_auroc:.2f} ({bounds})")
+        axes.plot(
+            false_rate,
+            true_rate,
+            color=colour,
+            linewidth=2,
+            label=fill(f"{label}: {arm.test_auroc:.2f} ({bounds})", 56),
+        )
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="Sensitivity", aspect="equal")
     axes.set_xticks(np.linspace(0, 1, 6))
     axes.set_yticks(np.linspace(0, 1, 6))
-    legend = axes.legend(loc="lower right", title="Ensemble AUROC (95 % interval)", alignment="left")
-    legend.get_frame().set(edgecolor="none", alpha=0.75)
+    # below the curves: long names would lie upon them, and reach over the figure's edge
+    legend = figure.legend(
+        loc="outside lower left", frameon=False, title="Ensemble AUROC (95 % interval)", alignment="left"
+    )
+    lines = 1 + sum(1 + text.get_text().count("\n") for text in legend.get_texts())
+    figure.set_figheight(5.2 + 0.22 * lines)
     _finish(axes, study, f"{len(result.labels)} held-out patients, {int(result.labels.sum())} malignant")
     return figure
 
@@ -103,6 +114,7 @@ def differences_figure(study: dict, result: StudyResult) -> Figure:
     names = [fill(f"{labels[each.a]} − {labels[each.b]}", 28) for each in reversed(result.differences)]
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(-0.6, len(names) - 0.4)
+    axes.xaxis.set_major_locator(MaxNLocator(4))  # long names leave little room for numbers
     what = "the ensembles'" if one_seed else "one network's"
     axes.set_xlabel(f"Difference in {what}\ntest AUROC (95 % interval)")  # beside long names one line is cut off
     _finish(axes, study, "")

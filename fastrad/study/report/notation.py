@@ -55,6 +55,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def enumerated(labels: list[str]) -> str:
+    """Labels behind each other, set off by semicolons where one holds a comma itself."""
+    return ("; " if any("," in label for label in labels) else ", ").join(labels)
+
+
 def listed(names: list[str], most: int = 6) -> str:
     """Names behind each other, the first few of many."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

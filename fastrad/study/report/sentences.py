@@ -56,6 +56,12 @@ _METHODS = (
     ),
     Sentence(
         "methods",
+        "Of each image the outlined nodule alone was used, with a margin around it.",
+        "the dataset was converted with --crop nodule",
+        where(lambda facts: facts.dataset.get("source_options", {}).get("crop") == "nodule"),
+    ),
+    Sentence(
+        "methods",
         "For each tuned arm, fold and seed one network with a one-channel stem and a fresh head was fine-tuned with "
         "AdamW on one gray image at a time, {recipe_size} × {recipe_size} pixels: up to {recipe_epochs} epochs with "
         "warm-up and cosine, {recipe_patience} without improvement at most, weight decay {recipe_weight_decay}, batch "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +13,7 @@ from fastrad.study.inference.samples import Interval
 from fastrad.study.report.conclusion import SYNTHETIC_NOTE, conclusion
 from fastrad.study.report.notation import estimate, format_p, range_text
 
+ROOT = Path(__file__).parents[3]
 ABOVE, ACROSS = Interval(0.1, 0.3), Interval(-0.1, 0.3)
 
 
@@ -103,15 +106,45 @@ def test_thresholds_that_do_not_carry_over_are_named(record, result):
     assert any("No transfer's sensitivity is 1.00 on the test set and was 0.60 on the" in each for each in sentences)
 
 
+def test_arms_that_are_not_shown_to_beat_chance_are_named(record, result):
+    lows = (0.5, 0.51, 0.3, 0.51)
+    arms = tuple(
+        replace(arm, networks=replace(arm.networks, interval=Interval(low, 0.9)), test_interval=Interval(0.51, 0.9))
+        for arm, low in zip(result.arms, lows, strict=True)
+    )
+    said = conclusion(record, replace(result, arms=arms))
+    found = [each for each in said if "chance:" in each]
+    assert found == [
+        "No transfer, RadImageNet were not shown to do better than chance: the 95 % interval of one network's test "
+        "AUROC does not lie above 0.5."
+    ]
+    alone = [replace(each, network=NetworkDifference(0.1, None, None, NOTHING)) for each in result.differences]
+    assert not any(
+        "chance:" in each for each in conclusion(record, replace(result, arms=arms, differences=tuple(alone)))
+    )
+
+
 def test_one_weights_file_an_arm_and_shared_training_patients_are_said(record, result):
     *_, files, folds = conclusion(record, result)
     assert files.startswith("ImageNet, RadImageNet, my_frozen (frozen features) come from one weights file each")
     assert "this weights file" in files
+    cell = json.loads((ROOT / "benchmarks" / "results" / "study_simulation.json").read_text())["cells"]["14"]
+    assert (cell["starts"], cell["start_sd"], cell["aurocs"][0]) == (1, 0.03, cell["aurocs"][1])
+    assert f"differ by SD 0.03 in AUROC, equal ways of pretraining came out as different in {cell['shown']:.1%}" in (
+        files.replace(" %", "%")
+    )
     assert "two folds share none of theirs" in folds, "of two"
     five = {**record, "protocol": {**record["protocol"], "folds": 5}}
     assert "two folds share 75 % of theirs" in conclusion(five, result)[-1]
     arms = tuple(replace(arm, networks=replace(arm.networks, starts=3)) for arm in result.arms)
     assert not any("weights file" in sentence for sentence in conclusion(record, replace(result, arms=arms)))
+
+
+def test_labels_with_commas_are_set_off_by_semicolons(record, result):
+    small = "radimagenet layout, 9,000 images (--radimagenet)"
+    arms = [{**arm, "label": small} if arm["name"] == "radimagenet" else arm for arm in record["arms"]]
+    *_, files, _ = conclusion({**record, "arms": arms}, result)
+    assert files.startswith(f"ImageNet; {small}; my_frozen (frozen features) come from")
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,7 @@ VARIANTS: dict[str, dict] = {
     "as it is": {},
     "real images": {"synthetic": False},
     "DDTI": {"synthetic": False, "dataset__layout": "ddti"},
+    "nodules alone": {"dataset__source_options": {"crop": "nodule", "margin": 0.2}},
     "a title": {"synthetic": False, "title": "Thyroid nodules of our own"},
     "a title of something else": {"synthetic": False, "title": "Breast lesions"},
     "no patients": {"dataset__patient_ids": "none"},
@@ -277,6 +278,9 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "Folds, seeds, normalisation, grid": lambda f: not alike(f.study) and searched(f.study),
     "{arm} is another network": lambda f: any(arm["architecture"] != "resnet18" for arm in f.study["arms"]),
     "{arm}: not fine-tuned": lambda f: any(arm["frozen"] for arm in f.study["arms"]),
+    "Of each image the outlined nodule alone": lambda f: (
+        f.study["dataset"].get("source_options") == {"crop": "nodule", "margin": 0.2}
+    ),
     "Test labels were used to stratify": lambda f: not f.study["protocol"]["splits"].startswith("imported"),
     "The split was imported": lambda f: f.study["protocol"]["splits"].startswith("imported"),
     "By the ledgers in the study's folder and in the user's configuration folder, its test images were": lambda f: (
