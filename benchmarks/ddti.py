@@ -208,7 +208,7 @@ def outcome(study: Path) -> dict[str, Any]:
     """Of the study's record and table what names no patient."""
     record, values = (json.loads((study / name).read_text()) for name in ("study.json", "table.json"))
     dataset = record["dataset"]
-    kept = ("layout", "class_counts", "unlabelled_images", "quarantined_images", "parameters")
+    kept = ("layout", "class_counts", "unlabelled_images", "quarantined_images", "parameters", "source_options")
     seen = [
         {**each, **{name: len(each[name]) for name in ("confirmed", "possible", "rows")}} for each in record["seen"]
     ]
@@ -251,6 +251,8 @@ Read this first; it says what the numbers below cannot mean.
   {looked_up:,} images was looked up among all {ddti} of DDTI: {confirmed} were found,
   {confirmed_ultrasound} of them ultrasound; {left_out} were left out. Among the {stored:,} that were
   stored, {remaining} was found. The look-up misses crops and other views.
+- **Chance**: of {beside_chance} of {arms} arms the interval does not lie above 0.5; where nothing is learned, no start
+  can be better.
 - **One weights file an arm**: what is said is said of these files, not of pretraining.
 - **Few patients**: {development} for training and validation, {test} for the test, {benign} of these benign.
 - **Small pictures**: the outlined nodule alone, {size} × {size} pixels.
@@ -299,6 +301,8 @@ def study_section(found: dict[str, Any]) -> str:
         remaining=out["found_among_stored"] or "none",
         development=table["development"]["patients"],
         test=table["test"]["patients"],
+        arms=len(table["arms"]),
+        beside_chance=sum(arm["network_auroc_low"] <= 0.5 for arm in table["arms"]),
         benign=table["test"]["patients"] - table["test"]["malignant"],
         size=chosen["size"],
         epochs=chosen["epochs"],
