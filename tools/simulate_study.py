@@ -144,7 +144,7 @@ def simulate(cell: Cell, draws: int, bootstrap: int, seed: int, done: int = 0) -
     rng = np.random.default_rng([seed, CELLS.index(cell), *([done] if done else [])])
     started = time.perf_counter()
     lines = pd.DataFrame([counted(cell, evaluate(predictions(cell, rng), resamples=bootstrap)) for _ in range(draws)])
-    rates = {name: round(float(value), 4) for name, value in lines.mean().items()}
+    rates = {name: round(float(value), 6) for name, value in lines.mean().items()}
     seconds = round(time.perf_counter() - started, 1)
     spread = round(float(lines["difference"].std(ddof=1)), 4)
     return {
@@ -172,7 +172,7 @@ def pooled(one: dict, other: dict) -> dict:
         for run in (one, other)
     )
     same = {*Cell._fields, "draws", "resamples", "sd_of_difference", "seconds"}
-    rates = {name: round(mean(name), 4) for name in one if name in other and name not in same}
+    rates = {name: round(mean(name), 6) for name in one if name in other and name not in same}
     return {
         **{name: one[name] for name in Cell._fields},
         "draws": draws,

@@ -56,6 +56,7 @@ def test_the_record_counts_patients_and_names_everything_that_decides(config):
     record = study_record(plan, config, [])
     assert record["test"] == {"patients": 16, "images": 16, "malignant": 8}
     assert record["development"] == {"patients": 24, "images": 24, "malignant": 12}
+    assert record["dataset"]["source_options"] == plan.protocol.dataset.card.source_options
     assert record["protocol"]["seeds"] == [5, 6]
     assert record["protocol"]["recipe"]["size"] == 32
     assert [arm["label"] for arm in record["arms"]] == [
