@@ -65,7 +65,8 @@ def roc_figure(study: dict, result: StudyResult) -> Figure:
         loc="outside lower left", frameon=False, title="Ensemble AUROC (95 % interval)", alignment="left"
     )
     lines = 1 + sum(1 + text.get_text().count("\n") for text in legend.get_texts())
-    figure.set_figheight(5.2 + 0.22 * lines)
+    figure.set_figheight(5.4 + 0.22 * lines)
+    axes.set_anchor("N")
     _finish(axes, study, f"{len(result.labels)} held-out patients, {int(result.labels.sum())} malignant")
     return figure
 

@@ -41,6 +41,17 @@ def test_the_roc_curves_are_those_of_the_scores(drawn, result):
         assert line.get_label().endswith(f": {arm.test_auroc:.2f} ({low:.2f} to {high:.2f})")
 
 
+def test_nothing_of_the_roc_curves_lies_over_the_edge_where_names_are_long(record, result):
+    long = "radimagenet layout, 10,676 images (--radimagenet), " + "a network of our own " * 3
+    drawn = figures.roc_figure({**record, "arms": [{**arm, "label": long} for arm in record["arms"]]}, result)
+    drawn.canvas.draw()
+    (axes,) = drawn.axes
+    (legend,) = drawn.legends
+    below, curves, edge = legend.get_window_extent(), axes.get_tightbbox(), drawn.bbox
+    assert edge.x0 <= below.x0 < below.x1 <= edge.x1
+    assert edge.y0 <= below.y0 < below.y1 <= curves.y0 < curves.y1 <= edge.y1
+
+
 def test_every_network_is_a_mark(drawn, result):
     for axes, name in zip(drawn["runs"].axes, ("fold_auroc", "run_test_auroc"), strict=True):
         marks = [each.get_offsets()[:, 1] for each in axes.collections if isinstance(each, PathCollection)]
