@@ -232,8 +232,8 @@ def runs(study: Path) -> list[Path]:
 PAGE = """# Results
 
 What this version gives on real images, and the controls on generated ones. Made by `python benchmarks/report.py` from
-`benchmarks/results/ddti.json` and `controls.json`. The settings are in the scripts and were fixed before any result was
-looked at.
+`benchmarks/results/ddti.json` and `controls.json`. The settings are in the scripts and were fixed before any of these
+results was looked at.
 """
 
 _DDTI = """## Thyroid nodules of DDTI
@@ -251,8 +251,8 @@ Read this first; it says what the numbers below cannot mean.
   {looked_up:,} images was looked up among all {ddti} of DDTI: {confirmed} were found,
   {confirmed_ultrasound} of them ultrasound; {left_out} were left out. Among the {stored:,} that were
   stored, {remaining} was found. The look-up misses crops and other views.
-- **Chance**: of {beside_chance} of {arms} arms the interval does not lie above 0.5; where nothing is learned, no start
-  can be better.
+- **Chance**: {beside_chance} of {arms} arms were not shown to do better than chance: their interval does not lie above
+  0.5. Where the task may not have been learned, that no start was shown to be better says little.
 - **One weights file an arm**: what is said is said of these files, not of pretraining.
 - **Few patients**: {development} for training and validation, {test} for the test, {benign} of these benign.
 - **Small pictures**: the outlined nodule alone, {size} × {size} pixels.
