@@ -30,8 +30,10 @@ class DemoPlan:
     pretraining_images : int
         Of each of the two pretraining archives, all splits together.
     pretraining_epochs : int
+    pretraining_batch_size : int
+        Small, for the sake of enough steps.
     pretraining_lr : float
-        For 256 images a step: with so few steps, the recipe's own does harm before it falls.
+        The peak rate: with so few steps, the recipe's own does harm before it falls.
     thyroid_images : int
         About one and a half a patient.
     study_epochs : int
@@ -47,8 +49,9 @@ class DemoPlan:
 
     size: int = 48
     pretraining_images: int = 1600
-    pretraining_epochs: int = 3
-    pretraining_lr: float = 0.05
+    pretraining_epochs: int = 8
+    pretraining_batch_size: int = 32
+    pretraining_lr: float = 0.01
     thyroid_images: int = 450
     study_epochs: int = 4
     study_batch_size: int = 16
@@ -115,7 +118,11 @@ def _pretrain(out: Path, kind: str, plan: DemoPlan) -> None:
             train=dataset / "train.beton",
             val=dataset / "val.beton",
             out=run,
-            recipe=Recipe(epochs=plan.pretraining_epochs, lr=plan.pretraining_lr),
+            recipe=Recipe(
+                epochs=plan.pretraining_epochs,
+                batch_size=plan.pretraining_batch_size,
+                lr=plan.pretraining_lr * 256 / plan.pretraining_batch_size,
+            ),
             seed=plan.seed,
             precision="amp",
             resume=(run / "config.json").exists(),

@@ -13,7 +13,7 @@ from fastrad.controls import ControlsPlan, run_controls, table
 
 @click.command("controls")
 @click.argument("out", type=click.Path(path_type=Path, file_okay=False))
-@options_of(ControlsPlan, "seed", "device")
+@options_of(ControlsPlan, "seed", "device", "tuned")
 def command(out: Path, **words: Any) -> None:
     """Positive and negative control of the study's method on generated images, into OUT: minutes on two cores.
 

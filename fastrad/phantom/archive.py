@@ -30,7 +30,7 @@ from fastrad.system.progress import track
 MARKER = "fastrad-synthetic.json"
 TRUTH = "phantom-truth.csv"  # what each thyroid picture was drawn from, and where; no source reads it
 BOX_COLUMNS = ("left", "top", "right", "bottom")  # around the nodule's outline, in pixels, the last two excluded
-VERSION = 1  # of the drawings: another one draws other pictures from the same seed
+VERSION = 2  # of the drawings: another one draws other pictures from the same seed
 CHUNK = 16  # images handed to a worker at once
 # The place of an image in its class decides its split: 15 of 20 train, 2 val, 3 test; all three from three images on.
 SPLIT_OF_TWENTY = ("train", "val", "test", *("train",) * 5, "test", *("train",) * 5, "val", "test", *("train",) * 4)

@@ -2,8 +2,9 @@
 
 In: a class and a generator. Out: a uint8 RGB picture. Opaque leaves of power-law sizes fall on one another, which
 gives the edges, occlusions and 1/f spectra of photographs (Lee, Mumford and Huang, Int J Comput Vis 41:35, 2001; as
-a training set: Baradad et al., "Learning to see by looking at noise", NeurIPS 2021). A class is a shape, a size law
-and a texture; colours, light and arrangement vary within it.
+a training set: Baradad et al., "Learning to see by looking at noise", NeurIPS 2021). A class is a shape and a texture,
+which a random resized crop leaves as they are (it would not leave a law of sizes); colours, light and arrangement vary
+within it. Leaves and textures are large enough to be told apart at 48 pixels.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from fastrad.phantom.texture import smooth_noise
 
 OVERSAMPLING = 2
 SUBPIXELS = 16  # of cv2's drawing functions, shift=4
+EXPONENT = 2.6  # sizes are drawn from size ** -EXPONENT: 3 is scale-invariant, smaller has more large leaves
+PERIODS = (0.09, 0.15)  # of a texture's stripes, in parts of the picture's side
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,6 @@ class Species:
         Vertices of a regular outline; 0 for an ellipse.
     slenderness : (float, float)
         Range of length over width.
-    exponent : float
-        Sizes are drawn from size ** -exponent: 3 is scale-invariant, smaller has more large leaves.
     texture : str
         "plain", "veined", "grained", "mottled" or "checked".
     notch : float
@@ -39,22 +40,21 @@ class Species:
 
     corners: int
     slenderness: tuple[float, float]
-    exponent: float
     texture: str
     notch: float = 0.0
 
 
 CLASSES: dict[str, Species] = {
-    "pebbles": Species(0, (1.0, 1.4), 3.0, "mottled"),
-    "blades": Species(0, (5.0, 10.0), 2.5, "veined"),
-    "petals": Species(0, (1.7, 2.6), 2.4, "veined"),
-    "tiles": Species(4, (1.0, 1.3), 2.2, "plain"),
-    "planks": Species(4, (4.0, 8.0), 2.2, "grained"),
-    "shards": Species(3, (1.0, 2.2), 3.0, "plain"),
-    "cloth": Species(4, (1.0, 2.0), 2.0, "checked"),
-    "gravel": Species(6, (1.0, 1.5), 3.6, "mottled"),
-    "stars": Species(10, (1.0, 1.3), 2.6, "mottled", notch=0.5),
-    "bark": Species(7, (2.0, 3.5), 2.6, "grained", notch=0.15),
+    "pebbles": Species(0, (1.0, 1.4), "mottled"),
+    "blades": Species(0, (5.0, 10.0), "veined"),
+    "petals": Species(0, (1.7, 2.6), "veined"),
+    "tiles": Species(4, (1.0, 1.3), "plain"),
+    "planks": Species(4, (4.0, 8.0), "grained"),
+    "shards": Species(3, (1.0, 2.2), "plain"),
+    "cloth": Species(4, (1.0, 2.0), "checked"),
+    "gravel": Species(6, (1.0, 1.5), "plain"),
+    "stars": Species(10, (1.0, 1.3), "mottled", notch=0.5),
+    "bark": Species(7, (2.0, 3.5), "grained", notch=0.15),
 }
 
 
@@ -62,9 +62,9 @@ def leaves_picture(name: str, rng: np.random.Generator, size: int) -> np.ndarray
     """A picture of the class `name` of `CLASSES`, (size, size, 3) uint8 RGB."""
     species = CLASSES[name]
     length = size * OVERSAMPLING
-    smallest, largest = 0.04 * length, 0.4 * length
+    smallest, largest = 0.07 * length, 0.45 * length
     count = 180
-    radius = _power_law(rng, count, smallest, largest, species.exponent)
+    radius = _power_law(rng, count, smallest, largest, EXPONENT)
     owner = np.zeros((length, length), np.int32)
     centres = rng.uniform(-0.1, 1.1, (count, 2)) * length
     turns = rng.uniform(0, 2 * np.pi, count)
@@ -121,22 +121,22 @@ def _texture(rng: np.random.Generator, kind: str, owner: np.ndarray, angle: np.n
     if kind == "plain":
         return 1 + np.float32(0.03) * fine
     if kind == "mottled":
-        return 1 + np.float32(0.12) * fine + np.float32(0.1) * smooth_noise(rng, owner.shape, (9.0, 9.0))
+        return 1 + np.float32(0.1) * fine + np.float32(0.2) * smooth_noise(rng, owner.shape, (0.04 * length,) * 2)
     position = np.arange(length, dtype=np.float32)
     cosine, sine = np.cos(angle), np.sin(angle)
     along = position[None, :] * cosine + position[:, None] * sine
     across = position[:, None] * cosine - position[None, :] * sine
-    frequency = np.float32(rng.uniform(0.45, 0.8))
+    frequency = np.float32(2 * np.pi / (rng.uniform(*PERIODS) * length))
     if kind == "veined":
-        return 1 + np.float32(0.12) * np.sin(frequency * across + np.float32(0.6) * fine)
+        return 1 + np.float32(0.28) * np.sin(frequency * across + np.float32(0.4) * fine)
     if kind == "grained":
-        warp = 3 * smooth_noise(rng, owner.shape, (20.0, 20.0))
+        warp = 2 * smooth_noise(rng, owner.shape, (0.1 * length,) * 2)
         return (
             1
-            + np.float32(0.16) * np.sin(frequency * across + warp + np.float32(0.02) * along)
+            + np.float32(0.28) * np.sin(frequency * across + warp + np.float32(0.02) * along)
             + np.float32(0.05) * fine
         )
-    return 1 + np.float32(0.18) * np.sign(np.sin(frequency / 2 * across)) * np.sign(np.sin(frequency / 2 * along))
+    return 1 + np.float32(0.25) * np.sign(np.sin(frequency * across)) * np.sign(np.sin(frequency * along))
 
 
 def _relief(owner: np.ndarray) -> np.ndarray:

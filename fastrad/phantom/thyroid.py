@@ -314,8 +314,8 @@ def _margin_waves(rng: np.random.Generator, nodule: Nodule) -> tuple[tuple[int, 
     waves = [(count, rng.uniform(0.0, 0.035), rng.uniform(0, 6.3)) for count in (2, 3)]
     if nodule.margin == "irregular":
         deep = 0.4 if nodule.composition == "cystic" else 1.0  # fluid rounds its wall
-        bulges = rng.choice(range(4, 11), 3, replace=False)
-        waves += [(int(count), deep * rng.uniform(0.05, 0.11), rng.uniform(0, 6.3)) for count in bulges]
+        bulges = rng.choice(range(4, 9), 3, replace=False)  # wide enough to be seen on 48 pixels
+        waves += [(int(count), deep * rng.uniform(0.09, 0.15), rng.uniform(0, 6.3)) for count in bulges]
     return tuple(waves)
 
 

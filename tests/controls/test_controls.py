@@ -10,8 +10,12 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from fastrad.controls import CONTRASTS, NETWORKS, ControlsPlan, contrast, draw_patients, run_controls, table
+from fastrad.controls import ControlsPlan, run_controls, table
+from fastrad.controls.comparison import contrast
+from fastrad.controls.plan import CONTRASTS, NETWORKS
+from fastrad.controls.scores import draw_patients
 from fastrad.errors import FastradError
+from fastrad.study.networks.within import parts_of
 
 SMALL = ControlsPlan(
     size=32, pretraining_images=96, pretraining_epochs=1, target_images=130, sets=2, set_patients=12, device="cpu"
@@ -82,16 +86,33 @@ def test_equal_networks_are_told_apart_no_more_often_than_the_level():
     assert rejected / 400 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
 
 
+def test_a_set_is_parted_by_patient_with_its_share_of_malignant_ones():
+    patients, labels = np.arange(40) * 7, (np.arange(40) < 18).astype(np.int64)
+    parts = parts_of(patients, labels, 0)
+    assert sorted(np.concatenate(parts).tolist()) == patients.tolist()
+    assert [len(part) for part in parts] == [8] * 5
+    assert all(3 <= int(labels[part // 7].sum()) <= 4 for part in parts)
+
+
 @pytest.mark.slow
 def test_the_whole_on_few_images_and_nothing_twice(tmp_path):
-    found = run_controls(tmp_path, SMALL)
+    recipes = ("1e-3", "frozen")
+    plan = replace(SMALL, tuned=True, tuned_sets=2, tuned_epochs=1, tuned_recipes=recipes)
+    found = run_controls(tmp_path, plan)
     kept = json.loads((tmp_path / "controls.json").read_text())
     assert kept == json.loads(json.dumps(found))
-    assert set(kept["auroc"]) == set(NETWORKS)
-    assert [(each["upper"], each["lower"]) for each in kept["contrasts"]] == list(CONTRASTS)
+    for each in (kept, kept["tuned"]):
+        assert set(each["auroc"]) == set(NETWORKS)
+        assert [(one["upper"], one["lower"]) for one in each["contrasts"]] == list(CONTRASTS)
+    assert all(len(chosen) == 2 and set(chosen) <= set(recipes) for chosen in kept["tuned"]["recipes"].values())
     assert kept["test_patients"] == pytest.approx(0.6 * 130 / 1.5, rel=0.1)
     shown = table(found)
-    assert all(f"| {upper} - {lower} |" in shown for upper, lower in CONTRASTS)
-    assert run_controls(tmp_path, SMALL)["contrasts"] == found["contrasts"]
+    assert all(shown.count(f"| {upper} - {lower} |") == 2 for upper, lower in CONTRASTS)
+
+    tuned = {path: path.stat().st_mtime_ns for path in (tmp_path / "tuned").iterdir()}
+    assert len(tuned) == 2 * len(NETWORKS)
+    again = run_controls(tmp_path, plan)
+    assert (again["contrasts"], again["tuned"]) == (found["contrasts"], found["tuned"])
+    assert {path: path.stat().st_mtime_ns for path in tuned} == tuned
     with pytest.raises(FastradError, match="seed"):
         run_controls(tmp_path, replace(SMALL, seed=1))
