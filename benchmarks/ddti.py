@@ -37,6 +37,7 @@ from fastrad.dataset.opening import open_dataset, read_card
 from fastrad.dataset.pixels import FingerprintMaker
 from fastrad.imaging import read_values
 from fastrad.imaging.walk import walk_images
+from fastrad.phantom.archive import VERSION as DRAWINGS
 from fastrad.study.report.notation import estimate, format_p, number, range_text
 from fastrad.system.files import write_json
 
@@ -121,6 +122,7 @@ def run(data: Path, folder: Path, jobs: int) -> dict[str, Any]:
         "commit": version,
         "processor": processor(),
         "settings": asdict(settings),
+        "drawings": DRAWINGS,
         "seconds": seconds,
         "left_out": {
             "images": len(source),
@@ -246,7 +248,7 @@ Read this first; it says what the numbers below cannot mean.
   generated natural images, not ImageNet. `{into}`:
   {in_domain} (CT and MR) in RadImageNet's layout. Which part of the body a
   picture shows is an easy question: validation macro AUROC {in_domain_auroc:.3f}; of the natural classes
-  {natural_auroc:.3f}.
+  {natural_auroc:.3f}.{drawings}
 - **No ultrasound in it.** The archive's {ultrasound} ultrasound images are DDTI's own. By its fingerprint each of its
   {looked_up:,} images was looked up among all {ddti} of DDTI: {confirmed} were found,
   {confirmed_ultrasound} of them ultrasound; {left_out} were left out. Among the {stored:,} that were
@@ -291,6 +293,9 @@ def study_section(found: dict[str, Any]) -> str:
         in_domain=f"{in_domain['training_images']:,} images of {_listed(_shown_classes(in_domain['classes']))}",
         in_domain_auroc=in_domain["val_macro_auroc"],
         natural_auroc=natural["val_macro_auroc"],
+        drawings=""
+        if found["drawings"] == DRAWINGS
+        else f" fastrad has changed its drawings since (from version {found['drawings']} to {DRAWINGS}).",
         ultrasound=out["ultrasound"],
         looked_up=out["images"],
         ddti=out["ddti_images"],
