@@ -187,5 +187,5 @@ _WAY_OUT = {
     errno.EACCES: "; you may not read or write there: choose another path, or ask for the right to",
     errno.EROFS: "; nothing can be written there: choose another path",
     errno.EIO: "; the disk or its connection fails: look at `dmesg`, and give the command again",
-    errno.ELOOP: "; a link stands there, or links that point at each other: remove it, or choose another path",
+    errno.ELOOP: "; a link stands there, or links that point at each other: choose another path",
 }

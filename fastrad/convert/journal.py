@@ -88,7 +88,7 @@ class Journal(WorkFolder):
         if changed := changed_settings(before, agreed):
             raise InputError(
                 f"{self.folder}: an unfinished conversion lies there, but since then {changed}; "
-                f"give the earlier command to finish it, or delete {self.folder} to start anew"
+                f"give the earlier command to finish it, or move {self.folder} away to start anew"
             )
         if (self.folder / "shards").is_dir():  # begun by fastrad 0.1.0
             (self.folder / "shards").rename(self.chunks)

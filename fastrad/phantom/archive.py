@@ -120,7 +120,7 @@ def _finished(root: Path, marker: dict[str, object]) -> bool:
     """True for an archive of these parameters, False for a free place; anything else raises InputError."""
     if not root.exists() or (root.is_dir() and not any(root.iterdir())):
         return False
-    way_out = "choose another folder or remove this one"
+    way_out = "choose another folder, or move this one away"
     if not (root / MARKER).is_file():
         raise InputError(f"{root}: exists and is no phantom archive of fastrad; {way_out}")
     found = read_json(root / MARKER, dict[str, object], 1 << 16, "the marker of a phantom archive", way_out)

@@ -262,6 +262,12 @@ def _separator(line: str, columns: Sequence[str]) -> str:
 
 def _refuse_columns(path: Path, names: list[str], columns: Sequence[str], optional: Sequence[str]) -> None:
     missing = [name for name in columns if name not in names]
+    if missing and not any(name in names for name in (*columns, *optional)):
+        # Perhaps no header at all: a row of data may name a patient, so none of it is printed.
+        raise InputError(
+            f"{path}: no column {', '.join(missing)}: none of the {len(names)} fields of its first line is called so; the "
+            "first line has to be the header"
+        )
     if missing:
         raise InputError(
             f"{path}: no column {', '.join(missing)}; the file has the columns {', '.join(names) or '(none)'}"

@@ -102,7 +102,7 @@ def write_whole(descriptor: int, content: bytes, position: int) -> int:
 def too_short(part: Path | str, folder: Path) -> InputError:
     """What to say of a file in the work folder that holds less than was noted of it."""
     return InputError(
-        f"{part}: is shorter than its record says; choose another OUT_DIR, or delete {folder} to start anew"
+        f"{part}: is shorter than its record says; choose another OUT_DIR, or move {folder} away to start anew"
     )
 
 
