@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,6 +107,15 @@ class ArchiveSplit:
             classes=self.classes,
             patient_names=[self.patient_names[k] if k >= 0 else None for k in patients.tolist()],
         )
+
+    def absent(self) -> list[int]:
+        """Rows to store whose file is not there."""
+        there: dict[str, bool] = {}  # a clip is a row a frame
+        paths = self.manifest.table["path"].iloc[self.rows].tolist()
+        for path in paths:
+            if path not in there:
+                there[path] = os.path.isfile(os.path.join(self.place, path))
+        return [row for row, path in zip(self.rows.tolist(), paths, strict=True) if not there[path]]
 
     def quarantine(self, found: list[tuple[int, str]]) -> list[dict[str, Any]]:
         """What the source or the conversion (`found`: row, reason) could not use, in row order: no path, no value."""

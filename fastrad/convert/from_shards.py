@@ -210,6 +210,10 @@ class TarSplit:
             raise FormatError(f"{path}: was cut or altered; copy it again, or convert the archive again")
         return content
 
+    def absent(self) -> list[int]:
+        """Rows whose image is not there: none, since the index was compared with the shards."""
+        return []
+
     def quarantine(self, found: list[tuple[int, str]]) -> list[dict[str, Any]]:
         """What the archive's conversion could not use, and what this one could not (`found`: row, reason)."""
         known = [(entry["row"], entry["reason"]) for entry in self.shards.card.quarantined]

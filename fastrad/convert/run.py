@@ -43,7 +43,7 @@ _STAT_THREADS = 16
 
 
 def preview(source: Manifest | Sequence[ShardSet], out_dir: Path | str, options: ConvertOptions) -> Preview:
-    """The plan of a conversion; nothing is written.
+    """The plan of a conversion, and which files are not there; nothing is written.
 
     Parameters
     ----------
@@ -61,7 +61,8 @@ def preview(source: Manifest | Sequence[ShardSet], out_dir: Path | str, options:
     """
     plans = plan_splits(source, _settled(source, options), None)
     needed = sum(plan.bytes_needed for plan in plans if len(plan.rows))
-    return Preview(plans, needed, free_space(Destination(out_dir).work_dir))
+    absent = {plan.name: plan.source.absent() for plan in plans}
+    return Preview(plans, needed, free_space(Destination(out_dir).work_dir), absent)
 
 
 def convert(

@@ -13,7 +13,7 @@ from fastrad.dataset.card import Card
 from fastrad.system.files import in_units
 from fastrad.system.terminal import one_line
 
-_SHOWN = 8  # classes, and reasons of quarantine
+_SHOWN = 8  # classes, reasons of quarantine, absent rows
 
 
 @dataclass(frozen=True)
@@ -184,11 +184,14 @@ class Preview:
     plans : tuple of SplitPlan
     bytes_needed, bytes_free : int
         On the output's file system; `bytes_needed` counts everything that lies there at the same time.
+    absent : dict of str to list of int
+        By file, the rows whose image is not there: a conversion would list them and go on.
     """
 
     plans: tuple[SplitPlan, ...]
     bytes_needed: int
     bytes_free: int
+    absent: dict[str, list[int]]
 
     def to_dict(self) -> dict[str, Any]:
         """For `--json`."""
@@ -200,6 +203,7 @@ class Preview:
                 "patients": len(plan.source.patient_names),
                 "chunks": plan.output.chunks,
                 "bytes": plan.output.estimated_bytes if len(plan.rows) else 0,
+                "absent_rows": self.absent[plan.name],
             }
             for plan in self.plans
         ]
@@ -212,6 +216,10 @@ class Preview:
             f"{file['patients']:,} patients, {file['chunks']} chunks of work, {in_units(file['bytes'])}"
             for file in self.to_dict()["files"]
         ]
+        for name, rows in self.absent.items():
+            if rows:
+                some = ", ".join(map(str, rows[:_SHOWN])) + (", ..." if len(rows) > _SHOWN else "")
+                lines.append(f"{name}: the files of {len(rows):,} rows are not there (rows {some})")
         free = f"{in_units(self.bytes_free)} are free"
         return "\n".join([*lines, f"needs {in_units(self.bytes_needed)}, {free}; nothing was written"])
 

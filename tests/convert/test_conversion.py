@@ -196,6 +196,16 @@ def test_preview_knows_the_exact_size_of_raw_files(archive, tmp_path, small_chun
     assert expected.bytes_needed == (tmp_path / "out" / "all.beton").stat().st_size
 
 
+def test_preview_says_which_files_are_not_there(archive, tmp_path):
+    manifest = archive(20)
+    for row in (3, 17):
+        (manifest.root / manifest.table["path"][row]).unlink()
+    found = preview(manifest, tmp_path / "out", WHOLE)
+    assert found.absent == {"all": [3, 17]}
+    assert "all: the files of 2 rows are not there (rows 3, 17)" in found.to_text()
+    assert found.to_dict()["files"][0]["absent_rows"] == [3, 17]
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
