@@ -265,8 +265,8 @@ def _refuse_columns(path: Path, names: list[str], columns: Sequence[str], option
     if missing and not any(name in names for name in (*columns, *optional)):
         # Perhaps no header at all: a row of data may name a patient, so none of it is printed.
         raise InputError(
-            f"{path}: no column {', '.join(missing)}: none of the {len(names)} fields of its first line is called so; the "
-            "first line has to be the header"
+            f"{path}: no column {', '.join(missing)}: none of the {len(names)} fields of its first line is called so; "
+            "the first line has to be the header"
         )
     if missing:
         raise InputError(
