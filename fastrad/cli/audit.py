@@ -9,6 +9,7 @@ import click
 
 from fastrad.audit import AuditOptions
 from fastrad.audit import audit as run_audit
+from fastrad.dataset.opening import datasets_in
 from fastrad.system.terminal import tell
 
 _DEFAULT = AuditOptions()
@@ -49,8 +50,9 @@ def command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Look for what spoils a study in DATASETS: give all splits of one dataset together."""
-    report = run_audit(datasets, out_dir, AuditOptions(near_distance, near_correlation, text_images, workers))
+    """Look for what spoils a study in DATASETS: give all splits of one dataset together, or the folder that holds them."""
+    found = [Path(each) for path in datasets for each in datasets_in(str(path))]
+    report = run_audit(found, out_dir, AuditOptions(near_distance, near_correlation, text_images, workers))
     if as_json:
         click.echo(json.dumps(report))
         return

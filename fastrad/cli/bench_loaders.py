@@ -34,11 +34,12 @@ def command(
     stored frames, B adds random resized crops and flips, C normalises to float32.
     """
     from fastrad.dataset import BetonFile
-    from fastrad.dataset.opening import open_dataset
+    from fastrad.dataset.opening import dataset_in, open_dataset
     from fastrad.loading.bench import measure_in_fresh_process
     from fastrad.system.cores import available_cores
     from fastrad.system.progress import track
 
+    file = Path(dataset_in(file, "train"))
     dataset = open_dataset(file)
     limits: tuple[str, ...] = ()
     if isinstance(dataset, BetonFile):

@@ -36,10 +36,11 @@ def command(
     as_json: bool,
 ) -> None:
     """Measure how fast a ResNet-18 trains on FILE; the variants take turns, so that noise meets them alike."""
+    from fastrad.dataset.opening import dataset_in
     from fastrad.system.devices import choose_device
     from fastrad.train.bench import measure_training
 
-    chosen = choose_device(device)
+    file, chosen = Path(dataset_in(file, "train")), choose_device(device)
     result = measure_training(
         file,
         size=size,

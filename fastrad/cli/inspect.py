@@ -28,17 +28,14 @@ def command(file: str, sheet: Path | None, images: int, as_json: bool) -> None:
     FILE is a .beton file; the .card.json of WebDataset shards or one of their tars; or a folder with one dataset.
     """
     from fastrad.dataset.inspect import contact_sheet, describe
-    from fastrad.dataset.opening import datasets_in, open_dataset
+    from fastrad.dataset.opening import open_dataset
     from fastrad.system.files import refuse_to_replace
 
     if sheet is not None:
         refuse_to_replace(sheet)
         if sheet.suffix.lower() != ".png":
             raise click.UsageError(f"--sheet {sheet}: the contact sheet is a PNG; give a name that ends in .png")
-    found = datasets_in(file)
-    if len(found) > 1:
-        raise click.UsageError(f"{file} holds {len(found)} datasets; name one: {', '.join(found)}")
-    opened = open_dataset(found[0])
+    opened = open_dataset(file)
     content = describe(opened)
     if as_json:
         print(json.dumps(content, indent=1))

@@ -60,11 +60,13 @@ def command(
             raise click.UsageError(f"{missing} is missing")
     assert train is not None
 
+    from fastrad.dataset.opening import dataset_in
     from fastrad.train.pretrain import pretrain
     from fastrad.train.run import Stopped
     from fastrad.train.run_folder import RunFolder
 
     precision = amp_dtype or ("amp" if amp else "float32")
+    train, words["val"] = Path(dataset_in(train, "train")), Path(dataset_in(words["val"], "val"))
     config = PretrainConfig(train=train, recipe=recipe, precision=precision, **given(PretrainConfig, words))
     try:
         weights = pretrain(config)

@@ -38,6 +38,30 @@ def datasets_in(path: str) -> list[str]:
     return found
 
 
+def dataset_in(path: Path | str, *names: str) -> str:
+    """The one dataset that a path stands for, in every command alike.
+
+    Parameters
+    ----------
+    path : Path or str
+        A `.beton` file, a card, a tar: these stand for themselves. A folder stands for the dataset in it.
+    *names : str
+        Of several in a folder, which is meant: "train", say. The first that is there is taken.
+
+    Raises
+    ------
+    InputError
+        If a folder holds no dataset, or several of which none is meant.
+    """
+    found = datasets_in(str(path))
+    by_name = {card.rpartition("/")[2].removesuffix(".card.json"): card for card in found}
+    meant = found if len(found) == 1 else [by_name[name] for name in names if name in by_name]
+    if not meant:
+        raise InputError(f"{path}: holds {len(found)} datasets, name one: {', '.join(found)}")
+    beton = meant[0].removesuffix(".card.json") + ".beton"
+    return beton if os.path.isfile(beton) else meant[0]
+
+
 def read_card(path: Path | str) -> Card:
     """The card of a dataset.
 
@@ -57,15 +81,16 @@ def read_card(path: Path | str) -> Card:
 
 
 def open_dataset(path: Path | str) -> Dataset:
-    """Open a dataset by the path of its file, its card or one of its tars: `Dataset(path)`.
+    """Open a dataset by the path of its file, its card or one of its tars, as `Dataset(path)` does, or of its folder.
 
     Raises
     ------
     InputError
-        If there is no such file.
+        If there is no such file, or a folder with none or several.
     FormatError
         If it is cut or altered.
     """
+    path = dataset_in(path)
     return _class_for(path)(path)
 
 
