@@ -50,7 +50,7 @@ def command(
     workers: int | None,
     as_json: bool,
 ) -> None:
-    """Look for what spoils a study in DATASETS: give all splits of one dataset together, or the folder that holds them."""
+    """Look for what spoils a study in DATASETS: all splits of one together, or their folder."""
     found = [Path(each) for path in datasets for each in datasets_in(str(path))]
     report = run_audit(found, out_dir, AuditOptions(near_distance, near_correlation, text_images, workers))
     if as_json:

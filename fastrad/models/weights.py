@@ -108,11 +108,9 @@ def load_weights(source: str | Path) -> Weights:
             },
         )
     path = Path(source)
-    if path.is_dir():
-        there = path / "weights.safetensors"
-        raise InputError(f"{path}: is a folder; give {there if there.is_file() else 'the weights file in it'}")
     if not path.is_file():
-        raise InputError(f"{path}: there is no such weights file; give a .safetensors or .pth file of a ResNet-18")
+        what = "is a folder" if path.is_dir() else "there is no such weights file"
+        raise InputError(f"{path}: {what}; give a .safetensors or .pth file of a ResNet")
     metadata: dict = {}
     left_out: list[str] = []
     if _is_safetensors(path):
