@@ -1,4 +1,4 @@
-"""`fastrad predict`: score new patients with the networks of a finished study."""
+"""`fastrad predict`: what finished networks, a study's or pretrained ones, say of new images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def command(weights: tuple[Path, ...], source: Path, out: Path, device: str | No
     """Score SOURCE (a .beton file, the folder of all.beton, an image, or a folder of images) with WEIGHTS.
 
     WEIGHTS are networks of `fastrad compare`, for example STUDY/runs/radimagenet-*/weights.safetensors; the score is
-    the mean logit over them.
+    the mean logit over them. Or they are networks of `fastrad pretrain`: then the table has the probability of each
+    class, and the class with the highest one.
     """
     from fastrad.errors import InputError
     from fastrad.study.networks.predict import predict
@@ -30,8 +31,9 @@ def command(weights: tuple[Path, ...], source: Path, out: Path, device: str | No
     refuse_to_replace(out, source, *weights)
     table = predict(weights, source, device)
     write_atomically(out, csv_text(table, index=False).encode())
-    unread = int(table["score"].isna().sum())
+    unread = int(table["score" if "score" in table else "top_probability"].isna().sum())
     if unread == len(table):
         raise InputError(f"{source}: none of {unread} images could be read; {out} names the reasons")
     left_out = f", {unread} could not be read (see the column reason)" if unread else ""
-    tell(f"{out}: {len(table) - unread} images scored by {len(weights)} networks{left_out}")
+    networks = f"{len(weights)} network{'s' if len(weights) > 1 else ''}"
+    tell(f"{out}: {len(table) - unread} images scored by {networks}{left_out}")

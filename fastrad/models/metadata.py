@@ -160,6 +160,13 @@ class _Source(msgspec.Struct):
     crop: Word = ""
 
 
+class Converted(msgspec.Struct):
+    """What weights say of how the images were converted that they learned from."""
+
+    parameters: _Stored
+    source_options: _Source = msgspec.field(default_factory=_Source)
+
+
 class Tuned(msgspec.Struct):
     """What `fastrad compare` writes into a network, as far as scoring new images needs it."""
 

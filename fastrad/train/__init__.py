@@ -11,7 +11,7 @@ In: a dataset file, a recipe. Out: a run folder with weights; and the parts that
     precision.py     bfloat16, float16 or float32: one rule
     ranks.py         one process a device
     outputs.py       what a network says of images; metrics.py what that is worth, intervals.py how sure that is
-    evaluate.py      a pretrained network on a dataset that it has not seen
+    evaluate.py      a pretrained network, read by pretrained.py, on a dataset that it has not seen
     checkpoint.py    what changes in a run, and its way into a file and back
     run_folder.py    what lies in a run's folder; products.py writes it, with pictures.py
     bench.py         how fast training is, and what it is made of

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from fastrad.dataset import Dataset
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
-from fastrad.models.resnet import HEAD, resnet
-from fastrad.models.weights import Weights, initialise, load_weights
+from fastrad.models.weights import Weights, load_weights
 from fastrad.system.devices import choose_device
 from fastrad.system.files import write_atomically, write_json
 from fastrad.train import metrics
@@ -27,6 +26,7 @@ from fastrad.train.config import EvaluateConfig
 from fastrad.train.intervals import Interval, bootstrap
 from fastrad.train.outputs import outputs, whole_frames
 from fastrad.train.pictures import draw_classes
+from fastrad.train.pretrained import classifier
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,12 @@ def evaluate(source: Path, file: Path | str, config: EvaluateConfig | None = Non
     """
     config = config or EvaluateConfig()
     weights, dataset = load_weights(source), open_dataset(file)
-    classes = _classes(weights, source)
+    network = classifier(weights, source)
+    classes, size = network.classes, network.size
     order = _order(classes, dataset, file)
     device = choose_device(config.device)
-    model = resnet(weights.architecture, len(classes)).eval()
-    initialise(model, weights, classes=classes)
-    normalisation, size = weights.normalisation, int(weights.metadata["size"])
-    assert normalisation is not None
-    flip_average = bool(weights.metadata.get("recipe", {}).get("flip_average"))
     images = whole_frames(dataset, None, size, device)
-    logits = outputs(model.to(device), images, normalisation, device, flip_average=flip_average)
+    logits = outputs(network.model.to(device), images, network.normalisation, device, flip_average=network.flip_average)
     labels = order[dataset.labels]
     if not np.isfinite(logits).all():
         raise InputError(f"{source}: its outputs on {file} are not finite numbers: training has diverged")
@@ -135,7 +131,7 @@ def evaluate(source: Path, file: Path | str, config: EvaluateConfig | None = Non
         logits, labels, patients if known else np.arange(len(labels)), config.resamples, config.seed
     )
     result = Evaluation(
-        classes=tuple(classes),
+        classes=classes,
         counts=tuple(np.bincount(labels, minlength=len(classes)).tolist()),
         found=found,
         intervals=intervals,
@@ -172,18 +168,7 @@ def save(result: Evaluation, out: Path, source: Path, dataset: Dataset) -> None:
     write_json(out / "evaluation.json", {**about, **result.record()})
 
 
-def _classes(weights: Weights, source: Path) -> list[str]:
-    classes = weights.metadata.get("classes")
-    if not isinstance(classes, list) or HEAD[0] not in weights.state or len(weights.state[HEAD[1]]) != len(classes):
-        raise InputError(
-            f"{source}: does not say which classes its head tells apart; give weights of `fastrad pretrain`"
-        )
-    if weights.normalisation is None or not weights.metadata.get("size") or weights.channels != 1:
-        raise InputError(f"{source}: does not say what its input is; give weights of `fastrad pretrain`")
-    return classes
-
-
-def _order(classes: list[str], dataset: Dataset, file: Path | str) -> NDArray[np.int64]:
+def _order(classes: tuple[str, ...], dataset: Dataset, file: Path | str) -> NDArray[np.int64]:
     """The network's index of each of the dataset's classes; -1 for one without an image that the network lacks."""
     if not len(dataset):
         raise InputError(f"{file}: holds no samples")

@@ -97,6 +97,8 @@ def _weights_metadata(run: Run, state: State) -> dict[str, Any]:
         KEY: datasets_seen([(run.config.train, card), (run.config.val, run.val.card)], run.folder.path),
         "dataset": {"layout": card.layout, "split": card.split, "samples": card.samples, "classes": present},
         "synthetic": card.synthetic,
+        "parameters": card.parameters,  # with the crop: `predict` treats images in files alike
+        "source_options": {name: value for name, value in card.source_options.items() if name == "crop"},
         "metrics": state.rows[state.best_epoch],
         "recipe": run.recipe.record(),
         "seed": run.config.seed,

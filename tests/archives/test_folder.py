@@ -196,16 +196,16 @@ def test_patterns_choose_files_by_their_paths(tmp_path: Path) -> None:
 
 
 def test_predict_finds_what_convert_finds(tmp_path: Path) -> None:
-    from fastrad.study.networks.predict import _images_in
+    from fastrad.study.networks.files import images_in
 
     touch(tmp_path, "a/1.png", "a/1_mask.png", "b/.2.png", "b/3.TIFF", "b/3 (copy).TIFF", "b/masks/3.png", "b/4.dicom")
     (tmp_path / "a" / "IM0001").write_bytes(b"\0" * 128 + b"DICM")
     table = read_source("folder", tmp_path).table
-    root, found = _images_in(tmp_path)
+    root, found = images_in(tmp_path)
     assert root == tmp_path
     assert found == list(zip(table["path"], table["reason"], strict=True))
     assert [path for path, _ in found] == ["a/1.png", "a/IM0001", "b/3 (copy).TIFF", "b/3.TIFF", "b/4.dicom"]
-    assert _images_in(tmp_path / "a" / "IM0001") == (tmp_path / "a", [("IM0001", "")])
+    assert images_in(tmp_path / "a" / "IM0001") == (tmp_path / "a", [("IM0001", "")])
 
 
 def test_folders_of_one_name_in_two_spellings_are_one_class(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_predict_gives_the_studys_own_scores_of_the_archives_files(study, ddti_r
         shutil.copy(ddti_root / paths[row], files)
     (files / "broken.png").write_bytes(b"no image")
     assert run("predict", network / "weights.safetensors", files, "--out", tmp_path / "images.csv") == 0
-    assert "3 images scored by 1 networks, 1 could not be read" in capfd.readouterr().out
+    assert "3 images scored by 1 network, 1 could not be read" in capfd.readouterr().out
     table = pd.read_csv(tmp_path / "images.csv").set_index("path")
     for row in expected.index[:3]:
         assert table.loc[Path(paths[row]).name, "score"] == pytest.approx(expected[row], abs=1e-3)

@@ -141,15 +141,15 @@ def test_frames_of_clips_in_folders_are_chosen(tmp_path: Path) -> None:
 
 
 def test_prediction_says_that_the_first_frame_alone_is_scored(tmp_path: Path, capsys) -> None:
-    from fastrad.study.networks.predict import _images_in
+    from fastrad.study.networks.files import images_in
 
     save(tmp_path / "clip.png", _frames(3), "PNG")
     save(tmp_path / "b.gif", _frames(4), "GIF")
     save(tmp_path / "still.png", _frames(1), "PNG")
     for source, said in ((tmp_path, "2 of 7"), (tmp_path / "b.gif", "1 of 4")):
-        _images_in(source)
+        images_in(source)
         assert f"hold several frames; the first of each is scored: {said}" in capsys.readouterr().err
-    _images_in(tmp_path / "still.png")
+    images_in(tmp_path / "still.png")
     assert capsys.readouterr().err == ""
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from fastrad.errors import FormatError
-from fastrad.study.networks.predict import load_network, say_if_converted_otherwise, score_dataset
+from fastrad.study.networks.scorer import load_network, say_if_converted_otherwise, score_dataset
 from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.external import external_name
 from fastrad.study.protocol.patients import StudyDataset

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from fastrad.imaging.normalisation import Normalisation
 from fastrad.loading import Loader
-from fastrad.study.networks.predict import load_network
+from fastrad.study.networks.scorer import load_network
 from fastrad.study.protocol.patients import StudyDataset
 
 _STAGES = (("layer4", 32), ("layer3", 16), ("layer2", 8), ("layer1", 4))  # each with its stride in input pixels

@@ -20,14 +20,21 @@ class DivergedError(InputError):
 def score_images(
     model: nn.Module, images: Loader, normalisation: Normalisation, device: torch.device, *, flip_average: bool
 ) -> NDArray[np.float64]:
-    """Logits of a loader's images, in its order.
+    """The first logit of each of a loader's images, in its order; raises as `score_classes` does."""
+    return score_classes(model, images, normalisation, device, flip_average=flip_average)[:, 0]
+
+
+def score_classes(
+    model: nn.Module, images: Loader, normalisation: Normalisation, device: torch.device, *, flip_average: bool
+) -> NDArray[np.float64]:
+    """Logits of a loader's images, in its order: (images, outputs).
 
     Raises
     ------
     DivergedError
         If one is not a number.
     """
-    scores = outputs(model, images, normalisation, device, flip_average=flip_average)[:, 0]
+    scores = outputs(model, images, normalisation, device, flip_average=flip_average)
     if not np.isfinite(scores).all():
         raise DivergedError(
             f"{int((~np.isfinite(scores)).sum())} of {scores.size} scores are not numbers: the network has diverged; "

@@ -15,7 +15,7 @@ import torch
 
 from fastrad.errors import FormatError
 from fastrad.study.inference.auroc import auroc
-from fastrad.study.networks.predict import load_network
+from fastrad.study.networks.scorer import load_network
 from fastrad.study.networks.runs import ALTERED, is_open
 from fastrad.study.networks.score import score_images
 from fastrad.study.predictions import prediction_table, read_predictions

@@ -8,7 +8,7 @@ import torch
 from small_studies import noise
 
 from fastrad.study.networks.external import external_file, score_external
-from fastrad.study.networks.predict import load_network, score_dataset
+from fastrad.study.networks.scorer import load_network, score_dataset
 from fastrad.study.predictions import read_predictions
 from fastrad.study.protocol.patients import read_patients
 

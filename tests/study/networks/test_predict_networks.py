@@ -50,7 +50,7 @@ def test_networks_of_several_arms_are_not(finished, network, tmp_path):
 
 
 def test_weights_of_no_study_are_refused(finished, tmp_path):
-    with pytest.raises(InputError, match="is not a network of a study"):
+    with pytest.raises(InputError, match="is not a network of a study, nor a pretrained one"):
         predict([weights_by_chance(tmp_path / "w.pth")], finished.protocol.dataset.path, "cpu")
 
 
