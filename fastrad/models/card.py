@@ -20,6 +20,58 @@ _METRICS = {
 }
 
 
+_CAVEAT = """\
+For research; no medical device. Weights made from images under a data agreement (RadImageNet asks for one) are bound
+by that agreement: read it before you hand them on. Labels and images carry their archive's errors and its scanners'
+habits."""
+
+
+def tuned_card(metadata: Mapping[str, Any], input_note: str) -> str:
+    """The card of a study's network.
+
+    Parameters
+    ----------
+    metadata : mapping
+        As `fastrad compare` writes it into its weights, with the `architecture`.
+    input_note : str
+        What one input of this very file is, as a sentence.
+    """
+    converted, size = metadata["parameters"], metadata["size"]
+    mean, std = metadata["normalisation"]["mean"][0], metadata["normalisation"]["std"][0]
+    synthetic = (
+        "**The images are synthetic: this network knows nothing of patients.**\n\n" if metadata.get("synthetic") else ""
+    )
+    positive = markdown_code(str(metadata.get("positive") or "malignant"))
+    negatives = ", ".join(map(markdown_code, metadata.get("negatives", ())))
+    against = f" against {negatives}" if negatives else ""
+    window = converted.get("window")
+    levels = f", window {window[0]:g} to {window[1]:g}" if window else ""
+    crop = str(metadata.get("source_options", {}).get("crop") or "")
+    part = f", cropped ({markdown_code(crop)})" if crop else ""
+    averaged = (
+        "The study's scores are means over an image and its mirror image."
+        if metadata["flip_average"]
+        else "The study's scores are of the image alone, not of its mirror image."
+    )
+    network = str(metadata["architecture"]).replace("resnet", "ResNet-")
+    return f"""# {markdown_text(network)}, one logit: {positive}{against}, {size} px
+
+{synthetic}## Origin
+One network of a study, tuned on one fold of its development images; arm {markdown_code(metadata["arm"])}. What it is
+worth stands in the study's report; no figure of one network alone is a test.
+
+## Input
+{input_note} Pixels are normalised as (pixel / 255 - {mean:.6f}) / {std:.6f}; the size is {size} x {size}. The study's
+images were stored at {converted["size"]} px (fit {markdown_code(converted["fit"])}{levels}{part}).
+
+## Output
+One logit: above 0 it is more probably {positive}, at the prevalence of the study. {averaged}
+
+## Use and terms
+{_CAVEAT}
+"""
+
+
 def model_card(metadata: Mapping[str, Any], input_note: str) -> str:
     """The card's text.
 
@@ -66,9 +118,7 @@ SGD, batch {recipe["batch_size"]}, peak learning rate {recipe["lr"] * recipe["ba
 {markdown_text(metadata["fastrad"])}.
 
 ## Use and terms
-For research; no medical device. Weights made from images under a data agreement (RadImageNet asks for one) are bound
-by that agreement: read it before you hand them on. Labels and images carry their archive's errors and its scanners'
-habits.
+{_CAVEAT}
 
 ## Classes
 {", ".join(map(markdown_code, classes))}

@@ -62,6 +62,7 @@ _KINDS: dict[str, Any] = {
     "source_options": dict[Word, Any],
     "arm": Word,
     "positive": Word,
+    "negatives": list[Word],
     "flip_average": bool,
     # a key whose value has one of several forms: the number of channels, earlier versions
     "normalisation": (_Gray, _Colour),

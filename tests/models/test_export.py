@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -87,6 +89,8 @@ def test_onnx_takes_pixels_of_any_batch_size(trained, tmp_path):
     pixels = torch.randint(0, 256, (3, 1, 32, 32), dtype=torch.uint8)
     found = torch.from_numpy(session.run(None, {"images": pixels.numpy()})[0])
     torch.testing.assert_close(found, _expected(trained, pixels), rtol=1e-3, atol=1e-3)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == CLASSES
+    assert b"export.py" not in (tmp_path / "a.onnx").read_bytes(), "no path of this machine"
 
 
 def test_what_is_no_pretrained_file_or_has_the_wrong_suffix_is_one_line(trained, tmp_path):

@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 
 from fastrad.errors import FormatError, InputError
-from fastrad.study.networks.scorer import load_network, score_dataset
 from fastrad.study.networks.score import score_images
+from fastrad.study.networks.scorer import load_network, score_dataset
 from fastrad.study.predictions import learning_curve_table, prediction_table, read_predictions
 from fastrad.study.protocol.patients import StudyDataset, read_patients
 from fastrad.study.protocol.record import NETWORKS, check_intentions, is_sealed, read_record, read_study, seal_study

@@ -333,6 +333,7 @@ def _keep(
         "normalisation": {"mean": list(normalisation.mean), "std": list(normalisation.std)},
         "size": protocol.tuning.size,
         "positive": dataset.positive,
+        "negatives": [name for name in dataset.card.classes if name != dataset.positive],
         "dataset": dataset.card.sha256(),
         "seen": [*dataset.card.identities(), *sorted(network.arm.weights.seen if network.arm.weights else ())],
         KEY: study_images_seen(

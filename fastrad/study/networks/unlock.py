@@ -15,9 +15,9 @@ import torch
 
 from fastrad.errors import FormatError
 from fastrad.study.inference.auroc import auroc
-from fastrad.study.networks.scorer import load_network
 from fastrad.study.networks.runs import ALTERED, is_open
 from fastrad.study.networks.score import score_images
+from fastrad.study.networks.scorer import load_network
 from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.plan import Network, Protocol
 from fastrad.study.protocol.planned import note_opening, opened
