@@ -30,6 +30,13 @@ _APT = "sudo apt-get install -y --no-install-recommends"
 # https://docs.nvidia.com/deploy/cuda-compatibility/: the first driver branch of each CUDA major version.
 _DRIVER_FOR_CUDA = {"12": 525, "13": 580}
 _OLDER_CUDA_INDEX = "https://download.pytorch.org/whl/cu126"
+# of the installation: a package that each brings, and what for
+EXTRAS = {
+    "audit": ("rapidocr", "text burned into images, in `audit`"),
+    "cluster": ("distributed", "conversion on a Dask cluster"),
+    "export": ("onnx", "weights for ONNX and timm"),
+    "tensorboard": ("tensorboard", "curves for TensorBoard while `pretrain` runs"),
+}
 _COMFORTABLE_SHARED_MEMORY = 1 << 30
 _COMFORTABLE_DESCRIPTORS = 1024
 
@@ -69,6 +76,7 @@ def examine(machine: Machine) -> tuple[Finding, ...]:
         _opencv(),
         _ffcv(),
         _dali(machine),
+        *_extras(),
         _jpeg(),
         _cores(machine),
         _memory(machine),
@@ -207,6 +215,14 @@ def _dali(machine: Machine) -> Finding:
         return Finding("DALI", MISSING, f"does not load: {_one_line(error)}", command)
     where = "" if machine.gpus else "; without a GPU only its CPU operators"
     return Finding("DALI", WORKS, f"{dali.__version__}{where}")
+
+
+def _extras() -> Iterator[Finding]:
+    for name, (package, purpose) in EXTRAS.items():
+        if importlib.util.find_spec(package) is not None:
+            yield Finding(f"extra {name}", WORKS, purpose)
+        else:
+            yield Finding(f"extra {name}", MISSING, f"{purpose}; nothing else needs it", f"{_PIP} 'fastrad[{name}]'")
 
 
 def _jpeg() -> Finding:

@@ -63,6 +63,19 @@ def test_works_where_only_the_base_package_is_installed(bare_site: Path) -> None
     assert result.stderr.strip().splitlines() == ["fastrad: not usable without torch, OpenCV"]
 
 
+def test_each_extra_says_what_it_is_for_and_how_it_comes(bare_site: Path, machine: Machine) -> None:
+    def extras(findings: list[dict]) -> dict[str, dict]:
+        return {each["name"].removeprefix("extra "): each for each in findings if each["name"].startswith("extra ")}
+
+    absent = extras(json.loads(run_bare(bare_site, "-m", "fastrad", "doctor", "--json").stdout)["findings"])
+    assert set(absent) == {"audit", "cluster", "export", "tensorboard"}
+    for name, found in absent.items():
+        assert found["state"] == "missing"
+        assert found["mend"].endswith(f"'fastrad[{name}]'")
+    there = extras([dataclasses.asdict(finding) for finding in examine(machine)])
+    assert {found["state"] for found in there.values()} == {"works"}
+
+
 def test_ffcv_whose_compiled_part_does_not_load_is_told_apart_from_absent_ffcv(bare_site: Path) -> None:
     package = bare_site / "ffcv"
     package.mkdir()
