@@ -27,7 +27,7 @@ ENV PIP_CONSTRAINT=/source/constraints.txt \
 # hadolint ignore=DL3013
 RUN python3 -m venv /opt/fastrad \
     && /opt/fastrad/bin/python -m pip install --upgrade pip setuptools \
-    && /opt/fastrad/bin/python -m pip install '.[ffcv,dali,audit]' \
+    && /opt/fastrad/bin/python -m pip install '.[ffcv,dali,audit,frozen]' \
     && /opt/fastrad/bin/python -m pip uninstall -y opencv-python \
     && /opt/fastrad/bin/python -m pip install --no-deps --force-reinstall opencv-python-headless
 

@@ -13,6 +13,7 @@ extras = {
     "dali": ["nvidia-dali-cuda120>=1.50"],
     "audit": ["onnxruntime>=1.20", "rapidocr>=3.4"],
     "cluster": ["distributed>=2024.12"],
+    "frozen": ["scikit-learn>=1.5"],
     "export": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.3", "timm>=1.0"],
     "tensorboard": ["tensorboard>=2.18"],
     "dev": [
@@ -65,7 +66,6 @@ setup(
         "pydicom>=3.0",
         "rich>=13.9",
         "safetensors>=0.4.5",
-        "scikit-learn>=1.5",
         "scipy>=1.14",
         "simplejpeg>=1.8",
         "tifffile>=2025.3",

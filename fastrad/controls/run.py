@@ -18,6 +18,7 @@ from fastrad.controls.scores import frozen_scores, tuned_scores
 from fastrad.convert.run import ConvertOptions, convert
 from fastrad.errors import FastradError
 from fastrad.phantom.archive import BOX_COLUMNS, TRUTH
+from fastrad.study.protocol.search import require_regression
 from fastrad.system.files import write_json
 from fastrad.system.progress import say
 
@@ -41,6 +42,7 @@ def run_controls(out: Path, plan: ControlsPlan | None = None) -> dict:
     FastradError
         As the stages do.
     """
+    require_regression("fastrad controls")
     plan = plan or ControlsPlan()
     began = time.monotonic()
     for kind, images, seed in (

@@ -35,6 +35,7 @@ EXTRAS = {
     "audit": ("rapidocr", "text burned into images, in `audit`"),
     "cluster": ("distributed", "conversion on a Dask cluster"),
     "export": ("onnx", "weights for ONNX and timm"),
+    "frozen": ("sklearn", "frozen features, in `compare --frozen` and `--search` and in `controls`"),
     "tensorboard": ("tensorboard", "curves for TensorBoard while `pretrain` runs"),
 }
 _COMFORTABLE_SHARED_MEMORY = 1 << 30

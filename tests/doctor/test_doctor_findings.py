@@ -68,7 +68,7 @@ def test_each_extra_says_what_it_is_for_and_how_it_comes(bare_site: Path, machin
         return {each["name"].removeprefix("extra "): each for each in findings if each["name"].startswith("extra ")}
 
     absent = extras(json.loads(run_bare(bare_site, "-m", "fastrad", "doctor", "--json").stdout)["findings"])
-    assert set(absent) == {"audit", "cluster", "export", "tensorboard"}
+    assert set(absent) == {"audit", "cluster", "export", "frozen", "tensorboard"}
     for name, found in absent.items():
         assert found["state"] == "missing"
         assert found["mend"].endswith(f"'fastrad[{name}]'")

@@ -12,7 +12,6 @@ import time
 import numpy as np
 import torch
 from scipy.special import expit
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from fastrad.errors import InputError
@@ -54,6 +53,8 @@ def fit_head(
     InputError
         If the training images are of one class, or a score is not a number.
     """
+    from sklearn.linear_model import LogisticRegression  # of an extra; `require_regression` has looked for it
+
     started = time.monotonic()
     model = start(weights, task.normalisation, seed=seed, fold=fold, device=device, redrawn=redrawn)
     assert isinstance(model.fc, nn.Linear)

@@ -18,7 +18,7 @@ from fastrad.study.protocol.attributes import attribute_columns, characteristics
 from fastrad.study.protocol.config import CompareConfig, Tuning
 from fastrad.study.protocol.external import check_external
 from fastrad.study.protocol.patients import StudyDataset, read_patients
-from fastrad.study.protocol.search import Recipe, Search, check_folds, grid_recipes
+from fastrad.study.protocol.search import FROZEN, Recipe, Search, check_folds, grid_recipes, require_regression
 from fastrad.study.protocol.seen import Seen, external_seen, without_seen
 from fastrad.study.protocol.splits import Splits, make_splits, read_splits, training_subset
 
@@ -126,7 +126,13 @@ def make_plan(config: CompareConfig) -> Plan:
     ------
     InputError
         If dataset, weights, splits or options cannot be used.
+    MissingDependencyError
+        If features are to be used frozen, and scikit-learn is not installed.
     """
+    if config.frozen:
+        require_regression("--frozen")
+    if config.search and FROZEN in grid_recipes(config.grid):
+        require_regression(f"the recipe {FROZEN} of --search (--grid chooses others)")
     dataset = read_patients(config.dataset, config.positive)
     arms = make_arms(config.radimagenet, config.imagenet, config.arms, config.frozen, null_arm=config.null_arm)
     _refuse_seen(arms, dataset, "this very dataset, test patients and labels included: a leak")

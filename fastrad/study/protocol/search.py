@@ -12,10 +12,11 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastrad.errors import FormatError, InputError, OptionError
+from fastrad.errors import FormatError, InputError, MissingDependencyError, OptionError
 from fastrad.study.protocol.config import Tuning
 from fastrad.study.protocol.splits import Splits
 
@@ -73,6 +74,18 @@ def grid_recipes(wanted: Sequence[str]) -> tuple[str, ...]:
         if name not in GRID:
             raise OptionError(f"--grid: {name!r} is no recipe of the grid; there are {', '.join(GRID)}")
     return tuple(name for name in GRID if name in wanted or not wanted)
+
+
+def require_regression(purpose: str) -> None:
+    """Look for the logistic regression of frozen features before anything is computed.
+
+    Raises
+    ------
+    MissingDependencyError
+        If scikit-learn, which an extra installs, is not there; `purpose` says what needs it.
+    """
+    if find_spec("sklearn") is None:
+        raise MissingDependencyError("scikit-learn", purpose, "pip install 'fastrad[frozen]'")
 
 
 @dataclass(frozen=True)

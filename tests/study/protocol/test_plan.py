@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from small_studies import noise, weights_by_chance
 
+from fastrad.controls import run_controls
 from fastrad.dataset import Card
-from fastrad.errors import InputError
+from fastrad.errors import InputError, MissingDependencyError
 from fastrad.models.resnet import resnet18
 from fastrad.models.weights import save_weights
 from fastrad.study.protocol.config import CompareConfig, Tuning
@@ -143,3 +145,24 @@ def test_subgroups_need_a_table_of_these_patients(config, tmp_path):
     plan = make_plan(replace(config, subgroups=("sex",), attributes=tmp_path / "sex.csv"))
     assert plan.attributes is not None
     assert len(plan.attributes) == 16, "of the test patients alone"
+
+
+def test_only_frozen_features_ask_for_scikit_learn_and_before_anything_is_read(config, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)  # as where it is not installed
+    assert make_plan(config).networks
+    assert make_plan(replace(config, search=True, grid=("1e-4",), folds=3)).protocol.search is not None
+    unread = replace(config, dataset=tmp_path / "absent")
+    for asking in (
+        replace(unread, frozen=(("probe", config.radimagenet),)),
+        replace(unread, search=True),
+        replace(unread, search=True, grid=("1e-4", "frozen")),
+    ):
+        with pytest.raises(MissingDependencyError, match=r"scikit-learn, .* pip install 'fastrad\[frozen\]'"):
+            make_plan(asking)
+
+
+def test_controls_ask_for_scikit_learn_before_they_draw_anything(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(MissingDependencyError, match=r"fastrad controls needs scikit-learn"):
+        run_controls(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
