@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from fastrad.errors import FastradError, FormatError, InputError
-from fastrad.imaging.normalisation import IMAGENET_MEAN, IMAGENET_STD, Normalisation
-from fastrad.models.imagenet import download_imagenet
+from fastrad.imaging.normalisation import Normalisation
+from fastrad.models.imagenet import download_imagenet, imagenet_metadata
 from fastrad.models.metadata import MAX_CLASSES, read_metadata
 from fastrad.models.names import HEADS, find_network, nearest_name
 from fastrad.models.resnet import HEAD, STEM, architecture_label, architecture_of, expected_shapes
@@ -80,7 +80,7 @@ class Weights:
         return Normalisation(tuple(stored["mean"]), tuple(stored["std"]))
 
 
-def load_weights(source: str | Path) -> Weights:
+def load_weights(source: str | Path, architecture: str = "resnet18") -> Weights:
     """Read the weights of a ResNet and check every tensor's name, shape and values.
 
     Parameters
@@ -88,8 +88,14 @@ def load_weights(source: str | Path) -> Weights:
     source : path or "torchvision"
         A `.safetensors` file; a `.pth`, `.pt` or `.ckpt` file with a state dict (plain, or inside dictionaries as
         trainers keep it; names behind any prefix, or numbered as by `nn.Sequential`; of a network and its moving
-        average, the network); or the word "torchvision", which downloads its ImageNet weights for ResNet-18 (once;
-        they stay in torch's own cache).
+        average, the network); or the word "torchvision", which downloads its ImageNet weights (once; they stay in
+        torch's own cache).
+    architecture : str
+        Of the weights that "torchvision" downloads.
+
+    Returns
+    -------
+    Weights
 
     Raises
     ------
@@ -99,14 +105,8 @@ def load_weights(source: str | Path) -> Weights:
         If the file is cut short or altered.
     """
     if str(source) == "torchvision":
-        state = download_imagenet()
-        return Weights(
-            _checked("torchvision's ImageNet weights", state)[0],
-            {
-                "normalisation": {"mean": list(IMAGENET_MEAN), "std": list(IMAGENET_STD)},
-                "dataset": "ImageNet-1k (torchvision ResNet18_Weights.IMAGENET1K_V1)",
-            },
-        )
+        state = _checked("torchvision's ImageNet weights", download_imagenet(architecture))[0]
+        return Weights(state, imagenet_metadata(architecture))
     path = Path(source)
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "there is no such weights file"

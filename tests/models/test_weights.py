@@ -10,6 +10,7 @@ from torchvision.models import resnet18 as torchvision_resnet18
 
 from fastrad.errors import FastradError, InputError
 from fastrad.imaging.normalisation import IMAGENET, Normalisation
+from fastrad.models.imagenet import imagenet_hashes
 from fastrad.models.resnet import resnet, resnet18
 from fastrad.models.weights import initialise, load_weights, save_weights
 
@@ -202,6 +203,11 @@ def test_imagenet_weights_without_a_network_say_how_to_pass_a_file(tmp_path, mon
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # the discard port: refused at once
     with pytest.raises(FastradError, match="give its path instead of 'torchvision'"):
         load_weights("torchvision")
+
+
+def test_torchvisions_own_files_are_known_by_what_their_names_say_of_their_hash():
+    assert imagenet_hashes("resnet18") == ("f37072fd",)
+    assert imagenet_hashes("resnet50") == ("0676ba61", "11ad3fa6")  # IMAGENET1K_V1 and _V2
 
 
 def test_a_failed_write_leaves_nothing_behind(tmp_path):

@@ -35,12 +35,13 @@ def fit_head(
     fold: int,
     device: torch.device,
     redrawn: bool = False,
+    architecture: str = "resnet18",
 ) -> Tuned:
     """Fit the head on the features of the training images, whole frames without augmentation.
 
     Parameters
     ----------
-    task, weights, tuning, seed, fold, device, redrawn
+    task, weights, tuning, seed, fold, device, redrawn, architecture
         As in `fine_tune`; of the tuning count the size, class weighting and flip averaging.
 
     Returns
@@ -56,7 +57,15 @@ def fit_head(
     from sklearn.linear_model import LogisticRegression  # of an extra; `require_regression` has looked for it
 
     started = time.monotonic()
-    model = start(weights, task.normalisation, seed=seed, fold=fold, device=device, redrawn=redrawn)
+    model = start(
+        weights,
+        task.normalisation,
+        seed=seed,
+        fold=fold,
+        device=device,
+        redrawn=redrawn,
+        architecture=architecture,
+    )
     assert isinstance(model.fc, nn.Linear)
     width, model.fc = model.fc.in_features, nn.Identity()
     training, validation, *test = (

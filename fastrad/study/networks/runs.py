@@ -201,12 +201,27 @@ def _run(
 ) -> Tuned:
     _, recipe = protocol.recipe(network)
     assert recipe is not None, "a network is tuned once its recipe is chosen"
-    weights, where = network.arm.weights, {"seed": network.seed, "fold": network.fold}
-    redrawn = network.arm.redrawn
+    arm, where = network.arm, {"seed": network.seed, "fold": network.fold}
     if recipe.frozen:
-        return fit_head(task, weights, recipe.tuning, **where, device=device, redrawn=redrawn)
+        return fit_head(
+            task,
+            arm.weights,
+            recipe.tuning,
+            **where,
+            device=device,
+            redrawn=arm.redrawn,
+            architecture=arm.architecture,
+        )
     return fine_tune(
-        task, weights, recipe.tuning, **where, device=device, precision=precision, redrawn=redrawn, tick=tick
+        task,
+        arm.weights,
+        recipe.tuning,
+        **where,
+        device=device,
+        precision=precision,
+        redrawn=arm.redrawn,
+        architecture=arm.architecture,
+        tick=tick,
     )
 
 
@@ -247,7 +262,7 @@ def _settings(network: Network, protocol: Protocol) -> dict:
         "seed": network.seed,
         "fold": network.fold,
         "training_patients": network.patients,
-        "weights_sha256": network.arm.sha256,
+        "weights_sha256": network.arm.identity,
         "dataset_sha256": protocol.dataset.card.sha256(),
         "positive": protocol.dataset.positive,
         "splits_sha256": protocol.splits.sha256,
@@ -290,10 +305,14 @@ def _is_finished(folder: Path, network: Network, protocol: Protocol) -> bool:
             )
         if found.get(name) != value:
             raise InputError(
-                f"{folder}: was made with {name} {found.get(name)}, now {value}; "
+                f"{folder}: was made with {name} {_shown(found.get(name))}, now {_shown(value)}; "
                 "give the study another --out, or repeat the former options"
             )
     return True
+
+
+def _shown(value: object) -> object:
+    return value if value != "" else "none"
 
 
 def is_open(folder: Path) -> bool:

@@ -92,7 +92,15 @@ class TrialPiece(Piece):
         tuning, frozen = self._search.recipe(trial.recipe)
         where = {"seed": int(self._search.about["seed"]), "fold": trial.fold}
         if frozen:
-            return fit_head(task, arm.weights, tuning, **where, device=self._device, redrawn=arm.redrawn)
+            return fit_head(
+                task,
+                arm.weights,
+                tuning,
+                **where,
+                device=self._device,
+                redrawn=arm.redrawn,
+                architecture=arm.architecture,
+            )
         precision = choose_precision("amp", self._device, tuning.size)
         return fine_tune(
             task,
@@ -102,6 +110,7 @@ class TrialPiece(Piece):
             device=self._device,
             precision=precision,
             redrawn=arm.redrawn,
+            architecture=arm.architecture,
             tick=tick,
         )
 

@@ -109,13 +109,14 @@ def fine_tune(
     device: torch.device,
     precision: Precision,
     redrawn: bool = False,
+    architecture: str = "resnet18",
     tick: Callable[[float], None] = lambda share: None,
 ) -> Tuned:
     """Tune one network and score validation and test images with its best epoch.
 
     The head's start, the order of the images and their augmentation depend on `seed` and `fold` alone, so they are
-    the same for every arm. The best epoch has the highest AUROC over validation patients; of equal ones the one with
-    the lower validation loss.
+    the same for every arm. `architecture` is of a network without weights. The best epoch has the highest AUROC over
+    validation patients; of equal ones the one with the lower validation loss.
 
     Raises
     ------
@@ -123,7 +124,15 @@ def fine_tune(
         If a score stops being a number.
     """
     started = time.monotonic()
-    model = start(weights, task.normalisation, seed=seed, fold=fold, device=device, redrawn=redrawn)
+    model = start(
+        weights,
+        task.normalisation,
+        seed=seed,
+        fold=fold,
+        device=device,
+        redrawn=redrawn,
+        architecture=architecture,
+    )
     head_alone = min(math.ceil(tuning.head_first * tuning.epochs), tuning.epochs - 1)  # epochs
     share = 0.0 if head_alone else tuning.backbone_rate
     learner = _learner(model, tuning, share, task.normalisation, precision, device)
@@ -246,18 +255,21 @@ def start(
     fold: int,
     device: torch.device,
     redrawn: bool = False,
+    architecture: str = "resnet18",
 ) -> nn.Module:
     """The network before its first step: weights, and a fresh head that depends on `seed` and `fold` alone.
 
-    Without weights the layers below the head are drawn by `seed` and `fold` too, and drawn again where `redrawn`.
+    Without weights it is of `architecture`, and the layers below the head are drawn by `seed` and `fold` too, and drawn
+    again where `redrawn`.
     """
+    architecture = weights.architecture if weights is not None else architecture
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_stream(seed, fold))
-        model = resnet(weights.architecture if weights is not None else "resnet18", 1)
+        model = resnet(architecture, 1)
         if redrawn:
             torch.manual_seed(_stream(seed, fold, 1))
             head = {name: value for name, value in model.state_dict().items() if name in HEAD}
-            model.load_state_dict({**resnet("resnet18", 1).state_dict(), **head})
+            model.load_state_dict({**resnet(architecture, 1).state_dict(), **head})
     if weights is not None:
         initialise(model, weights, normalisation=normalisation)
     return model.to(device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+NETWORK = "resnet18"
 LABELS = {"none": "No transfer", "imagenet": "ImageNet", "radimagenet": "RadImageNet"}
 TEST_AUROC = {"none": 0.74, "imagenet": 0.80, "radimagenet": 0.84}
 JOURNAL_TEST_AUROC = {"none": 0.69, "imagenet": 0.79, "radimagenet": 0.83}
@@ -36,14 +37,15 @@ def published_arms(study: Mapping[str, Any]) -> frozenset[str]:
     """The arms of a study that the abstract's figures may stand beside.
 
     Where the images are thyroid nodules: those that bear an arm's name of the abstract, and those of whose weights
-    nothing but the option that gave them is known. Weights that say they were made from other images have no figure.
+    nothing but the option that gave them is known. Weights that say they were made from other images have no figure;
+    where the network is another than the abstract's, no arm has one.
 
     Parameters
     ----------
     study : mapping
         `study.json`.
     """
-    if not is_thyroid(study):
+    if not is_thyroid(study) or study["arms"][0]["architecture"] != NETWORK:
         return frozenset()
     return frozenset(
         arm["name"]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from fastrad.models.imagenet import imagenet_hashes
 from fastrad.models.weights import Weights
 from fastrad.study.protocol.abstract import LABELS, UNNAMED
 from fastrad.study.protocol.seals import file_sha256
 
-IMAGENET_FILE = "f37072fd"  # torchvision's resnet18-f37072fd.pth is named after the beginning of its SHA-256
 RADIMAGENET_CLASSES, RADIMAGENET_IMAGES = 165, 1_000_000  # the published archive has 165 and 1.35 million
 _ROLES = {"imagenet": "out of domain", "radimagenet": "in domain"}
 _LONGEST = 36  # characters of a file's name
@@ -39,7 +39,9 @@ def arm_name(key: str, source: str | None, weights: Weights | None) -> ArmName:
     if source is None or weights is None:
         return ArmName(LABELS.get(key, key), "no images: random initialisation")
     metadata, shown = weights.metadata, _short(source)
-    if source == "torchvision" or (not weights.seen and file_sha256(Path(source)).startswith(IMAGENET_FILE)):
+    if source == "torchvision" or (
+        not weights.seen and file_sha256(Path(source)).startswith(imagenet_hashes(weights.architecture))
+    ):
         return ArmName(LABELS["imagenet"] if key in LABELS else key, "photographs: ImageNet-1k, torchvision's weights")
     made_of, classes = metadata.get("dataset"), metadata.get("classes")
     if not isinstance(made_of, dict) or not isinstance(classes, list) or not {"layout", "samples"} <= set(made_of):

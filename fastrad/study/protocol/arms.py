@@ -1,7 +1,8 @@
 """The arms of the study: what each network starts from.
 
-The abstract's arms are one network, ResNet-18, and differ in their initial backbone weights only; the head starts
-fresh, and alike, in every arm. Further arms may be another ResNet, or frozen; their labels say so.
+The abstract's arms are one network, and differ in their initial backbone weights only; the head starts fresh, and
+alike, in every arm. Which network, their weights decide: the abstract's was ResNet-18. Further arms may be another
+ResNet, or frozen; their labels say so.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ class Arm:
         The arm's other weights files, pretrained alike with other seeds say: a random factor inside the arm.
     redrawn : bool
         True for the second arm without transfer: its random starts are others than those of the first.
+    drawn : str
+        torchvision's name of the network that an arm without transfer is.
     """
 
     name: str
@@ -61,6 +64,7 @@ class Arm:
     start: int = 0
     further: tuple[Arm, ...] = ()
     redrawn: bool = False
+    drawn: str = "resnet18"
 
     @property
     def starts(self) -> tuple[Arm, ...]:
@@ -70,7 +74,12 @@ class Arm:
     @property
     def architecture(self) -> str:
         """torchvision's name of the network."""
-        return self.weights.architecture if self.weights is not None else "resnet18"
+        return self.weights.architecture if self.weights is not None else self.drawn
+
+    @property
+    def identity(self) -> str:
+        """What records know its initial weights by: `sha256`; of no transfer "", or the network if no ResNet-18."""
+        return self.sha256 or ("" if self.drawn == "resnet18" else self.drawn)
 
 
 def make_arms(
@@ -96,7 +105,7 @@ def make_arms(
     ------
     InputError
         If a further arm's name is taken or can't be a folder name, weights are absent or no ResNet's, an arm gets the
-        same weights twice or two architectures, or one of the abstract's arms is not a ResNet-18.
+        same weights twice or two architectures, or the abstract's arms are of several architectures.
     """
     files: dict[str, list[str]] = {}
     for kind, given in (("others", others), ("frozen", frozen)):
@@ -106,14 +115,17 @@ def make_arms(
             if not re.fullmatch(r"[A-Za-z0-9_.]+", name):
                 raise OptionError(f"arm name {name!r}: letters, digits, dots and underscores only")
             files.setdefault(name, []).append(source)
-    files = {"imagenet": _listed(imagenet), "radimagenet": _listed(radimagenet), **files}
+    files = {"radimagenet": _listed(radimagenet), "imagenet": _listed(imagenet), **files}
     # The files first: a mistyped name should not have to wait for a download.
     unfitted = {name for name, _ in frozen}
     starts: dict[str, list[Arm]] = {name: [] for name in files}
     every = [(name, source) for name in files for source in files[name]]
+    network = ""  # of the abstract's arms: what the first of their files is
     for name, source in sorted(every, key=_downloaded):
-        starts[name].append(_arm(name, source, name in unfitted))
-    none = _arm("none", None, False)
+        arm = _arm(name, source, name in unfitted, network)
+        network = network or arm.architecture
+        starts[name].append(arm)
+    none = replace(_arm("none", None, False, network), drawn=network)
     null = (replace(none, name=NULL, label="No transfer, again", redrawn=True),) if null_arm else ()
     arms = {name: _with_further(starts[name]) for name in files}
     return (none, arms.pop("imagenet"), arms.pop("radimagenet"), *null, *arms.values())
@@ -145,8 +157,9 @@ def _with_further(starts: Sequence[Arm]) -> Arm:
     return replace(first, further=tuple(replace(arm, start=number) for number, arm in enumerate(starts) if number))
 
 
-def _arm(name: str, source: str | None, frozen: bool) -> Arm:
-    weights = None if source is None else load_weights(source)
+def _arm(name: str, source: str | None, frozen: bool, network: str) -> Arm:
+    """One start; `network` is the architecture of the abstract's arms, "" where this one decides it."""
+    weights = None if source is None else load_weights(source, network or "resnet18")
     label, trained_on = arm_name(name, source, weights)
     if source is None or weights is None:
         return Arm(name, label, "random initialisation", "", False, None, False, trained_on)
@@ -158,14 +171,15 @@ def _arm(name: str, source: str | None, frozen: bool) -> Arm:
             metadata={**weights.metadata, "normalisation": stored},
             notices=(f"{source} is taken to be trained with ImageNet's normalisation, as torchvision's weights are",),
         )
-    network = architecture_label(weights.architecture)
-    if weights.architecture != "resnet18":
+    if weights.architecture != (network or weights.architecture):
+        found = architecture_label(weights.architecture)
         if name in LABELS:
             raise OptionError(
-                f"{source}: a {network}; the {name} arm is a ResNet-18 like the one without transfer, so that they "
-                f"differ in their initial weights only; give it as --arm NAME={source}"
+                f"{source}: a {found}; the {name} arm is a {architecture_label(network)} like the other weights that "
+                "were given and like the arm without transfer, so that they differ in their initial weights only; give "
+                f"a {architecture_label(network)}'s, or this one as --arm NAME={source}"
             )
-        label += f" ({network})"
+        label += f" ({found})"
     if frozen:
         label += " (frozen features)"
     digest = hashlib.sha256(repr(weights.normalisation).encode())  # it decides what the stem becomes

@@ -122,10 +122,10 @@ class CompareConfig:
     out : Path
         The study's folder.
     radimagenet : str or tuple of str
-        Weights of `fastrad pretrain`, or any ResNet-18's; again for each further start of the arm, a network that was
-        pretrained with another seed.
+        Weights of `fastrad pretrain`, or any ResNet's; again for each further start of the arm, a network that was
+        pretrained with another seed. The arm without transfer is the same network.
     imagenet : str or tuple of str
-        ImageNet weights: downloaded from torchvision, or a file; again for each further start.
+        ImageNet weights of the same network: downloaded from torchvision, or a file; again for each further start.
     arms : tuple of (name, weights file)
         A further arm, ResNet-18 to 152; may be given several times, with the same name for a further start.
     frozen : tuple of (name, weights file)

@@ -187,7 +187,7 @@ def _search(config: CompareConfig, dataset: StudyDataset, splits: Splits, arms: 
         "splits_sha256": splits.sha256,
         "seed": config.seed,
     }
-    weights = {arm.name: arm.sha256 for arm in arms}
+    weights = {arm.name: arm.identity for arm in arms}
     return Search(config.out / "search", recipes, config.tuning, about, weights)
 
 

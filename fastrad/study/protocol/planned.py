@@ -39,7 +39,7 @@ def planned(plan: Plan, config: CompareConfig) -> dict:
         "folds": protocol.splits.folds,
         "seeds": list(range(config.seed, config.seed + config.seeds)),
         "arms": {
-            arm.name: {"sha256": " ".join(start.sha256 or start.source for start in arm.starts), "frozen": arm.frozen}
+            arm.name: {"sha256": " ".join(start.identity or start.source for start in arm.starts), "frozen": arm.frozen}
             for arm in plan.arms
         },
         "recipe": asdict(protocol.tuning),

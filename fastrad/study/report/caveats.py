@@ -10,8 +10,8 @@ CV_EXCESS = 0.05  # of AUROC: from here on a cross-validated figure is a caveat 
 LEAD = (
     Sentence(
         "lead",
-        "One ResNet-18, {count} starts ({arms}): {positive} against {negatives}.",
-        "every arm is a tuned ResNet-18",
+        "One {network}, {count} starts ({arms}): {positive} against {negatives}.",
+        "every arm is the same network, tuned",
         where(lambda facts: not facts.others and not facts.frozen),
     ),
     Sentence(

@@ -10,6 +10,7 @@ from itertools import combinations
 from statistics import fmean
 from typing import Any
 
+from fastrad.models.resnet import architecture_label
 from fastrad.study.protocol.abstract import LABELS, is_thyroid
 from fastrad.study.protocol.ledger import Scoring
 from fastrad.study.report.notation import enumerated, listed
@@ -92,8 +93,9 @@ class Facts:
 
     @property
     def others(self) -> list[Mapping[str, Any]]:
-        """The arms that are no ResNet-18."""
-        return [arm for arm in self.study["arms"] if arm["architecture"] != "resnet18"]
+        """The arms that are another network than the first, without transfer."""
+        arms = self.study["arms"]
+        return [arm for arm in arms if arm["architecture"] != arms[0]["architecture"]]
 
     @property
     def nameless(self) -> str:
@@ -213,6 +215,7 @@ class Facts:
             "developed": study["development"]["patients"],
             "arms": enumerated([arm["label"] for arm in study["arms"]]),
             "count": len(study["arms"]),
+            "network": architecture_label(study["arms"][0]["architecture"]),
             "positive": dataset["positive"],
             "negatives": " and ".join(negatives),
             "dataset": dataset["name"],

@@ -141,26 +141,26 @@ _METHODS = (
         "methods",
         "Folds, seeds, order, augmentation, normalisation, head and recipe are the same in every arm; the initial "
         "weights of the backbone alone differ.",
-        "every arm is a tuned ResNet-18, and no recipes were searched for",
+        "every arm is the same network, tuned, and no recipes were searched for",
         where(lambda facts: not facts.others and not facts.frozen and not facts.searched),
     ),
     Sentence(
         "methods",
         "Folds, seeds, order, augmentation, normalisation, head, grid and budget are the same in every arm; the "
         "initial weights of the backbone differ, and what the search chose for them.",
-        "every arm is a tuned ResNet-18, and recipes were searched for",
+        "every arm is the same network, tuned, and recipes were searched for",
         where(lambda facts: not facts.others and not facts.frozen and facts.searched),
     ),
     Sentence(
         "methods",
-        "Folds, seeds and normalisation are the same in every arm; between tuned ResNet-18s the initial weights of the "
+        "Folds, seeds and normalisation are the same in every arm; between tuned {network}s the initial weights of the "
         "backbone alone differ.",
         "an arm is another network, or frozen, and no recipes were searched for",
         where(lambda facts: (facts.others or facts.frozen) and not facts.searched),
     ),
     Sentence(
         "methods",
-        "Folds, seeds, normalisation, grid and budget are the same in every arm that is tuned; between ResNet-18s the "
+        "Folds, seeds, normalisation, grid and budget are the same in every arm that is tuned; between {network}s the "
         "initial weights of the backbone differ, and what the search chose for them.",
         "an arm is another network, or frozen, and recipes were searched for",
         where(lambda facts: (facts.others or facts.frozen) and facts.searched),
@@ -168,7 +168,7 @@ _METHODS = (
     Sentence(
         "methods",
         "{arm} is another network.",
-        "of each arm that is no ResNet-18",
+        "of each arm that is another network than the one without transfer",
         of_each(lambda facts: facts.others),
     ),
     Sentence(

@@ -40,9 +40,37 @@ def test_labels_say_what_a_further_arm_is(files):
     assert arms[0].weights is None
 
 
-def test_an_arm_of_the_abstract_is_a_resnet18(files):
-    with pytest.raises(OptionError, match="a ResNet-34; the imagenet arm is a ResNet-18"):
+def test_the_three_arms_are_one_network_or_refused(files):
+    with pytest.raises(OptionError, match=r"deeper\.pth: a ResNet-34; the imagenet arm is a ResNet-18 like the other"):
         make_arms(files["one"], files["deeper"])
+    with pytest.raises(OptionError, match=r"one\.safetensors: a ResNet-18; the imagenet arm is a ResNet-34 like the"):
+        make_arms(files["deeper"], files["one"])
+
+
+def test_the_three_arms_are_of_any_architecture_and_what_differs_from_them_says_so(files, tmp_path):
+    other = str(weights_by_chance(tmp_path / "other.pth", "resnet34", seed=5))
+    arms = make_arms(files["deeper"], other, (("small", files["one"]), ("copy", other)), null_arm=True)
+    assert {arm.name: arm.architecture for arm in arms} == {
+        "none": "resnet34",
+        "imagenet": "resnet34",
+        "radimagenet": "resnet34",
+        "null": "resnet34",
+        "small": "resnet18",
+        "copy": "resnet34",
+    }
+    labels = {arm.name: arm.label for arm in arms}
+    assert (labels["small"], labels["copy"], labels["none"]) == ("small (ResNet-18)", "copy", "No transfer")
+    assert make_arms(files["one"], files["two"])[0].identity == "", "as in studies that are there already"
+    assert arms[0].identity == "resnet34", "or a study would go on with another network under the same name"
+
+
+def test_imagenet_weights_are_downloaded_for_the_network_of_the_others(files, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # the discard port: refused at once
+    with pytest.raises(InputError, match=r"pytorch\.org/models/resnet34-b627a593\.pth"):
+        make_arms(files["deeper"], "torchvision")
+    with pytest.raises(InputError, match=r"pytorch\.org/models/resnet18-f37072fd\.pth"):
+        make_arms(files["one"], "torchvision")
 
 
 @pytest.mark.parametrize(

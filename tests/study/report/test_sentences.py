@@ -93,6 +93,8 @@ def every_study(base):
     yield "no frozen arm, and a search", Facts(whole, {**plain.values, **found}), current
     deep = [{**arm, "architecture": "resnet50"} if arm["name"] == "my_frozen" else arm for arm in arms]
     yield "another network", Facts({**plain.study, "arms": deep}, plain.values), current
+    every = [{**arm, "architecture": "resnet34"} for arm in arms]
+    yield "all of another network", Facts({**plain.study, "arms": every}, plain.values), current
     generated = [{**arm, "synthetic": arm["name"] == "radimagenet"} for arm in arms]
     yield "synthetic weights", Facts({**plain.study, "arms": generated}, plain.values), current
     other = Scoring("2026-01-02T03:04:05Z", "0.2.0", current.dataset, current.rows, {"rate": 1e-3})
@@ -175,7 +177,7 @@ def searched(study: dict) -> bool:
 
 
 def alike(study: dict) -> bool:
-    return all(arm["architecture"] == "resnet18" and not arm["frozen"] for arm in study["arms"])
+    return len({arm["architecture"] for arm in study["arms"]}) == 1 and not any(arm["frozen"] for arm in study["arms"])
 
 
 def rate(study: dict) -> float:
@@ -198,7 +200,7 @@ def same_weights(study: dict) -> bool:
 
 # How each sentence begins, and when it is true, said a second time: of study.json, the values and the ledger alone.
 TRUE: dict[str, Callable[[Facts], bool]] = {
-    "One ResNet-18,": lambda f: alike(f.study),
+    "One {network},": lambda f: alike(f.study),
     "{count} networks (": lambda f: not alike(f.study),
     "{tested} {unit} were held out": lambda f: True,
     "Synthetic images:": lambda f: f.study["synthetic"],
@@ -276,7 +278,7 @@ TRUE: dict[str, Callable[[Facts], bool]] = {
     "Folds, seeds, order, augmentation, normalisation, head, grid": lambda f: alike(f.study) and searched(f.study),
     "Folds, seeds and normalisation": lambda f: not alike(f.study) and not searched(f.study),
     "Folds, seeds, normalisation, grid": lambda f: not alike(f.study) and searched(f.study),
-    "{arm} is another network": lambda f: any(arm["architecture"] != "resnet18" for arm in f.study["arms"]),
+    "{arm} is another network": lambda f: len({arm["architecture"] for arm in f.study["arms"]}) > 1,
     "{arm}: not fine-tuned": lambda f: any(arm["frozen"] for arm in f.study["arms"]),
     "Of each image the outlined nodule alone": lambda f: (
         f.study["dataset"].get("source_options") == {"crop": "nodule", "margin": 0.2}
