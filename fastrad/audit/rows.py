@@ -15,6 +15,7 @@ import pandas as pd
 
 from fastrad.dataset import Dataset
 from fastrad.dataset.tar.shards import card_path
+from fastrad.system.csv_file import csv_text, harmless
 from fastrad.system.place import Place
 from fastrad.system.progress import say
 
@@ -33,11 +34,16 @@ def known_paths(dataset: Dataset) -> list[str]:
         return [""] * len(dataset)
     try:
         lines = csv.DictReader(io.StringIO(text.decode()))
-        paths = {int(line["row"]): line["path"] for line in lines}
+        paths = {int(line["row"]): _bare(line["path"]) for line in lines}
         return [paths[row] for row in dataset.rows.tolist()]
     except (ValueError, KeyError, TypeError, csv.Error):
         say(f"notice: {place.path(name)}: is not of this dataset's rows and is left out; convert again with --rows-csv")
         return [""] * len(dataset)
+
+
+def _bare(cell: str) -> str:
+    """A path without the apostrophe that kept a spreadsheet from executing it."""
+    return cell[1:] if cell.startswith("'") and harmless(cell[1:]) == cell else cell
 
 
 def proposed_drops(samples: pd.DataFrame) -> list[bool]:
@@ -55,7 +61,7 @@ def proposed_drops(samples: pd.DataFrame) -> list[bool]:
 def rows_csv(table: pd.DataFrame, exact: Sequence[np.ndarray], near: Sequence[np.ndarray]) -> bytes:
     """Every sample a line, with the number (from 1) of the group of copies that it is in."""
     listed = table.assign(exact_group=_numbers(len(table), exact), near_group=_numbers(len(table), near))
-    return listed[list(COLUMNS)].to_csv(index=False, lineterminator="\n").encode()
+    return csv_text(listed[list(COLUMNS)], index=False).encode("utf-8", "backslashreplace")
 
 
 def _numbers(count: int, groups: Sequence[np.ndarray]) -> np.ndarray:

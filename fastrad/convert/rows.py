@@ -7,13 +7,12 @@ archive's own table.
 
 from __future__ import annotations
 
-import csv
-import io
-
 import numpy as np
+import pandas as pd
 
 from fastrad.convert.archive import ArchiveSplit
 from fastrad.dataset.card import Card
+from fastrad.system.csv_file import csv_text
 
 SUFFIX = ".rows.csv"
 COLUMNS = ("row", "path", "label", "split", "patient", "frame")
@@ -26,17 +25,15 @@ def rows_csv(source: ArchiveSplit, card: Card) -> bytes:
     rows = source.rows[stored]
     patients = [source.patient_names[index] if index >= 0 else "" for index in source.patients[stored].tolist()]
     table = source.manifest.table
-    lines = zip(
-        rows.tolist(),
-        source.shown_paths(rows),
-        [source.classes[label] for label in source.labels[stored].tolist()],
-        [source.split] * len(rows),
-        patients,
-        table["frame"].iloc[rows].tolist(),
-        strict=True,
+    listed = pd.DataFrame(
+        {
+            "row": rows,
+            "path": source.shown_paths(rows),
+            "label": [source.classes[label] for label in source.labels[stored].tolist()],
+            "split": [source.split] * len(rows),
+            "patient": patients,
+            "frame": table["frame"].iloc[rows].to_numpy(),
+        },
+        columns=list(COLUMNS),
     )
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(lines)
-    return text.getvalue().encode("utf-8", "backslashreplace")
+    return csv_text(listed, index=False).encode("utf-8", "backslashreplace")

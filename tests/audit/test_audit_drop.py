@@ -172,3 +172,24 @@ def test_without_the_extra_everything_but_text_is_looked_for(root: Path, tmp_pat
     assert "pip install 'fastrad[audit]'" in report["text"]["not_looked_for"]
     assert "burned-in text is not looked for" in capsys.readouterr().err
     assert "pip install" in (tmp_path / "audit" / "audit.html").read_text()
+
+
+def test_no_cell_of_rows_csv_is_a_formula_and_the_path_in_audit_json_is_the_files_own(tmp_path: Path) -> None:
+    image = np.random.default_rng(3).integers(0, 256, (40, 40), dtype=np.uint8)
+    root = tmp_path / "archive"
+    root.mkdir()
+    lines = ["path,label,patient"]
+    for name, label, patient in (("=1+2.png", "-a", "@p"), ("=3.png", "b", "+q")):
+        Image.fromarray(image).save(root / name)
+        lines.append(f"{name},{label},{patient}")
+    (root / "labels.csv").write_text("\n".join(lines) + "\n")
+    convert(read_source("table", root), tmp_path / "d", ConvertOptions(workers=1, keep_patient_ids=True, rows_csv=True))
+    audit([tmp_path / "d"], tmp_path / "audit", NO_TEXT)
+    (beside,) = (tmp_path / "d").glob("*.rows.csv")
+    for path in (beside, tmp_path / "audit" / "rows.csv"):
+        with open(path, newline="") as file:
+            cells = [(line["path"], line["label"], line["patient"]) for line in csv.DictReader(file)]
+        assert cells == [("'=1+2.png", "'-a", "'@p"), ("'=3.png", "b", "'+q")]
+    text = json.dumps(json.loads((tmp_path / "audit" / "audit.json").read_text()))
+    assert "=1+2.png" in text
+    assert "'=1+2.png" not in text
