@@ -74,7 +74,8 @@ def main() -> None:
         (packages / "lent.pth").write_text(f"{root / 'lent'}\n")
         before = size(packages)
         pip = [python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        subprocess.run([*pip, "--constraint", REPOSITORY / "constraints.txt", REPOSITORY], check=True)
+        if subprocess.run([*pip, "--constraint", REPOSITORY / "constraints.txt", REPOSITORY]).returncode:
+            sys.exit("not tried: pip could not install fastrad and says why above; needs a network or PIP_FIND_LINKS")
         listed = json.loads(
             subprocess.run([python, "-m", "pip", "list", "--format=json"], check=True, capture_output=True).stdout
         )
