@@ -1,4 +1,4 @@
-"""Which files the quarantined rows are about: a list for the user alone, since paths may name patients.
+"""Which files rows are about, the quarantined and the stored: for the user alone, as paths may name patients.
 
 What lies beside the data, the card above all, names rows and reasons. The paths go into the user's own folder, where
 the pseudonyms' key lies too.
@@ -32,12 +32,21 @@ def write_listing(destination: Destination, name: str, rows: list[tuple[int, str
     OSError, RuntimeError
         If that cannot be: a RuntimeError where the user has no home.
     """
+    table = pd.DataFrame(rows, columns=["row", "path", "reason"])
+    return _write_private(table, "quarantined", destination, name)
+
+
+def write_paths(destination: Destination, name: str, rows: list[tuple[int, str]]) -> Path:
+    """As `write_listing`, `row,path` of what a split stores: what an audit's rows are about."""
+    return _write_private(pd.DataFrame(rows, columns=["row", "path"]), "rows", destination, name)
+
+
+def _write_private(table: pd.DataFrame, kind: str, destination: Destination, name: str) -> Path:
     place = str(destination.work_dir.resolve()) if destination.local else str(destination)
-    folder = default_key_path().parent / "quarantined"
+    folder = default_key_path().parent / kind
     if destination.work_dir.resolve() in folder.resolve().parents:
         raise PermissionError(None, "it would lie in the output, which may be given away", str(folder))
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{name}-{hashlib.sha256(place.encode(errors='surrogateescape')).hexdigest()[:12]}.csv"
-    table = pd.DataFrame(rows, columns=["row", "path", "reason"])
     write_atomically(path, csv_text(table, index=False).encode(errors="surrogateescape"), mode=0o600)
     return path

@@ -25,7 +25,7 @@ from fastrad.convert.options import ConvertOptions
 from fastrad.convert.outputs import FORMATS
 from fastrad.convert.plan import SplitPlan, plan_splits
 from fastrad.convert.pool import ChunkRunner, LocalWorkers, start_early
-from fastrad.convert.rows import SUFFIX, rows_csv
+from fastrad.convert.rows import SUFFIX, private_paths, rows_csv
 from fastrad.convert.summary import ConvertedFile, ConvertSummary, Preview
 from fastrad.dataset.card import Card
 from fastrad.dataset.fingerprints import fingerprints_path
@@ -119,10 +119,11 @@ def convert(
         made, listings = _finish(journals, destination)
         cards = {**finished_before, **made}
 
+    row_paths: list[str] = []
     for plan in plans:
         if plan.name in cards:
             if options.rows_csv and isinstance(plan.source, ArchiveSplit):
-                _write_rows(plan, cards[plan.name], destination)
+                row_paths += _write_rows(plan, cards[plan.name], destination)
             remove_leftover(plan, work_dir)
         elif not len(plan.rows):
             notices += _left_out(plan)
@@ -139,16 +140,27 @@ def convert(
         key_made=patients.key_made,
         notices=tuple(notices) + _key_notice(patients.key_path),
         listings=tuple(listings),
+        row_paths=tuple(row_paths),
         rows=len(source) if isinstance(source, Manifest) else 0,
     )
 
 
-def _write_rows(plan: SplitPlan, card: Card, destination: Destination) -> None:
+def _write_rows(plan: SplitPlan, card: Card, destination: Destination) -> list[str]:
+    """Write NAME.rows.csv, and the paths where it holds none; where these are, or why they are not."""
     assert isinstance(plan.source, ArchiveSplit)
     destination.work_dir.mkdir(parents=True, exist_ok=True)
     draft = destination.work_dir / f".{plan.name}{SUFFIX}"
     write_atomically(draft, rows_csv(plan.source, card))
     destination.put(draft, plan.name + SUFFIX)
+    paths = private_paths(plan.source, card)
+    if not paths:
+        return []
+    from fastrad.convert.listing import write_paths
+
+    try:
+        return [str(write_paths(destination, plan.name, paths))]
+    except (OSError, RuntimeError) as error:
+        return [f"not listed ({getattr(error, 'strerror', None) or error})"]
 
 
 def _settled(source: Manifest | Sequence[ShardSet], options: ConvertOptions) -> ConvertOptions:

@@ -87,6 +87,8 @@ class ConvertSummary:
         Of the archive's table, all splits together; 0 where the source is shards.
     listings : tuple of str
         The files that name the paths of quarantined rows, for the user alone; or why there is none.
+    row_paths : tuple of str
+        As `listings`, of the rows stored: with --rows-csv, where patients are pseudonyms.
     """
 
     files: tuple[ConvertedFile, ...]
@@ -98,6 +100,7 @@ class ConvertSummary:
     notices: tuple[str, ...]
     rows: int = 0
     listings: tuple[str, ...] = ()
+    row_paths: tuple[str, ...] = ()
 
     @property
     def tally(self) -> dict[str, int]:
@@ -146,6 +149,7 @@ class ConvertSummary:
             "pseudonym_key": None if self.key_path is None else str(self.key_path),
             "notices": list(self.notices),
             "quarantined_paths": list(self.listings),
+            "stored_paths": list(self.row_paths),
         }
 
     def to_text(self) -> str:
@@ -159,6 +163,7 @@ class ConvertSummary:
         if len(reasons) > _SHOWN:
             lines.append(f"quarantined for {len(reasons) - _SHOWN} more reasons: see the cards")
         lines += [f"paths of the quarantined rows, for you alone: {listing}" for listing in self.listings]
+        lines += [f"paths of the stored rows, for you alone: {listing}" for listing in self.row_paths]
         lines += [f"{split}: no row is usable, so no file is written" for split in self.empty_splits]
         notes = dict.fromkeys(note for file in self.files for note in file.card.notes)
         lines += [f"note: {note}" for note in (*notes, *self.notices)]

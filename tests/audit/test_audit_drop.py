@@ -125,6 +125,13 @@ def test_rows_are_written_as_they_are_stored_also_of_what_was_finished_before(ro
     assert {line["path"] for line in lines} == {""}, "a path may name a patient"
     assert {line["split"] for line in lines} == {"train"}
     assert "MRN" not in (out / "train.rows.csv").read_text()
+    (private,) = [Path(path) for path in summary.row_paths if Path(path).name.startswith("train-")]
+    assert out not in private.parents
+    assert private.stat().st_mode & 0o777 == 0o600
+    assert str(private) in summary.to_text()
+    with open(private, newline="") as file:
+        paths = {int(line["row"]): line["path"] for line in csv.DictReader(file)}
+    assert paths == {row: f"MRN{row:04d}_x.png" for row in (0, 1, 2, 4, 5, 6, 7)}
 
 
 def test_the_audit_lists_every_sample_with_its_groups(root: Path, tmp_path: Path) -> None:
