@@ -38,6 +38,9 @@ _CODE = 128  # bytes
 _READ_AT_ONCE = 1 << 22  # bytes
 _SKETCHES_AT_ONCE = 1 << 15
 _SHOWN = 16  # digits of a hash in a name
+WAVES_OF_AN_AXIS = 9  # the lowest frequencies of the cosine transform behind a hash
+_BY_LENGTH = sorted((u * u + v * v, u, v) for u in range(WAVES_OF_AN_AXIS) for v in range(WAVES_OF_AN_AXIS) if u or v)
+WAVES = tuple((u, v) for _, u, v in _BY_LENGTH[:64])  # down and across, of each bit of a hash from the lowest on
 
 
 class Sketches(NamedTuple):

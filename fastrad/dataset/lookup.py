@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fastrad.dataset.fingerprints import Fingerprints, Sketches
+from fastrad.dataset.fingerprints import WAVES, Fingerprints, Sketches
 
 UNSEEN, POSSIBLE, CONFIRMED, SAME = range(4)
 HASH_BITS = 7
@@ -27,8 +27,7 @@ _PIECES, _PIECE_BITS = 4, 16  # of a hash: 7 differing bits leave a piece with a
 _NEIGHBOURS = np.array([0, *(1 << bit for bit in range(_PIECE_BITS))], dtype=np.uint64)
 _PAIRS_AT_ONCE = 1 << 18
 _SWAPS = [(np.uint64(bits), np.uint64(((1 << 64) - 1) // ((1 << bits) + 1))) for bits in (1, 2, 4, 8, 16)]
-_ACROSS = [v for _, _, v in sorted((u * u + v * v, u, v) for u in range(9) for v in range(9) if u or v)[:64]]
-_ODD = np.uint64(sum((v & 1) << bit for bit, v in enumerate(_ACROSS)))  # of the hash's waves, as `sketches` orders them
+_ODD = np.uint64(sum((v & 1) << bit for bit, (_, v) in enumerate(WAVES)))
 
 
 def code_distances(first: np.ndarray, second: np.ndarray) -> np.ndarray:

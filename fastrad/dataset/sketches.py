@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fastrad.dataset.fingerprints import WAVES, WAVES_OF_AN_AXIS
 from fastrad.system.compiled import compiled
 
 WHOLE, TRIMMED = 0, 1
@@ -25,11 +26,10 @@ _PRIME_1, _PRIME_2 = np.uint64(11400714785074694791), np.uint64(1402946736689701
 _PRIME_3, _PRIME_4 = np.uint64(1609587929392839161), np.uint64(9650029242287828579)
 _PRIME_5 = np.uint64(2870177450012600261)
 
-_POINTS, _WAVES = 16, 9  # of an axis: what the cosine transform sees, and the lowest frequencies of it
+_POINTS, _WAVES = 16, WAVES_OF_AN_AXIS  # of an axis: what the cosine transform sees, and what a hash takes
 _COSINES = np.cos(np.pi * (2 * np.arange(_POINTS) + 1)[:, None] * np.arange(_WAVES) / (2 * _POINTS))
 _COSINES = _COSINES.astype(np.float32)
-_WAVES_BY_LENGTH = sorted((u * u + v * v, u, v) for u in range(_WAVES) for v in range(_WAVES) if u or v)
-_PAIRS = np.array([(u, v) for _, u, v in _WAVES_BY_LENGTH[:64]])
+_PAIRS = np.array(WAVES)
 
 
 @njit

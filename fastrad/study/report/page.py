@@ -106,7 +106,7 @@ def render_page(
     environment.globals["range_text"] = range_text
     environment.globals["said"] = partial(said, facts=facts)
     study = facts.study
-    shown = {"subgroups": bool(values["subgroups"]), "errors": bool(errors)}
+    shown = {"subgroups": bool(values["subgroups"]), "errors": bool(errors), "epoch_chosen": facts.epoch_chosen}
     colours = {arm["name"]: figures.COLOURS[index % len(figures.COLOURS)] for index, arm in enumerate(study["arms"])}
     return environment.get_template("report.html").render(
         study=study,

@@ -22,7 +22,7 @@ class ReportingItem(NamedTuple):
     section: str = ""
 
 
-def tripod_items(study: dict, *, subgroups: bool, errors: bool) -> tuple[ReportingItem, ...]:
+def tripod_items(study: dict, *, subgroups: bool, errors: bool, epoch_chosen: bool) -> tuple[ReportingItem, ...]:
     """The items of TRIPOD+AI for a study.
 
     Parameters
@@ -31,6 +31,8 @@ def tripod_items(study: dict, *, subgroups: bool, errors: bool) -> tuple[Reporti
         `study.json`.
     subgroups, errors : bool
         Whether the page shows subgroups, and confident errors.
+    epoch_chosen : bool
+        Whether one of several epochs was chosen on validation patients.
     """
     counted = bool(study.get("characteristics"))
     weighted = study["protocol"]["recipe"].get("class_weighting")
@@ -84,7 +86,7 @@ def tripod_items(study: dict, *, subgroups: bool, errors: bool) -> tuple[Reporti
             "12c",
             "Type of model, building, internal validation",
             YES,
-            "network, recipe, choice of the epoch",
+            "network, recipe, choice of the epoch" if epoch_chosen else "network, recipe",
             "methods",
         ),
         item("12d", "Heterogeneity across clusters", *(by_group if subgroups else _LEFT)),
@@ -135,7 +137,7 @@ def tripod_items(study: dict, *, subgroups: bool, errors: bool) -> tuple[Reporti
     )
 
 
-def claim_items(study: dict, *, subgroups: bool, errors: bool) -> tuple[ReportingItem, ...]:
+def claim_items(study: dict, *, subgroups: bool, errors: bool, epoch_chosen: bool) -> tuple[ReportingItem, ...]:
     """The items of CLAIM 2024 for a study; the parameters are those of `tripod_items`."""
     counted, hidden = bool(study.get("characteristics")), study["dataset"]["patient_ids"] == "pseudonym"
     external, item = bool(study["external"]), ReportingItem
@@ -179,7 +181,7 @@ def claim_items(study: dict, *, subgroups: bool, errors: bool) -> tuple[Reportin
         item("23", "Software", YES, "versions", "provenance"),
         item("24", "Initialisation", YES, "the arms, with hashes of their weights", "arms"),
         item("25", "Training", YES, "recipe, augmentation, number of networks", "methods"),
-        item("26", "Choice of the final model", YES, "the epoch, on validation patients", "methods"),
+        item("26", "Choice of the final model", *(_CHOSEN if epoch_chosen else _UNCHOSEN)),
         item("27", "Ensembling", YES, "mean logit over folds and seeds", "statistics"),
         item("28", "Metrics", YES, "named with their sources in the guide", "statistics"),
         item("29", "Significance and uncertainty", YES, "intervals, tests, adjustment", "statistics"),
@@ -227,6 +229,8 @@ _PERFORMED = (YES, "tables and curves with intervals, subgroups", "results")
 _UNGROUPED = (PART, "tables and curves with intervals; no subgroups were asked for", "results")
 _HIDDEN = (PART, "pseudonyms by a keyed hash; text in the pixels is the authors' to check", "provenance")
 _AS_THEY_ARE = (AUTHORS, "patient ids are as the source has them")
+_CHOSEN = (YES, "the epoch, on validation patients", "methods")
+_UNCHOSEN = (YES, "every network as its training left it: no epoch was chosen", "methods")
 
 
 def _if(shown: bool, covered: str, where: str, section: str) -> tuple[str, ...]:

@@ -30,11 +30,13 @@ def test_tripods_items_are_those_of_the_published_checklist_in_its_order(record)
     letters = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc", 23: "ab"}
     letters[27] = "abc"
     expected = [f"{n}{letter}" for n in range(1, 28) for letter in letters.get(n, [""])]
-    assert numbers(tripod_items(record, subgroups=True, errors=True)) == expected
+    assert numbers(tripod_items(record, subgroups=True, errors=True, epoch_chosen=True)) == expected
 
 
 def test_claims_items_are_those_of_the_2024_update(record):
-    assert numbers(claim_items(record, subgroups=True, errors=True)) == [str(number) for number in range(1, 45)]
+    assert numbers(claim_items(record, subgroups=True, errors=True, epoch_chosen=True)) == [
+        str(number) for number in range(1, 45)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -42,7 +44,9 @@ def test_claims_items_are_those_of_the_2024_update(record):
     [("10", "sample size"), ("16", "development and evaluation"), ("24", "updating"), ("13", "imbalance")],
 )
 def test_what_was_mapped_wrongly_before(record, number, topic):
-    (item,) = [each for each in tripod_items(record, subgroups=True, errors=True) if each.number == number]
+    (item,) = [
+        each for each in tripod_items(record, subgroups=True, errors=True, epoch_chosen=True) if each.number == number
+    ]
     assert topic in item.topic.lower()
     assert item.covered != "yes" or number == "13"
 
@@ -52,7 +56,9 @@ def test_what_was_mapped_wrongly_before(record, number, topic):
     [("20", "separation"), ("24", "initialisation"), ("27", "ensembling"), ("33", "external"), ("36", "partition")],
 )
 def test_claims_topics_stand_at_their_numbers(record, number, topic):
-    (item,) = [each for each in claim_items(record, subgroups=True, errors=True) if each.number == number]
+    (item,) = [
+        each for each in claim_items(record, subgroups=True, errors=True, epoch_chosen=True) if each.number == number
+    ]
     assert topic in item.topic.lower()
 
 
@@ -61,14 +67,14 @@ def covered(items, number: str) -> str:
 
 
 def test_items_follow_the_study(record):
-    shown = {"subgroups": False, "errors": False}
+    shown = {"subgroups": False, "errors": False, "epoch_chosen": True}
     counted = {**record, "characteristics": [{"column": "sex", "value": "f", "development": 3, "test": 4}]}
     assert covered(tripod_items(record, **shown), "20c") == "in part"
     assert covered(tripod_items(counted, **shown), "20c") == "yes"
     assert covered(claim_items(record, **shown), "36") == "in part"
     assert covered(claim_items(counted, **shown), "36") == "yes"
     assert covered(tripod_items(record, **shown), "23a") == "in part"
-    assert covered(tripod_items(record, subgroups=True, errors=False), "23a") == "yes"
+    assert covered(tripod_items(record, subgroups=True, errors=False, epoch_chosen=True), "23a") == "yes"
     assert covered(claim_items({**record, "external": []}, **shown), "33") == "authors"
     nameless = {**record, "dataset": {**record["dataset"], "patient_ids": "none"}}
     assert covered(tripod_items(record, **shown), "20a") == "yes"
@@ -78,6 +84,16 @@ def test_items_follow_the_study(record):
     assert covered(claim_items(hidden, **shown), "11") == "in part"
     weighted = {**record, "protocol": {**record["protocol"], "recipe": {"class_weighting": True}}}
     assert covered(tripod_items(weighted, **shown), "13") == "in part"
+
+
+def test_a_choice_of_the_epoch_is_claimed_only_where_there_was_one(record):
+    for chosen in (True, False):
+        shown = {"subgroups": False, "errors": False, "epoch_chosen": chosen}
+        (built,) = [item.where for item in tripod_items(record, **shown) if item.number == "12c"]
+        (final,) = [item.where for item in claim_items(record, **shown) if item.number == "26"]
+        assert ("choice of the epoch" in built) is chosen
+        assert ("on validation patients" in final) is chosen
+        assert ("no epoch was chosen" in final) is not chosen
 
 
 def test_every_section_that_an_item_points_to_is_on_the_page(reported, record):
