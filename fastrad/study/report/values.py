@@ -23,6 +23,7 @@ from fastrad.study.inference.samples import Interval
 from fastrad.study.protocol.abstract import JOURNAL_TEST_AUROC, TEST_AUROC, published_arms
 from fastrad.study.report.conclusion import conclusion
 from fastrad.study.report.search import choices, trials
+from fastrad.system.csv_file import harmless
 
 
 def table_values(
@@ -108,7 +109,7 @@ def to_csv(values: dict) -> str:
             line.update(
                 {rate: arm[rate]["estimate"], f"{rate}_low": arm[rate]["low"], f"{rate}_high": arm[rate]["high"]}
             )
-        lines.append({**line, **shared})
+        lines.append({name: harmless(value) for name, value in {**line, **shared}.items()})
     writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)

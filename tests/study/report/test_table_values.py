@@ -41,6 +41,14 @@ def test_values_are_the_results(computed, result):
         assert [values["hierarchical_low"], values["hierarchical_high"]] == list(each.network.bootstrap)
 
 
+def test_no_cell_of_the_table_is_a_formula(computed):
+    arm, *others = computed["arms"]
+    text = to_csv({**computed, "arms": [{**arm, "label": '=HYPERLINK("http://x")'}, *others]})
+    label, *_ = (line["label"] for line in csv.DictReader(io.StringIO(text)))
+    assert label == '\'=HYPERLINK("http://x")'
+    assert {line["synthetic"] for line in csv.DictReader(io.StringIO(text))} == {str(computed["synthetic"])}
+
+
 def test_published_figures_stand_beside_thyroid_nodules_alone(record, result):
     thyroid = {**record, "external": [], "synthetic": False, "dataset": {**record["dataset"], "layout": "ddti"}}
     arms = table_values(thyroid, result)["arms"]
