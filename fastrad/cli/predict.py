@@ -10,7 +10,7 @@ from fastrad.system.terminal import tell
 
 
 @click.command("predict")
-@click.argument("weights", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("weights", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The table, as CSV.")
 @click.option("--device", help="For example cuda; by default a GPU where there is one.")

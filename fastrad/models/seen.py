@@ -11,8 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastrad.dataset import Card
-from fastrad.dataset.fingerprints import Fingerprints, SeenImages, hand_on, own_file, read_fingerprints
+import numpy as np
+
+from fastrad.dataset import Card, Dataset
+from fastrad.dataset.fingerprints import Fingerprints, SeenImages, hand_on, own_file, read_fingerprints, read_own
+from fastrad.dataset.lookup import Lookup
+from fastrad.dataset.pixels import stored_digests
 from fastrad.models.weights import Weights
 
 KEY = "seen_images"
@@ -48,6 +52,30 @@ class Seen:
     def images(self) -> int:
         """How many images the fingerprints are of."""
         return sum(map(len, self.parts))
+
+
+def levels_among(known: Seen, asked: Iterable[Fingerprints], images: int) -> np.ndarray:
+    """Of each image `UNSEEN` to `SAME` (`dataset.lookup`), whichever is most among all parts; (images,) uint8.
+
+    Parameters
+    ----------
+    known : Seen
+    asked : iterable of Fingerprints
+        Of the images: as they are stored, and of their sources where these are kept.
+    images : int
+    """
+    levels = np.zeros(images, np.uint8)
+    for each in asked:
+        lookup = Lookup(each)
+        for part in known.parts:
+            levels = np.maximum(levels, lookup.among(part))
+    return levels
+
+
+def asked_of(dataset: Dataset) -> list[Fingerprints]:
+    """The fingerprints by which a dataset's images are looked up: of what is stored, and of their sources."""
+    own, (_, stored) = read_own(dataset), stored_digests(dataset)
+    return [Fingerprints.of(stored), *([] if own is None else [own])]
 
 
 def read_seen(weights: Weights, origin: str) -> Seen:

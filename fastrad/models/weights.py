@@ -109,7 +109,7 @@ def load_weights(source: str | Path, architecture: str = "resnet18") -> Weights:
         return Weights(state, imagenet_metadata(architecture))
     path = Path(source)
     if not path.is_file():
-        what = "is a folder" if path.is_dir() else "there is no such weights file"
+        what = "is no regular file" if path.exists() else "there is no such weights file"
         raise InputError(f"{path}: {what}; give a .safetensors or .pth file of a ResNet")
     metadata: dict = {}
     left_out: list[str] = []

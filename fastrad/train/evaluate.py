@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from fastrad.dataset import Dataset
+from fastrad.dataset.lookup import CONFIRMED, POSSIBLE
 from fastrad.dataset.opening import open_dataset
 from fastrad.errors import InputError
+from fastrad.models.seen import asked_of, levels_among, read_seen
 from fastrad.models.weights import Weights, load_weights
 from fastrad.system.devices import choose_device
 from fastrad.system.files import write_atomically, write_json
@@ -182,10 +184,26 @@ def _order(classes: tuple[str, ...], dataset: Dataset, file: Path | str) -> NDAr
     return np.array([place.get(name, -1) for name in dataset.card.classes], dtype=np.int64)
 
 
-def _notices(weights: Weights, dataset: Dataset, file: Path | str, size: int, *, known: bool) -> list[str]:
-    said = []
+def _seen(weights: Weights, dataset: Dataset, file: Path | str) -> list[str]:
+    """Whether the network knows images of the dataset, and where that cannot be told; nothing where all are new."""
     if weights.seen & set(dataset.card.identities()):
-        said.append(f"{file}: the network was trained or chosen on these very images; its figures are too good")
+        return [f"{file}: the network was trained or chosen on these very images; its figures are too good"]
+    known = read_seen(weights, "the network")
+    levels = levels_among(known, asked_of(dataset), len(dataset))
+    confirmed, possible = int((levels >= CONFIRMED).sum()), int((levels == POSSIBLE).sum())
+    said = [f"{file}: {notice}" for notice in known.notices]
+    if confirmed:
+        said.append(
+            f"{file}: {confirmed:,} of its {len(dataset):,} images have trained or chosen the network; its figures are "
+            "too good"
+        )
+    if possible:
+        said.append(f"{file}: {possible:,} of its {len(dataset):,} images have possibly trained or chosen the network")
+    return said
+
+
+def _notices(weights: Weights, dataset: Dataset, file: Path | str, size: int, *, known: bool) -> list[str]:
+    said = _seen(weights, dataset, file)
     stored = int(dataset.card.parameters["size"])
     if stored < size:
         said.append(f"{file}: stored at {stored} px, and enlarged to the {size} px that the network was validated at")

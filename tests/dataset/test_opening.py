@@ -56,5 +56,5 @@ def test_inspect_verify_and_audit_take_the_folder(tmp_path):
 
 
 def test_a_folder_in_the_place_of_weights_is_said(tmp_path):
-    with pytest.raises(InputError, match="is a folder; give a"):
+    with pytest.raises(InputError, match="is no regular file; give a"):
         load_weights(tmp_path)

@@ -8,10 +8,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 from tiny_images import CLASSES, tiny_images
 
+from fastrad.archives import read_source
 from fastrad.cli import main
+from fastrad.convert.run import ConvertOptions, convert
 from fastrad.dataset import write_beton
 from fastrad.errors import InputError
 from fastrad.models.export import export
@@ -92,6 +95,29 @@ def test_the_file_that_chose_the_epoch_gives_the_recorded_figures_and_is_named(t
     assert found.found.loss == pytest.approx(recorded["val_loss"], rel=1e-4)
     assert any("trained or chosen on these very images" in notice for notice in found.notices)
     assert found.intervals == {}
+
+
+def _converted(root, count, seed, *more):
+    """Generated pictures as PNG in a folder a class, and `more` ones (picture, class name), converted."""
+    images, labels = tiny_images(count, seed, size=32)
+    pictures = [(image, CLASSES[label]) for image, label in zip(images, labels, strict=True)] + list(more)
+    for number, (image, name) in enumerate(pictures):
+        (root / "images" / name).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(root / "images" / name / f"{seed}-{number}.png")
+    convert(read_source("folder", root / "images"), root / "out", ConvertOptions(size=32, workers=1))
+    return root / "out" / "all.beton", pictures
+
+
+def test_seen_images_in_another_archive_are_counted(tmp_path):
+    train, _ = _converted(tmp_path / "train", 36, 1)
+    val, pictures = _converted(tmp_path / "val", 24, 2)
+    weights = pretrain(PretrainConfig(train, val, tmp_path / "run", Recipe(epochs=1, batch_size=12), device="cpu"))
+    for known, told in ((pictures[:12], "12 of its 32 images have trained or chosen the network"), ([], "")):
+        mixed, _ = _converted(tmp_path / f"mixed{len(known)}", 32 - len(known), 3, *known)
+        notices = evaluate(weights, mixed, EvaluateConfig(resamples=0)).notices
+        said = [notice for notice in notices if "trained or chosen" in notice]
+        assert len(said) == bool(told)
+        assert all(told in notice for notice in said)
 
 
 def test_classes_that_the_network_does_not_know_are_refused(weights, tmp_path):

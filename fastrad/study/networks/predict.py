@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 
 from fastrad.dataset import Dataset
-from fastrad.dataset.fingerprints import Fingerprints, read_own
+from fastrad.dataset.fingerprints import Fingerprints
 from fastrad.dataset.opening import open_dataset
-from fastrad.dataset.pixels import stored_digests
 from fastrad.errors import InputError
+from fastrad.models.seen import asked_of
 from fastrad.study.networks.files import score_files
 from fastrad.study.networks.scorer import Scorer, class_logits, load_scorer, say_if_converted_otherwise
 from fastrad.study.networks.seen import marks, seen_by, summary
@@ -59,9 +59,7 @@ def predict(weights: Sequence[Path], source: Path, device: str | None = None) ->
         file = open_dataset(source)
         say_if_converted_otherwise(file, networks[0])
         logits = class_logits(networks, file, where)
-        own, (_, stored) = read_own(file), stored_digests(file)
-        asked = [Fingerprints.of(stored), *([] if own is None else [own])]
-        return _with_scores(_lines(file), networks, logits, _seen(weights, networks, asked, len(file)))
+        return _with_scores(_lines(file), networks, logits, _seen(weights, networks, asked_of(file), len(file)))
     if source.is_dir() and (files := sorted(path.name for path in source.iterdir() if path.suffix == ".beton")):
         raise InputError(
             f"{source}: holds dataset files, {', '.join(files[:5])}{' ...' if len(files) > 5 else ''}, and no "

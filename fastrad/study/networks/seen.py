@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastrad.dataset.fingerprints import Fingerprints, selected, write_beside
-from fastrad.dataset.lookup import CONFIRMED, POSSIBLE, Lookup
-from fastrad.models.seen import Seen, hand_seen_on, read_seen
+from fastrad.dataset.lookup import CONFIRMED, POSSIBLE
+from fastrad.models.seen import Seen, hand_seen_on, levels_among, read_seen
 from fastrad.models.weights import Weights
 from fastrad.study.protocol.patients import StudyDataset
 
@@ -53,11 +53,7 @@ def seen_by(networks: Sequence[tuple[str, Weights]]) -> Seen:
 
 def marks(known: Seen, asked: Sequence[Fingerprints], images: int) -> list[str]:
     """Of each image "yes", "possibly", "no", or "unknown" where something could not be looked up."""
-    levels = np.zeros(images, np.uint8)
-    for each in asked:
-        lookup = Lookup(each)
-        for part in known.parts:
-            levels = np.maximum(levels, lookup.among(part))
+    levels = levels_among(known, asked, images)
     otherwise = UNKNOWN if known.notices or not known.parts else NO
     return [YES if level >= CONFIRMED else POSSIBLY if level == POSSIBLE else otherwise for level in levels.tolist()]
 
