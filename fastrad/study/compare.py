@@ -31,6 +31,7 @@ from fastrad.study.protocol.planned import DEVELOPMENT, check_plan, close_test, 
 from fastrad.study.protocol.record import study_record, study_scoring
 from fastrad.study.report.error_pictures import Explained, write_errors
 from fastrad.study.report.page import write_report
+from fastrad.system.csv_file import csv_text
 from fastrad.system.devices import choose_device
 from fastrad.system.files import write_atomically, write_json
 from fastrad.system.locks import locked, shared
@@ -82,7 +83,7 @@ def carry_on(config: CompareConfig) -> bool:
                 f"{out}: another fastrad compare is at work there with other settings; wait for it, or give another "
                 "--out"
             )
-        write_atomically(out / "splits.csv", plan.protocol.splits.to_csv().encode())
+        write_atomically(out / "splits.csv", plan.protocol.splits.file_content())
         if config.development_only:
             close_test(out, any(finished))
         if not all(finished):
@@ -194,7 +195,7 @@ def _report(config: CompareConfig, plan: Plan, device: torch.device) -> None:
         score_external(networks, runs, external, out / "external" / file, device)
         enter(out, study_scoring(plan, external))
     if plan.attributes is not None:
-        write_atomically(out / "subgroups.csv", plan.attributes.to_csv(index_label="patient").encode())
+        write_atomically(out / "subgroups.csv", csv_text(plan.attributes, index="patient").encode())
     if plan.fixed:
         by_arm = sorted(plan.fixed, key=lambda network: names.index(network.arm.name))
         _write_csv(gather(by_arm, runs), out / "fixed_recipe.csv")
@@ -220,7 +221,7 @@ def _remove_what_is_not_asked_for(plan: Plan, out: Path) -> None:
 
 
 def _write_csv(table: pd.DataFrame, path: Path) -> bytes:
-    content = table.to_csv(index=False).encode()
+    content = csv_text(table, index=False).encode()
     write_atomically(path, content)
     return content
 

@@ -18,6 +18,7 @@ from fastrad.errors import FormatError
 from fastrad.study.protocol.patients import StudyDataset
 from fastrad.study.protocol.seals import AGAIN
 from fastrad.study.protocol.splits import Splits
+from fastrad.system.csv_file import bare
 
 PREDICTION_COLUMNS = ("arm", "seed", "fold", "set", "patient", "row", "label", "score")
 _TEXTS = {"arm": str, "set": str, "patient": str}
@@ -99,6 +100,8 @@ def read_predictions(path: Path) -> pd.DataFrame:
         raise FormatError(f"{path}: cut short or altered (it has no column {missing[0]}); {AGAIN}")
     if table.empty or table.isna().any(axis=None):
         raise FormatError(f"{path}: has no rows, or empty fields; {AGAIN}")
+    for name in _TEXTS:
+        table[name] = table[name].map(bare)
     infinite = np.flatnonzero(~np.isfinite(table["score"]))
     if len(infinite):
         first = int(infinite[0])

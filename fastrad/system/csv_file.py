@@ -122,13 +122,21 @@ def csv_text(table: pd.DataFrame, *, index: bool | str = True) -> str:
     """
     if index:
         table = table.reset_index(names=index if isinstance(index, str) else None)
-    texts = {name: table[name].map(harmless) for name in table if pd.api.types.is_string_dtype(table[name])}
-    return table.assign(**texts).rename(columns=harmless).to_csv(index=False)
+    table = table.copy()
+    for name in table:
+        if not pd.api.types.is_numeric_dtype(table[name]):  # text with gaps among them
+            table[name] = table[name].map(harmless)
+    return table.rename(columns=harmless).to_csv(index=False)
 
 
 def harmless(text: Any) -> Any:
     """A cell with an apostrophe before what a spreadsheet would execute; what is no string stays as it is."""
     return f"'{text}" if isinstance(text, str) and _FORMULA.match(text) else text
+
+
+def bare(cell: Any) -> Any:
+    """A cell of a table of ours without the apostrophe of `harmless`; what has none stays as it is."""
+    return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def column_names(path: Path, columns: Sequence[str], encoding: str = "") -> list[str]:

@@ -15,6 +15,7 @@ from fastrad.study.predictions import prediction_table, read_predictions
 from fastrad.study.protocol.external import external_name
 from fastrad.study.protocol.patients import StudyDataset
 from fastrad.study.protocol.plan import Network
+from fastrad.system.csv_file import csv_text
 from fastrad.system.files import write_atomically
 
 
@@ -40,7 +41,7 @@ def score_external(
         table = prediction_table((each.arm.name, each.seed, each.fold), "external", dataset, slice(None), scores[0])
         tables.append(table.assign(start=each.arm.start) if _several_starts(networks) else table)
     path.parent.mkdir(exist_ok=True)
-    write_atomically(path, pd.concat(tables).to_csv(index=False).encode())
+    write_atomically(path, csv_text(pd.concat(tables), index=False).encode())
 
 
 def _is_whole(path: Path, networks: Sequence[Network], dataset: StudyDataset) -> bool:

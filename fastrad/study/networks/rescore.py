@@ -22,6 +22,7 @@ from fastrad.study.protocol.patients import StudyDataset, read_patients
 from fastrad.study.protocol.record import NETWORKS, check_intentions, is_sealed, read_record, read_study, seal_study
 from fastrad.study.protocol.seals import SEAL, check_files, seal_of, sealed
 from fastrad.study.protocol.splits import Splits, read_splits
+from fastrad.system.csv_file import csv_text
 from fastrad.system.devices import choose_device
 from fastrad.system.files import write_atomically, write_json
 from fastrad.system.progress import say, track
@@ -166,7 +167,7 @@ class _Run:
     def replace_predictions(self, table: pd.DataFrame) -> None:
         """Put `table` in the place of its predictions, and seal the folder again where it was sealed."""
         record = _record(self.folder)
-        write_atomically(self.folder / "predictions.csv", table.to_csv(index=False).encode())
+        write_atomically(self.folder / "predictions.csv", csv_text(table, index=False).encode())
         if is_sealed(record):
             record = sealed({**record, "rescored": True}, self.folder, record[SEAL]["files"])
             write_json(self.folder / "run.json", record)
@@ -231,5 +232,5 @@ def _mended(folder: Path, name: str, table: pd.DataFrame) -> list[str]:
     """Write a table of the study where the stored one says something else; its name if so."""
     if _difference(folder / name, table) is not None:
         return []
-    write_atomically(folder / name, table.to_csv(index=False).encode())
+    write_atomically(folder / name, csv_text(table, index=False).encode())
     return [name]

@@ -32,6 +32,7 @@ from fastrad.study.protocol.plan import Network, Protocol
 from fastrad.study.protocol.record import read_record, versions
 from fastrad.study.protocol.seals import check_files, sealed
 from fastrad.study.protocol.splits import training_subset
+from fastrad.system.csv_file import csv_text
 from fastrad.system.files import write_atomically, write_json
 from fastrad.system.hardware import describe_hardware
 from fastrad.system.locks import locked
@@ -368,7 +369,7 @@ def _keep(
         "flip_average": protocol.tuning.flip_average,
     }
     save_weights(partial / "weights.safetensors", run.state, metadata)
-    write_atomically(partial / "predictions.csv", pd.concat(tables).to_csv(index=False).encode())
+    write_atomically(partial / "predictions.csv", csv_text(pd.concat(tables), index=False).encode())
     history = pd.DataFrame([asdict(line) for line in run.history])
     write_atomically(partial / "history.csv", history.to_csv(index=False).encode())
     record = {

@@ -23,6 +23,7 @@ from fastrad.study.protocol.plan import Network, Protocol
 from fastrad.study.protocol.planned import note_opening, opened
 from fastrad.study.protocol.record import read_record
 from fastrad.study.protocol.seals import SEAL, sealed
+from fastrad.system.csv_file import csv_text
 from fastrad.system.files import write_atomically, write_json
 from fastrad.system.progress import track
 from fastrad.train.outputs import whole_frames
@@ -56,7 +57,7 @@ def _score_test(network: Network, protocol: Protocol, folder: Path, device: torc
     scores = score_images(model, images, loaded.normalisation, device, flip_average=loaded.flip_average)
     tested = prediction_table((network.arm.name, network.seed, network.fold), "test", dataset, positions, scores)
     # as bytes: read and written again, a score might change by a last digit
-    write_atomically(path, kept, tested.to_csv(index=False, header=False).encode())
+    write_atomically(path, kept, csv_text(tested, index=False).partition("\n")[2].encode())
     record = sealed({**record, "test_scored": True}, folder, record[SEAL]["files"])
     write_json(folder / "run.json", record)
 

@@ -8,13 +8,15 @@ from pathlib import Path
 from fastrad.dataset.pseudonym import default_key_path, pseudonym, read_key
 from fastrad.errors import InputError
 from fastrad.study.protocol.patients import StudyDataset
+from fastrad.system.csv_file import bare
 
 
 def translator(dataset: StudyDataset, key_path: Path | None = None) -> Callable[[str], str]:
     """A function from a patient id to the dataset's name for that patient.
 
     Of a dataset with pseudonyms, an id becomes its pseudonym where the dataset has that; every other name stays as it
-    is. Blanks around it are dropped, as the readers of archives do.
+    is. Blanks around it are dropped, as the readers of archives do, and an apostrophe that keeps a spreadsheet from
+    executing an id ("'-7"), where the dataset knows the id without it.
 
     Parameters
     ----------
@@ -29,13 +31,17 @@ def translator(dataset: StudyDataset, key_path: Path | None = None) -> Callable[
         If `key_path` is given and holds no key.
     """
     key = _key(key_path) if dataset.card.patient_ids == "pseudonym" else None
-    if key is None:
-        return str.strip
     known = set(dataset.patients)
 
     def name(patient: str) -> str:
-        hidden = pseudonym(patient.strip(), key)
-        return hidden if hidden in known else patient.strip()
+        written = patient.strip()
+        for each in dict.fromkeys([written, bare(written)]):
+            hidden = each if key is None else pseudonym(each, key)
+            if hidden in known:
+                return hidden
+            if each in known:
+                return each
+        return written
 
     return name
 

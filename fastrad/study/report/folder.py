@@ -17,6 +17,8 @@ from fastrad.study.predictions import read_predictions, refuse_contradictions
 from fastrad.study.protocol.ledger import LEDGER, Scoring, overlap, read_ledger
 from fastrad.study.protocol.record import NETWORKS, check_intentions, labels_sha256, read_record, read_study
 from fastrad.study.protocol.seals import AGAIN, check_files, seal_of
+from fastrad.study.protocol.splits import plain_content
+from fastrad.system.csv_file import bare
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def read_folder(folder: Path) -> StudyFolder:
         tuple(external),
         _table(curve) if curve.is_file() else None,
         _table(fixed) if fixed.is_file() else None,
-        pd.read_csv(attributes, dtype=str, keep_default_na=False, index_col="patient")
+        pd.read_csv(attributes, dtype=str, keep_default_na=False).map(bare).rename(columns=bare).set_index("patient")
         if attributes.is_file()
         else None,
         earlier,
@@ -119,10 +121,11 @@ def _refuse_other_labels(predictions: pd.DataFrame, about: dict, path: Path) -> 
 
 def _compare_with_splits(predictions: pd.DataFrame, study: dict, path: Path) -> None:
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != study["protocol"]["splits_sha256"]:
+    hashes = {hashlib.sha256(each).hexdigest() for each in (content, plain_content(content))}
+    if study["protocol"]["splits_sha256"] not in hashes:
         raise FormatError(f"{path}: was altered after it was written (its hash differs from study.json's); {AGAIN}")
     table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    held_out = dict(zip(table["patient"], table["set"] == "test", strict=True))
+    held_out = dict(zip(table["patient"].map(bare), table["set"] == "test", strict=True))
     of_patient = predictions.drop_duplicates(["patient", "set"])
     for patient, set_, row in zip(of_patient["patient"], of_patient["set"], of_patient["row"], strict=True):
         if held_out.get(patient) != (set_ == "test"):
