@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import io
 import itertools
 import re
 import unicodedata
@@ -137,6 +138,14 @@ def harmless(text: Any) -> Any:
 def bare(cell: Any) -> Any:
     """A cell of a table of ours without the apostrophe of `harmless`; what has none stays as it is."""
     return cell[1:] if isinstance(cell, str) and cell.startswith("'") and _FORMULA.match(cell) else cell
+
+
+def plain_content(content: bytes) -> bytes:
+    """A table of ours, as its bytes, without any apostrophe of `harmless`; fields are quoted only where they must be."""
+    out = io.StringIO()
+    cells = csv.reader(io.StringIO(content.decode(errors="replace"), newline=""))
+    csv.writer(out, lineterminator="\n").writerows([bare(cell) for cell in row] for row in cells)
+    return out.getvalue().encode()
 
 
 def column_names(path: Path, columns: Sequence[str], encoding: str = "") -> list[str]:

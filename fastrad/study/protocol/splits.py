@@ -16,7 +16,7 @@ from fastrad.errors import InputError, OptionError
 from fastrad.study.protocol.abstract import TEST_FRACTION
 from fastrad.study.protocol.patient_names import translator
 from fastrad.study.protocol.patients import StudyDataset
-from fastrad.system.csv_file import bare, harmless, read_csv
+from fastrad.system.csv_file import harmless, read_csv
 
 TEST, DEVELOPMENT, LEFT_OUT = "test", "development", "left out"
 HELD_OUT = -1
@@ -83,14 +83,6 @@ class Splits:
             set_ = {HELD_OUT: TEST, NOWHERE: LEFT_OUT}.get(int(fold), DEVELOPMENT)
             writer.writerow([patient, int(label), set_, int(fold) if set_ == DEVELOPMENT else ""])
         return out.getvalue()
-
-
-def plain_content(content: bytes) -> bytes:
-    """The `to_csv` behind the bytes of a `splits.csv`, whose hash a study's record has."""
-    out = io.StringIO()
-    cells = csv.reader(io.StringIO(content.decode(errors="replace"), newline=""))
-    csv.writer(out, lineterminator="\n").writerows([bare(cell) for cell in row] for row in cells)
-    return out.getvalue().encode()
 
 
 def make_splits(

@@ -17,8 +17,7 @@ from fastrad.study.predictions import read_predictions, refuse_contradictions
 from fastrad.study.protocol.ledger import LEDGER, Scoring, overlap, read_ledger
 from fastrad.study.protocol.record import NETWORKS, check_intentions, labels_sha256, read_record, read_study
 from fastrad.study.protocol.seals import AGAIN, check_files, seal_of
-from fastrad.study.protocol.splits import plain_content
-from fastrad.system.csv_file import bare
+from fastrad.system.csv_file import bare, plain_content
 
 
 @dataclass(frozen=True)

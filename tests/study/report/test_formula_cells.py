@@ -15,10 +15,10 @@ from fastrad.dataset import write_beton
 from fastrad.study.predictions import read_predictions
 from fastrad.study.protocol.attributes import read_attributes
 from fastrad.study.protocol.patients import read_patients
-from fastrad.study.protocol.splits import make_splits, plain_content, read_splits
+from fastrad.study.protocol.splits import make_splits, read_splits
 from fastrad.study.report.folder import read_folder
 from fastrad.study.report.values import to_csv
-from fastrad.system.csv_file import csv_text
+from fastrad.system.csv_file import csv_text, plain_content
 
 NAMES = [f"{sign}{number}" for number in range(8) for sign in ("-", "+", "=", "@", "'=q", "p")]
 
