@@ -141,7 +141,7 @@ def bare(cell: Any) -> Any:
 
 
 def plain_content(content: bytes) -> bytes:
-    """A table of ours, as its bytes, without any apostrophe of `harmless`; fields are quoted only where they must be."""
+    """A table of ours, as bytes, without any apostrophe of `harmless`; fields are quoted only where they must be."""
     out = io.StringIO()
     cells = csv.reader(io.StringIO(content.decode(errors="replace"), newline=""))
     csv.writer(out, lineterminator="\n").writerows([bare(cell) for cell in row] for row in cells)

@@ -112,7 +112,7 @@ def to_csv(values: dict) -> str:
         lines.append({name: harmless(value) for name, value in {**line, **shared}.items()})
     writer = csv.DictWriter(out, list(lines[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: harmless(value) for name, value in line.items()} for line in lines)
+    writer.writerows(lines)
     return out.getvalue()
 
 
