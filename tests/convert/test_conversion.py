@@ -14,7 +14,7 @@ from PIL import Image
 from fastrad.archives import read_source
 from fastrad.archives.manifest import Manifest
 from fastrad.convert.run import ConvertOptions, convert, preview
-from fastrad.dataset import BetonFile, write_beton
+from fastrad.dataset import BetonFile, GrayscaleImageField, write_beton
 from fastrad.errors import InputError
 
 WHOLE = ConvertOptions(workers=1)
@@ -282,3 +282,24 @@ def test_rows_of_a_split_that_gets_no_file_are_said(tmp_path):
     summary = convert(read_source("table", tmp_path), tmp_path / "out", ConvertOptions(size=8, workers=1))
     assert summary.empty_splits == ("val",)
     assert any(notice.startswith("val: 1 rows left out: ") for notice in summary.notices)
+
+
+@pytest.mark.parametrize("encode", ["raw", "jpeg"])
+def test_a_few_images_take_little_room_and_stock_ffcv_reads_them(archive, tmp_path, encode):
+    loader = pytest.importorskip("ffcv.loader")
+    manifest = archive(14)
+    convert(manifest, tmp_path / "out", ConvertOptions(size=48, workers=1, encode=encode))
+    path = tmp_path / "out" / "all.beton"
+    assert path.stat().st_size < 500_000
+    stored = BetonFile(path)
+    for os_cache in (True, False):
+        batches = loader.Loader(
+            str(path),
+            batch_size=7,
+            num_workers=1,
+            os_cache=os_cache,
+            order=loader.OrderOption.SEQUENTIAL,
+            custom_fields={"image": GrayscaleImageField},
+        )
+        got = np.concatenate([np.asarray(batch[0]).reshape(7, 48, 48) for batch in batches])
+        assert np.array_equal(got, np.stack([stored.decode(index) for index in range(14)]))

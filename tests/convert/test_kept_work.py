@@ -14,6 +14,7 @@ from fastrad.convert.chunk import convert_chunk
 from fastrad.convert.journal import Journal
 from fastrad.convert.plan import plan_splits
 from fastrad.convert.run import ConvertOptions, convert
+from fastrad.dataset.beton.layout import SMALL_PAGE_SIZE
 from fastrad.dataset.pseudonym import default_key_path, pseudonym, read_or_make_key
 from fastrad.verify import verify
 
@@ -56,7 +57,7 @@ def test_altered_work_is_done_again(archive, tmp_path, small_chunks, form):
             if kind == "flip":
                 # of pages, where images are; the gap before them is written at the end
                 start = content.find(bytes([255, 216])) if form == "jpeg" and name.suffix == ".pages" else 0
-                start = len(content) - (1 << 21) if name.name == "data" else max(start, 0)
+                start = len(content) - SMALL_PAGE_SIZE if name.name == "data" else max(start, 0)
                 content[int(generator.integers(start, start + min(len(content) - start, 2000)))] ^= 4
             (out / work.name / name).write_bytes(content if kind == "flip" else content[: len(content) // 2])
             summary = convert(manifest, out, options)

@@ -47,10 +47,13 @@ class BetonOutput(Output):
     def plan(cls, rows: int, image: ImageOptions, shard_bytes: int) -> Self:
         """Raw images are stored in whole chunks of whole pages, so that each worker knows where its pages go.
 
-        Small files and JPEG get FFCV's smallest pages, which waste less at a chunk's end.
+        Small files and JPEG get FFCV's smallest pages, which waste less at a chunk's end; files that would not fill one
+        get smaller ones.
         """
         raw, size = image.encode == "raw", image.size**2
         page = layout.DEFAULT_PAGE_SIZE if raw and rows * size > _SMALL_FILE else layout.MIN_PAGE_SIZE
+        if 2 * rows * size <= layout.MIN_PAGE_SIZE:
+            page = layout.SMALL_PAGE_SIZE
         while page < (size if raw else 2 * size):  # a JPEG of noise can be larger than its pixels
             page *= 2
         if not raw:  # every chunk ends with a page that is partly empty: few chunks

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FORMAT_VERSION = 2
+SMALL_PAGE_SIZE = 1 << 16  # of files that fill no other: stock FFCV writes none so small, but reads them
 MIN_PAGE_SIZE = 1 << 21
 DEFAULT_PAGE_SIZE = 1 << 23
 
