@@ -15,6 +15,7 @@ from fastrad.archives.manifest import Manifest
 from fastrad.convert.stored import BetonImages
 from fastrad.dataset import Card
 from fastrad.dataset.beton import layout
+from fastrad.errors import FormatError
 from fastrad.system.progress import track
 from fastrad.verify.findings import Problem, Verification
 from fastrad.verify.source import Comparison, Stored, compare_with_source
@@ -51,7 +52,7 @@ def verify_beton(path: Path, card: Card, manifest: Manifest | None, workers: int
     problems = list(_check_regions(data, card, regions))
     problems += _check_records(metadata, table, card, regions)
     with track("verify", card.samples) as progress, ThreadPoolExecutor(workers) as threads:
-        for count, found in threads.map(_PageCheck(data, metadata, card, regions), range(regions.pages)):
+        for count, found in threads.map(_PageCheck(path, data, metadata, card, regions), range(regions.pages)):
             problems += found
             progress.advance(count, damaged=sum(problem.row is not None for problem in problems))
     comparison = Comparison(0, [], [])
@@ -111,8 +112,8 @@ def _check_records(metadata: np.ndarray, table: np.ndarray, card: Card, regions:
 class _PageCheck:
     """Hashes one page and compares the checksums of the samples in it."""
 
-    def __init__(self, data: np.ndarray, metadata: np.ndarray, card: Card, regions: _Regions) -> None:
-        self._data, self._card, self._regions = data, card, regions
+    def __init__(self, path: Path, data: np.memmap, metadata: np.ndarray, card: Card, regions: _Regions) -> None:
+        self._path, self._data, self._card, self._regions = path, data, card, regions
         self._pointers = metadata["f0"]["data_ptr"].astype(np.int64)
         self._sizes = metadata["f0"]["size"].astype(np.int64)
         self._crc32 = metadata["f4"].astype(np.int64)
@@ -123,6 +124,10 @@ class _PageCheck:
 
     def __call__(self, page: int) -> tuple[int, list[Problem]]:
         regions = self._regions
+        if (end := self._data._mmap.size()) < regions.end:  # what lies behind it would kill by SIGBUS
+            raise FormatError(
+                f"{self._path}: was cut to {end} bytes while it was read; copy it again, or convert again"
+            )
         start = regions.data_start + page * regions.page_size
         content = self._data[start : start + regions.page_size]
         first, last = np.searchsorted(self._sorted, [page, page + 1])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import sys
 import zlib
 from io import BytesIO
 from pathlib import Path
@@ -85,6 +87,28 @@ def test_same_input_gives_same_bytes(tmp_path):
         write_beton(tmp_path / name / "x.beton", speckle(5), [0] * 5, page_size=PAGE)
     for file in ("x.beton", "x.card.json"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_file_cut_while_open_is_an_error_that_names_it(small, cached):
+    """In a process of its own: what is touched behind a file's end kills by SIGBUS."""
+    code = f"""if True:
+        import os, sys
+        from fastrad.dataset import BetonFile
+        from fastrad.errors import FastradError
+        file = BetonFile(sys.argv[1])
+        if {cached}:
+            file[len(file) - 1], file.rows, file.labels, file.crc32
+        for size in (file.table_start - file.page_size, file.data_start, 100, 0):
+            os.truncate(sys.argv[1], size)
+            try:
+                file[len(file) - 1]
+            except FastradError as error:
+                assert sys.argv[1] in str(error) and str(size) in str(error), error
+                print("line")
+    """
+    done = subprocess.run([sys.executable, "-c", code, small], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["line"] * 4), done
 
 
 def test_a_file_cut_anywhere_does_not_open(small):

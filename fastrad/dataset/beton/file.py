@@ -10,6 +10,7 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from functools import cached_property
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,15 @@ class BetonFile(Dataset):
     def __len__(self) -> int:
         return self.num_samples
 
+    @property
+    def _end(self) -> int:
+        """Where the file ends now; what is touched behind it, in a file that was cut while open, kills by SIGBUS."""
+        mapping: mmap = self.data._mmap  # type: ignore[attr-defined]
+        return mapping.size()
+
     def _column(self, values: np.ndarray, dtype: type) -> np.ndarray:
+        if self._end < self.data_start:
+            raise FormatError(f"{self.path}: was cut to {self._end} bytes while open; copy it again, or convert again")
         column: np.ndarray = np.ascontiguousarray(values, dtype=dtype)
         column.setflags(write=False)
         return column
@@ -172,9 +181,18 @@ class BetonFile(Dataset):
         return self._column(self.metadata["f0"]["size"], np.uint32)
 
     def image_bytes(self, index: int) -> np.ndarray:
-        """The stored bytes of one sample: a uint8 view of the file."""
-        start = int(self.offsets[index])
-        return self.data[start : start + int(self.sizes[index])]
+        """The stored bytes of one sample: a uint8 view of the file.
+
+        Raises
+        ------
+        FormatError or DamagedSampleError
+            If the file was cut, while open, so that it ends before the sample does.
+        """
+        start, size = int(self.offsets[index]), int(self.sizes[index])
+        if (end := self._end) < start + size:
+            reason = f"the file now ends at byte {end}, before the sample does"
+            raise DamagedSampleError(str(self.path), int(self.rows[index]), reason)
+        return self.data[start : start + size]
 
     def check(self, index: int) -> None:
         """Compare one sample's bytes with their CRC32.
