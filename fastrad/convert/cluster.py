@@ -1,19 +1,25 @@
 """Runs the chunks of a conversion on a Dask cluster whose workers see the archive and the output under the same paths.
 
 The cluster itself moves the chunks of a worker that dies to another one; only a chunk that kills several comes back as
-an error.
+an error. A scheduler that is gone or stands still is asked for a sign of life, and given up after a stated time.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import Any
 
 from fastrad.convert.chunk import begin_worker
-from fastrad.errors import InputError, MissingDependencyError
+from fastrad.errors import FastradError, InputError, MissingDependencyError
 
 _CONNECT_SECONDS = 20
+_ASKED_EVERY = 5.0  # seconds
+_SILENT_LOOKS = 40  # of half a second, in which a scheduler that was asked does not answer
+_LEAVE_SECONDS = 5  # for the goodbye, which nobody may hear
 
 
 class ClusterWorkers:
@@ -41,11 +47,14 @@ class ClusterWorkers:
             raise MissingDependencyError(
                 "dask.distributed", "converting on a cluster", "pip install 'fastrad[cluster]'"
             ) from None
-        self._killed = KilledWorker
+        self._killed, self._address = KilledWorker, address
+        self._question: Future | None = None
+        self._asked = self._looks = 0.0
         try:
             self._client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise InputError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from None
+        self._loop = self._client.loop.asyncio_loop
         threads = self._client.nthreads()
         if not threads:
             self._client.close()
@@ -64,14 +73,51 @@ class ClusterWorkers:
         """Whether all that is in flight is lost with `error`; on a cluster it never is."""
         return False
 
+    def error(self, future: Future) -> BaseException | None:
+        """What a finished chunk failed with; raises `FastradError` where it was given up: its scheduler has gone."""
+        if future.cancelled():
+            raise self._gone("has gone")
+        return future.exception()
+
     def died(self, error: BaseException) -> bool:
         """Whether `error` means that workers died of this chunk."""
         return isinstance(error, self._killed)
 
+    def look(self) -> None:
+        """Ask the scheduler for a sign of life, every few seconds; called once in each wait without a finished chunk.
+
+        The looks are counted, not the time, so that a conversion that is suspended as a whole goes on.
+
+        Raises
+        ------
+        FastradError
+            If the scheduler has gone, or has not answered for long.
+        """
+        if self._client.status != "running":
+            raise self._gone("has gone")
+        if self._question is None or self._question.done():
+            self._looks = 0
+            if time.monotonic() - self._asked >= _ASKED_EVERY:
+                self._asked = time.monotonic()
+                self._question = asyncio.run_coroutine_threadsafe(self._client.scheduler.identity(), self._loop)
+            return
+        self._looks += 1
+        if self._looks > _SILENT_LOOKS:
+            raise self._gone("does not answer any more")
+
+    def _gone(self, what: str) -> FastradError:
+        return FastradError(
+            f"--scheduler {self._address}: the Dask scheduler {what}; start it and its workers again, then give the "
+            "same command again to go on"
+        )
+
     def close(self) -> None:
         """Give up what is in flight and leave the cluster."""
-        self._executor.shutdown(wait=False)  # cancels
-        self._client.close()
+        from distributed import TimeoutError as TookTooLong
+
+        with suppress(OSError, TookTooLong, CancelledError):
+            self._executor.shutdown(wait=False)  # cancels
+            self._client.close(timeout=_LEAVE_SECONDS)
 
 
 def _work(work: Callable, *arguments: Any) -> Any:

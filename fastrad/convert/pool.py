@@ -64,6 +64,13 @@ class LocalWorkers:
         """Whether all that is in flight is lost with `error`."""
         return isinstance(error, BrokenProcessPool)
 
+    def error(self, future: Future) -> BaseException | None:
+        """What a finished chunk failed with."""
+        return future.exception()
+
+    def look(self) -> None:
+        """Nothing to look after: a worker that is gone fails its chunks."""
+
     def died(self, error: BaseException) -> bool:
         """Whether `error` means that a worker died; then a new set of them is started on the next `submit`."""
         if not self.lost(error):
@@ -138,7 +145,7 @@ class ChunkRunner:
     def _convert_until_death(self, waiting: Iterator[Chunk]) -> list[Chunk] | None:
         orphans: list[Chunk] = []
         for chunk, future in self._run(waiting):
-            error = future.exception()
+            error = self._workers.error(future)
             if error is None or chunk.journal.record(chunk.number) is not None:
                 self._finish(chunk)  # before the commit, which renames what is read here
                 self._commits.append(self._committer.submit(chunk.journal.commit, chunk.number))
@@ -186,8 +193,10 @@ class ChunkRunner:
                 return
             done, _ = wait(flying, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             self._show(flying.values())
+            if not done:
+                self._workers.look()
             for future in done:
-                broken = broken or self._workers.lost(future.exception())
+                broken = broken or self._workers.lost(self._workers.error(future))
                 yield flying.pop(future), future
 
     def _submit(self, chunk: Chunk) -> tuple[Future, bool]:

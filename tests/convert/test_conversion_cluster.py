@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from fastrad.convert.run import ConvertOptions, convert
-from fastrad.errors import InputError
+from fastrad.errors import FastradError, InputError
 
 pytest.importorskip("distributed", reason="dask.distributed is not installed")
 
@@ -57,15 +58,17 @@ def cluster(tmp_path):
 
     with Client(address, timeout=60) as client:
         client.wait_for_workers(2, timeout=60)
-    yield address, workers
+    yield address, workers, scheduler
     for process in (*workers, scheduler):
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
         process.terminate()
         process.wait()
 
 
 @pytest.mark.slow
 def test_a_worker_killed_half_way_changes_no_byte(archive, tmp_path, small_chunks, cluster):
-    address, workers = cluster
+    address, workers, _ = cluster
     manifest = archive(400)
     records = tmp_path / "out" / ".all.work" / "chunks"
     killed = []
@@ -86,6 +89,40 @@ def test_a_worker_killed_half_way_changes_no_byte(archive, tmp_path, small_chunk
     assert killed
     assert killed[0] < 10, "the worker was killed too late"
     assert summary.files[0].card.quarantined == []
+    convert(manifest, tmp_path / "alone", ConvertOptions(workers=1))
+    for name in ("all.beton", "all.card.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_scheduler_that_dies_or_stands_still_half_way_is_one_line_that_names_it(
+    archive, tmp_path, small_chunks, cluster, monkeypatch, way
+):
+    address, workers, scheduler = cluster
+    monkeypatch.setattr("fastrad.convert.cluster._ASKED_EVERY", 0.5)
+    monkeypatch.setattr("fastrad.convert.cluster._SILENT_LOOKS", 4)
+    manifest = archive(400)
+    records = tmp_path / "out" / ".all.work" / "chunks"
+    stopped = []
+
+    def stop() -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and len(list(records.glob("*.json"))) < 3:
+            time.sleep(0.002)
+        scheduler.send_signal(way)
+        stopped.append(time.monotonic())
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    with pytest.raises(FastradError, match=f"--scheduler {address}: the Dask scheduler (has gone|does not answer)"):
+        convert(manifest, tmp_path / "out", ConvertOptions(scheduler=address))
+    stopper.join()
+    assert time.monotonic() - stopped[0] < 30
+    for process in workers:  # none goes on writing what the next conversion writes
+        process.kill()
+        process.wait()
+    convert(manifest, tmp_path / "out", ConvertOptions(workers=1))
     convert(manifest, tmp_path / "alone", ConvertOptions(workers=1))
     for name in ("all.beton", "all.card.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
