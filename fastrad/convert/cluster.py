@@ -54,7 +54,7 @@ class ClusterWorkers:
             self._client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
             raise InputError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from None
-        self._loop = self._client.loop.asyncio_loop
+        self._loop = self._client.loop.asyncio_loop  # type: ignore[union-attr]
         threads = self._client.nthreads()
         if not threads:
             self._client.close()
@@ -99,7 +99,7 @@ class ClusterWorkers:
             self._looks = 0
             if time.monotonic() - self._asked >= _ASKED_EVERY:
                 self._asked = time.monotonic()
-                self._question = asyncio.run_coroutine_threadsafe(self._client.scheduler.identity(), self._loop)
+                self._question = asyncio.run_coroutine_threadsafe(self._client.scheduler.identity(), self._loop)  # type: ignore[union-attr]
             return
         self._looks += 1
         if self._looks > _SILENT_LOOKS:

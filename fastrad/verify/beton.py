@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from mmap import mmap
 from pathlib import Path
 
 import numpy as np
@@ -124,7 +125,8 @@ class _PageCheck:
 
     def __call__(self, page: int) -> tuple[int, list[Problem]]:
         regions = self._regions
-        if (end := self._data._mmap.size()) < regions.end:  # what lies behind it would kill by SIGBUS
+        mapping: mmap = self._data._mmap  # type: ignore[attr-defined]
+        if (end := mapping.size()) < regions.end:  # what lies behind it would kill by SIGBUS
             raise FormatError(
                 f"{self._path}: was cut to {end} bytes while it was read; copy it again, or convert again"
             )
