@@ -122,6 +122,13 @@ def table(found: dict) -> str:
         ("negative_control", f"two random starts, an interval that holds 0 and lies within {least:g}"),
     ):
         lines += ["", f"{name.replace('_', ' ').capitalize()} ({what}): {'passed' if found[name] else 'FAILED'}."]
+    if not found["negative_control"]:
+        lines += [
+            "",
+            "Each network is one start, and the intervals hold for these very networks: what random starts differ by "
+            "among themselves is not in them. A difference about as large as that between the two random starts may "
+            "come from the start alone.",
+        ]
     if "tuned" in found:
         said = "; ".join(f"{NETWORKS[name]}: {', '.join(each)}" for name, each in found["tuned"]["recipes"].items())
         lines += [
