@@ -219,7 +219,8 @@ def headline(found: dict[str, Any]) -> str:
         lines.append(
             "- Controls of the study on generated images, differences of AUROC: pretrained on the task itself minus "
             f"random weights {shown['same task - random']}, two random starts {shown['random again - random']}; "
-            f"radiology minus natural pictures {shown['radiology - natural']}. They are about the method, not patients: "
+            f"radiology minus natural pictures {shown['radiology - natural']}. They are about the method, not about "
+            "patients: "
             + (
                 "both controls passed."
                 if found["controls"]["positive_control"] and found["controls"]["negative_control"]
