@@ -7,6 +7,7 @@ an error. A scheduler that is gone or stands still is asked for a sign of life, 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
@@ -42,7 +43,8 @@ class ClusterWorkers:
 
     def __init__(self, address: str) -> None:
         try:
-            from distributed import Client, KilledWorker
+            from distributed import Client, KilledWorker, Security
+            from distributed.comm import connect
         except ImportError:
             raise MissingDependencyError(
                 "dask.distributed", "converting on a cluster", "pip install 'fastrad[cluster]'"
@@ -50,10 +52,19 @@ class ClusterWorkers:
         self._killed, self._address = KilledWorker, address
         self._question: Future | None = None
         self._asked = self._looks = 0.0
+
+        async def greet() -> None:
+            arguments = Security().get_connection_args("client")
+            comm = await asyncio.wait_for(connect(address, timeout=_CONNECT_SECONDS, **arguments), _CONNECT_SECONDS)
+            comm.abort()
+
         try:
+            # a client waits without end where a stopped scheduler's machine takes the connection and nobody answers
+            asyncio.run(greet())
             self._client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, ValueError) as error:
-            raise InputError(f"--scheduler {address}: no Dask scheduler answers there ({error})") from None
+            reason = str(error) or "it took the connection and stands still"
+            raise InputError(f"--scheduler {address}: no Dask scheduler answers there ({reason})") from None
         self._loop = self._client.loop.asyncio_loop  # type: ignore[union-attr]
         threads = self._client.nthreads()
         if not threads:
@@ -115,9 +126,15 @@ class ClusterWorkers:
         """Give up what is in flight and leave the cluster."""
         from distributed import TimeoutError as TookTooLong
 
-        with suppress(OSError, TookTooLong, CancelledError):
-            self._executor.shutdown(wait=False)  # cancels
-            self._client.close(timeout=_LEAVE_SECONDS)
+        logger = logging.getLogger("tornado.application")
+        level = logger.level
+        logger.setLevel(logging.CRITICAL)  # it would log what a scheduler that has gone was asked, with a traceback
+        try:
+            with suppress(OSError, TookTooLong, CancelledError):
+                self._executor.shutdown(wait=False)  # cancels
+                self._client.close(timeout=_LEAVE_SECONDS)
+        finally:
+            logger.setLevel(level)
 
 
 def _work(work: Callable, *arguments: Any) -> Any:

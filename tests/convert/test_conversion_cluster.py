@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -126,6 +127,16 @@ def test_a_scheduler_that_dies_or_stands_still_half_way_is_one_line_that_names_i
     convert(manifest, tmp_path / "alone", ConvertOptions(workers=1))
     for name in ("all.beton", "all.card.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+
+
+def test_a_scheduler_that_stands_still_before_the_conversion_is_one_clear_line(archive, tmp_path, monkeypatch):
+    monkeypatch.setattr("fastrad.convert.cluster._CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes the connection, as a stopped process's kernel does
+        address = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        with pytest.raises(InputError, match=f"--scheduler {address}: no Dask scheduler answers there"):
+            convert(archive(2), Path(tmp_path) / "out", ConvertOptions(scheduler=address))
+    assert time.monotonic() - began < 20
 
 
 def test_an_address_without_a_scheduler_is_one_clear_line(archive, tmp_path, monkeypatch):
