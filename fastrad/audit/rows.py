@@ -15,7 +15,7 @@ import pandas as pd
 
 from fastrad.dataset import Dataset
 from fastrad.dataset.tar.shards import card_path
-from fastrad.system.csv_file import csv_text, harmless
+from fastrad.system.csv_file import bare, csv_text
 from fastrad.system.place import Place
 from fastrad.system.progress import say
 
@@ -34,16 +34,11 @@ def known_paths(dataset: Dataset) -> list[str]:
         return [""] * len(dataset)
     try:
         lines = csv.DictReader(io.StringIO(text.decode()))
-        paths = {int(line["row"]): _bare(line["path"]) for line in lines}
+        paths = {int(line["row"]): bare(line["path"]) for line in lines}
         return [paths[row] for row in dataset.rows.tolist()]
     except (ValueError, KeyError, TypeError, csv.Error):
         say(f"notice: {place.path(name)}: is not of this dataset's rows and is left out; convert again with --rows-csv")
         return [""] * len(dataset)
-
-
-def _bare(cell: str) -> str:
-    """A path without the apostrophe that kept a spreadsheet from executing it."""
-    return cell[1:] if cell.startswith("'") and harmless(cell[1:]) == cell else cell
 
 
 def proposed_drops(samples: pd.DataFrame) -> list[bool]:
