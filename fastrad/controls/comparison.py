@@ -72,14 +72,15 @@ def contrast(
 def report(labels: NDArray[np.int64], scores: dict[str, NDArray[np.float64]], plan: ControlsPlan) -> dict:
     """Everything that was found of the frozen networks, in JSON's types."""
     found = compared(labels, scores)
-    same, again = (Contrast(**each) for each in found["contrasts"][:2])
+    same, again = found["contrasts"][:2]
     return {
         "plan": asdict(plan),
         "test_patients": len(labels),
         "malignant": int(labels.sum()),
         **found,
-        "positive_control": same.low > plan.least_advantage,
-        "negative_control": again.low <= 0 <= again.high and max(-again.low, again.high) <= plan.least_advantage,
+        "positive_control": same["low"] > plan.least_advantage,
+        "negative_control": again["low"] <= 0 <= again["high"]
+        and max(-again["low"], again["high"]) <= plan.least_advantage,
     }
 
 
